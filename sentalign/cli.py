@@ -1,0 +1,138 @@
+"""The command `sentalign`: one parser, every command's own module behind it.
+
+In: the words of the command line. Out: an exit code: 0 done, 1 done and not good, 2 the user's mistake in one line.
+Heavy modules are imported by the command that needs them: `--help` is quick, and a sharding host needs no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import sentalign.evaluate.cli
+import sentalign.localize.cli
+import sentalign.phantom.cli
+import sentalign.sweep.cli
+import sentalign.track.cli
+import sharding.cli
+from sharding.contract import UserError
+
+TRAIN_EXAMPLES = """examples:
+  sentalign train configs/phantom-cpu.yaml --ranks 2
+  sentalign train configs/paper.yaml data.shards=s3://bucket/shards run=runs/paper
+  deepspeed --hostfile hosts launchers/train.py configs/paper.yaml      (many nodes)
+
+The same command goes on where a killed run stopped."""
+EXPORT_EXAMPLES = """examples:
+  sentalign export --run runs/phantom --out model"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    try:
+        args = _parse(words)
+        return int(args.run(args) or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of the output (head, less) has gone; nothing more to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """The words; `key=value` may stand behind options too, which argparse alone refuses in sub-commands."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(words)
+    if rest and not (hasattr(args, "overrides") and all("=" in w and not w.startswith("-") for w in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.overrides += rest
+    return args
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "sentalign",
+        description="Shows where in a chest X-ray a sentence is true, learned from images and reports alone.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    sentalign.phantom.cli.add_parser(commands)
+    sharding.cli.add_parser(commands)
+    _add_train(commands)
+    sentalign.sweep.cli.add_parser(commands)
+    sentalign.track.cli.add_parser(commands)
+    sentalign.evaluate.cli.add_parser(commands)
+    sentalign.localize.cli.add_parser(commands)
+    _add_export(commands)
+    return parser
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train on this host",
+        description="Starts DeepSpeed's launcher on this host.",
+        epilog=TRAIN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    train.add_argument("config", metavar="CONFIG", help="training configuration (YAML)")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
+    train.add_argument("--ranks", type=int, help="processes; default: one a GPU, or 1")
+    train.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
+    train.set_defaults(run=_train)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from sentalign import config as configuration
+
+    config = configuration.load(args.config, args.overrides)
+    if args.dry_run:
+        print(configuration.dump(config), end="")
+        return
+    import torch
+
+    from sentalign.engine import launch
+    from sentalign.stream import plan
+
+    gpus = torch.cuda.device_count()
+    ranks = args.ranks or max(1, gpus)
+    plan.check_shares(config.data.batch, ranks)
+    command = launch.command(args.config, args.overrides, ranks)
+    sys.stdout.flush()
+    # The launcher takes this process's place, so that signals and the exit code are its own.
+    os.execve(command[0], command, launch.environment(os.environ, ranks, gpus))
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    export = commands.add_parser(
+        "export",
+        help="copy a trained model out of its run",
+        description="Copies weights, towers, tokenizer and settings: all that localize and evaluate need.",
+        epilog=EXPORT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument("--run", dest="run_folder", required=True, type=Path, help="folder of a finished run")
+    export.add_argument("--out", required=True, type=Path, help="new folder")
+    export.set_defaults(run=_export)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from sentalign.model import export
+    from sentalign.model.pretrained import WeightsError
+
+    try:
+        print(export.export(args.run_folder, args.out))
+    except WeightsError as error:
+        raise UserError(str(error)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""The configuration of a run: one YAML file plus dotted overrides, typed and checked.
+
+In: a YAML file and `key=value` words. Out: a `Config`, and the resolved YAML that is stored with the run. Nothing is
+read from the environment, so that the stored file alone says what a run did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sharding.contract import UserError
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors, so that a typing mistake never passes silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augment(Section):
+    """Random changes of the training images; shares of the image side, radians. Never a mirror: it would swap sides."""
+
+    shift: float = Field(0.0, ge=0, le=0.5)
+    scale: float = Field(0.0, ge=0, lt=1)
+    rotate: float = Field(0.0, ge=0, le=3.15)
+    contrast: float = Field(0.0, ge=0, lt=1)
+    brightness: float = Field(0.0, ge=0, lt=1)
+
+
+class Data(Section):
+    """Which shards are streamed, and how a sample becomes a row of the batch."""
+
+    shards: str
+    train_split: str = "train"
+    validation_split: str = "validate"
+    batch: int = Field(128, ge=2, description="image-report pairs in one global batch, all ranks together")
+    image_size: int = Field(224, ge=32, description="side of the square network input, pixels")
+    long_side: int = Field(0, ge=0, description="long side of the picture inside that square; 0: the whole square")
+    max_tokens: int = Field(97, ge=8, description="longest report, word pieces with [CLS] and [SEP]")
+    sentence_subset: bool = Field(True, description="a random part of the report's sentences each step, shuffled")
+    workers: int = Field(2, ge=0, description="decoding processes of each rank")
+    augment: Augment = Augment()
+
+    @model_validator(mode="after")
+    def _picture_fits(self) -> Data:
+        if self.long_side > self.image_size:
+            raise ValueError(f"data.long_side {self.long_side} is larger than data.image_size {self.image_size}")
+        return self
+
+
+class ImageTower(Section):
+    """The image encoder: any vision backbone of transformers."""
+
+    weights: str | None = Field(None, description="hub name or local folder; null: random weights from `backbone`")
+    backbone: dict[str, Any] = Field(
+        default_factory=dict, description="transformers config of the backbone, with model_type; unused with weights"
+    )
+    region_stage: str = Field("stage3", description="backbone stage whose positions are the regions")
+    global_stage: str = Field("stage4", description="backbone stage that is pooled to the global vector")
+
+
+class TextTower(Section):
+    """The text encoder: a BERT and its vocabulary."""
+
+    weights: str | None = Field(None, description="hub name or local folder; null: random weights from `backbone`")
+    backbone: dict[str, Any] = Field(default_factory=dict, description="BertConfig fields; unused with weights")
+    vocabulary: str | None = Field(None, description="vocab.txt or folder; null: of the weights, else trained")
+    vocabulary_size: int = Field(2000, ge=100, description="word pieces, where the vocabulary is trained")
+    cased: bool = Field(True, description="keep upper and lower case apart")
+    last_layers: int = Field(4, ge=1, description="hidden layers that are summed, from the last one")
+
+
+class Model(Section):
+    """The two towers and their common width."""
+
+    image: ImageTower = ImageTower()
+    text: TextTower = TextTower()
+    width: int = Field(768, ge=8, description="width D of region, global, sentence and report vectors")
+
+    @model_validator(mode="after")
+    def _text_is_as_wide(self) -> Model:
+        width = self.text.backbone.get("hidden_size", 768)
+        if self.text.weights is None and width != self.width:
+            raise ValueError(f"model.width {self.width} must equal model.text.backbone.hidden_size {width}")
+        return self
+
+
+class Loss(Section):
+    """Weights and temperatures of the four terms (METHOD: paper mode, and cosine attention)."""
+
+    attention: Literal["paper", "cosine"] = "paper"
+    aggregate: Literal["lse", "sentence"] = Field("lse", description="sentence: one contrast a unit, cosine attention")
+    weight_global: float = Field(1.0, ge=0)
+    weight_local: float = Field(1.0, ge=0)
+    t1: float = Field(4.0, gt=0, description="sharpness of the paper attention over regions")
+    t2: float = Field(5.0, gt=0, description="sharpness of the sum over a report's units")
+    t3: float = Field(10.0, gt=0, description="scale of the logits")
+    tau: float = Field(0.1, gt=0, description="temperature of the cosine attention and of aggregate=sentence")
+
+    @model_validator(mode="after")
+    def _sentences_want_cosines(self) -> Loss:
+        if self.aggregate == "sentence" and self.attention != "cosine":
+            raise ValueError("loss.aggregate=sentence needs loss.attention=cosine")
+        return self
+
+
+class Optimizer(Section):
+    """Adam, its schedule and its limits."""
+
+    rate: float = Field(2e-5, gt=0)
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = Field(1e-6, ge=0)
+    gradient_clipping: float = Field(0.25, ge=0, description="largest gradient norm; 0: no limit")
+    warmup_pairs: int = Field(0, ge=0)
+    schedule: Literal["exponential", "cosine", "constant"] = "exponential"
+    decay: float = Field(0.9, gt=0, le=1, description="factor of the rate an epoch, exponential schedule")
+
+
+class Train(Section):
+    """How long, with what precision, and how the state is spread over ranks."""
+
+    epochs: int = Field(5, ge=1)
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    validate_every_pairs: int = Field(0, ge=0, description="0: once an epoch")
+    checkpoint_every_pairs: int = Field(0, ge=0, description="0: whenever validation runs")
+    keep_checkpoints: int = Field(2, ge=1)
+    timeout_minutes: float = Field(30.0, gt=0, description="longest wait of one collective")
+
+
+class Track(Section):
+    """Where MLflow keeps the run; the local journal is always written."""
+
+    uri: str | None = Field("sqlite:///mlflow.db", description="MLflow store; null: journal only")
+    experiment: str = "sentalign"
+    parent_run: str | None = None
+
+
+class Config(Section):
+    """Everything that decides a run."""
+
+    run: str = Field(description="folder of the run; made where it is not there")
+    seed: int = 0
+    data: Data
+    model: Model = Model()
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    train: Train = Train()
+    track: Track = Track()
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML file, applies `a.b=value` words (values are YAML) and checks the whole. Raises UserError."""
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"no config file {path}; give the path of a YAML file such as configs/phantom-cpu.yaml")
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} holds no settings; it must be a YAML mapping with at least run and data.shards")
+    for word in overrides:
+        _override(tree, word)
+    return check(tree)
+
+
+def check(tree: dict[str, Any]) -> Config:
+    """A plain mapping as a Config; the first few mistakes come back as one line. Raises UserError."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        said = [f"{'.'.join(str(p) for p in e['loc']) or 'config'}: {e['msg']}" for e in error.errors()[:3]]
+        raise UserError("config: " + "; ".join(said)) from None
+
+
+def dump(config: Config) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def difference(one: Config, other: Config) -> list[str]:
+    """Dotted keys in which two configurations differ, `a.b: 1 -> 2`; tracking, the folder and workers never count."""
+    first, second = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+    keys = sorted(k for k in first | second if k != "run" and k != "data.workers" and not k.startswith("track."))
+    return [f"{k}: {first.get(k)} -> {second.get(k)}" for k in keys if first.get(k) != second.get(k)]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _override(tree: dict[str, Any], word: str) -> None:
+    key, equals, value = word.partition("=")
+    if not equals or not key:
+        raise UserError(f"override {word!r} is not of the form key=value, for example train.epochs=3")
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise UserError(f"override {key}: {parent} is a value, not a group of settings")
+    try:
+        tree[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"override {key}: {value!r} is not a YAML value; quote it") from None

@@ -1,0 +1,1 @@
+"""PLACE → FIGURES: how well the maps find what radiologists boxed, with intervals and controls."""

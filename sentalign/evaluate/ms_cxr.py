@@ -1,0 +1,211 @@
+"""MS-CXR (v1.0.0 and v1.1.0, JSON or CSV) → cases: an image, a phrase and the boxes that radiologists drew for it.
+
+In: the folder that holds the annotation file and, below it, the images. Out: `Case`s. Nothing is scored here.
+Format: FORMATS "MS-CXR" (PhysioNet, ms-cxr; COCO-like JSON).
+"""
+
+# N boxes
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharding.contract import UserError
+
+OFFICIAL = "MS_CXR_Local_Alignment"
+SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png")
+JSON_KEYS = frozenset({"images", "annotations", "categories"})
+CSV_COLUMNS = ("dicom_id", "category_name", "label_text", "path", "x", "y", "w", "h", "image_width", "image_height")
+PATIENT, STUDY = re.compile(r"p\d{3,}"), re.compile(r"s\d+")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One (image, phrase): several boxes of it are one case, and their union is what has to be found.
+
+    `boxes_xywh_N4` is in original pixels, `image` is None where the file is not there, `patient` and `study` are the
+    pseudonyms of the set.
+    """
+
+    image: Path | None
+    image_id: str
+    phrase: str
+    category: str
+    boxes_xywh_N4: NDArray[np.float64]
+    patient: str
+    study: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One annotated box, as either file says it."""
+
+    image_id: str
+    path: str
+    phrase: str
+    category: str
+    box: tuple[float, float, float, float]
+    patient: str
+    study: str
+    height: int
+    width: int
+
+
+def read(data: Path) -> list[Case]:
+    """All cases of the set, in the order of the file; see `Case.image` for those whose image is missing.
+
+    `data` is the folder of annotation file and images, or one annotation file in it where there are several.
+    Raises UserError where there is no annotation file, it is not MS-CXR's, or not one image is there.
+    """
+    file, rows = _annotations(data)
+    data = file.parent
+    grouped: dict[tuple[str, str], list[_Row]] = {}
+    for row in rows:
+        grouped.setdefault((row.image_id, row.phrase), []).append(row)
+    if not grouped:
+        raise UserError(f"{file.name} holds no annotation; give the complete MS-CXR file")
+    cases = [_case(data, same) for same in grouped.values()]
+    if all(case.image is None for case in cases):
+        raise UserError(
+            f"none of the images of {file.name} is below {data}; put the images (files/p1x/...) beside that file"
+        )
+    return cases
+
+
+def _case(data: Path, same: list[_Row]) -> Case:
+    first = same[0]
+    boxes_xywh_N4 = np.array([row.box for row in same], float)
+    image = _find(data, first.path)
+    return Case(
+        image, first.image_id, first.phrase, first.category, boxes_xywh_N4,
+        first.patient, first.study, first.height, first.width,
+    )  # fmt: skip
+
+
+def _find(data: Path, path: str) -> Path | None:
+    """The image of a path of the file, whatever its type: MIMIC-CXR has .dcm where MIMIC-CXR-JPG has .jpg."""
+    stem = (data / path).with_suffix("")
+    if not stem.resolve().is_relative_to(data.resolve()):
+        raise UserError("the annotation file names an image outside its folder; give an unchanged MS-CXR file")
+    return next((p for s in SUFFIXES if (p := stem.parent / f"{stem.name}{s}").is_file()), None)
+
+
+def _annotations(data: Path) -> tuple[Path, list[_Row]]:
+    """The annotation file and its rows."""
+    for file in _candidates(data):
+        rows = _rows(file)
+        if rows is not None:
+            return file, list(_checked(file, rows))
+    raise UserError(f"no MS-CXR annotations in {data}; it needs MS_CXR_Local_Alignment_*.json or .csv")
+
+
+def _candidates(data: Path) -> list[Path]:
+    """Files by their name, MS-CXR's own first, JSON before CSV (which says the same), of several versions the last."""
+    if data.is_file():
+        return [data]
+    if not data.is_dir():
+        raise UserError(f"no folder {data}; give the folder that holds MS-CXR's JSON or CSV file and files/")
+    files = sorted((*data.glob("*.json"), *data.glob("*.csv")), reverse=True)
+    return sorted(files, key=lambda file: (not file.name.startswith(OFFICIAL), file.suffix != ".json"))
+
+
+def _rows(file: Path) -> Iterator[_Row] | None:
+    """The rows of a file; None where it is about something else."""
+    if file.suffix == ".json":
+        tree = _json(file)
+        return None if tree is None else _json_rows(tree)
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        table = csv.DictReader(stream)
+        return (_csv_row(line) for line in list(table)) if set(CSV_COLUMNS) <= set(table.fieldnames or ()) else None
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise UserError(f"{file.name} is not valid JSON; fetch it again or remove it") from None
+    return tree if isinstance(tree, dict) and set(tree) >= JSON_KEYS else None
+
+
+def _checked(file: Path, rows: Iterator[_Row]) -> Iterator[_Row]:
+    """The rows; a row that cannot be read ends it with its number."""
+    number = 0
+    while True:
+        number += 1
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{file.name}: annotation {number} is not MS-CXR's ({_what(error)}); fetch it again"
+            ) from None
+        yield row
+
+
+def _what(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _json_rows(tree: dict[str, Any]) -> Iterator[_Row]:
+    images = {image["id"]: image for image in tree["images"]}
+    categories = {category["id"]: str(category["name"]) for category in tree["categories"]}
+    return (_json_row(a, images[a["image_id"]], categories[a["category_id"]]) for a in tree["annotations"])
+
+
+def _json_row(annotation: dict[str, Any], image: dict[str, Any], category: str) -> _Row:
+    path = str(image["path"])
+    image_id = Path(str(image.get("file_name") or path)).stem
+    text = annotation["label_text"]
+    phrase = " ".join(text) if isinstance(text, list) else str(text)
+    return _row(image_id, path, phrase, category, annotation["bbox"], image, image["height"], image["width"])
+
+
+def _csv_row(line: dict[str, str]) -> _Row:
+    box = [line[name] for name in ("x", "y", "w", "h")]
+    return _row(
+        line["dicom_id"], line["path"], line["label_text"], line["category_name"], box,
+        line, line["image_height"], line["image_width"],
+    )  # fmt: skip
+
+
+def _row(
+    image_id: str,
+    path: str,
+    phrase: str,
+    category: str,
+    box: Iterable[Any],
+    said: dict[str, Any],
+    height: Any,
+    width: Any,
+) -> _Row:
+    x, y, w, h = (float(value) for value in box)
+    if not (np.isfinite([x, y, w, h]).all() and w > 0 and h > 0):
+        raise ValueError("a box without area")
+    words = " ".join(phrase.split())
+    if not words:
+        raise ValueError("an empty phrase")
+    patient, study = _of_path(path, PATIENT), _of_path(path, STUDY)
+    return _Row(
+        image_id, path, words, str(category), (x, y, w, h),
+        # v1.1.0 says subject and study; before, only the path did.
+        str(said.get("subject_id") or patient or image_id).removeprefix("p"),
+        str(said.get("study_id") or study or image_id).removeprefix("s"),
+        int(float(height)), int(float(width)),
+    )  # fmt: skip
+
+
+def _of_path(path: str, pattern: re.Pattern[str]) -> str | None:
+    """The last folder of the path that looks like p10000032 or s50414267."""
+    return next((part for part in reversed(Path(path).parts[:-1]) if pattern.fullmatch(part)), None)

@@ -1,0 +1,86 @@
+"""One case under both protocols (METHOD: "Zero-shot localization, two protocols, both always reported").
+
+In: score grids over the network's square, the way from the original pixels to it, boxes in original pixels. Out: one
+number a metric. The model and every control pass through this code and no other.
+
+clean   the whole image, the letterbox undone. Pointing is exact on the original pixels (the peak of the full-resolution
+        map, found without computing it). Average precision and IoU: the map sampled on a raster of the original
+        with a long side of at most 256, at its pixel centres, boxes rasterised at the same points; IoU on the
+        min-max map at the published thresholds. A box that holds no such point gets the pixel that holds its centre.
+paper   `heatmap.paper_map`; boxes taken through the letterbox to the same 224 x 224, its central 7/8 scored. A case
+        whose boxes lie wholly outside that centre (or fill it) has no value in the paper protocol: NaN, counted.
+"""
+
+# H W grid, h w raster, N boxes
+
+from __future__ import annotations
+
+import numpy as np
+
+from sentalign.evaluate.grounding import THRESHOLDS, Array, Mask, Sorted, box_mask, cnr, hit
+from sentalign.localize import heatmap
+from sharding.pixels import Geometry
+
+CLEAN_SIDE = 256
+CLEAN = ("pointing", "average_precision", "iou")
+PAPER = ("cnr", "miou", "dice")
+METRICS = CLEAN + PAPER
+
+
+class Scorer:
+    """Scores grids of one shape against the boxes of one case; what depends on the case alone is computed once."""
+
+    def __init__(self, geometry: Geometry, boxes_xywh_N4: Array, grid: tuple[int, int]) -> None:
+        assert len(boxes_xywh_N4), "a case has at least one box"
+        self._geometry, self._boxes_xywh_N4 = geometry, np.asarray(boxes_xywh_N4, float)
+        rows_h, columns_w = heatmap.raster(geometry, CLEAN_SIDE)
+        self._taps = heatmap.original_taps(geometry, grid, rows_h, columns_w)
+        self._clean_hw = clean_mask(self._boxes_xywh_N4, geometry, rows_h, columns_w)
+        self._paper_hw = paper_mask(self._boxes_xywh_N4, geometry)
+
+    def __call__(self, clean_HW: Array, paper_HW: Array) -> dict[str, float]:
+        """Every metric of `METRICS`: the clean ones of `clean_HW`, the paper ones of `paper_HW`."""
+        return self.clean(clean_HW) | self.paper(paper_HW)
+
+    def clean(self, grid_HW: Array) -> dict[str, float]:
+        """The clean protocol's metrics of one grid."""
+        map_hw = heatmap.bilinear(grid_HW, *self._taps)
+        signed = Sorted(heatmap.to_signed(map_hw), self._clean_hw)
+        iou_T, _ = signed.overlap(THRESHOLDS)
+        pointing = hit(heatmap.peak(grid_HW, self._geometry), self._boxes_xywh_N4)
+        values = (pointing, signed.average_precision(), iou_T.mean())
+        return {name: float(value) for name, value in zip(CLEAN, values, strict=True)}
+
+    def paper(self, grid_HW: Array) -> dict[str, float]:
+        """The paper protocol's metrics of one grid; NaN where the scored centre holds no box or nothing else."""
+        if not self.in_centre:
+            return dict.fromkeys(PAPER, float("nan"))
+        map_hw = heatmap.paper_map(grid_HW)
+        iou_T, dice_T = Sorted(map_hw, self._paper_hw).overlap(THRESHOLDS)
+        values = (cnr(map_hw, self._paper_hw), iou_T.mean(), dice_T.mean())
+        return {name: float(value) for name, value in zip(PAPER, values, strict=True)}
+
+    @property
+    def in_centre(self) -> bool:
+        """Whether the paper protocol's scored centre holds some of the boxes and something beside them."""
+        return bool(self._paper_hw.any() and not self._paper_hw.all())
+
+
+def clean_mask(boxes_xywh_N4: Array, geometry: Geometry, rows_h: Array, columns_w: Array) -> Mask:
+    """The boxes on a raster of the original; no box is lost between two points of it."""
+    mask_hw = box_mask(boxes_xywh_N4, rows_h, columns_w)
+    for x, y, width, height in boxes_xywh_N4:
+        row = int(np.clip((y + height / 2) / geometry.rows * len(rows_h), 0, len(rows_h) - 1))
+        column = int(np.clip((x + width / 2) / geometry.columns * len(columns_w), 0, len(columns_w) - 1))
+        mask_hw[row, column] |= not box_mask(np.array([[x, y, width, height]]), rows_h, columns_w).any()
+    return mask_hw
+
+
+def paper_mask(boxes_xywh_N4: Array, geometry: Geometry) -> Mask:
+    """The boxes on the central 7/8 of the square, (196, 196)."""
+    corners_xy = boxes_xywh_N4[:, :2]
+    to_side = np.array([heatmap.PAPER_SIDE / geometry.width, heatmap.PAPER_SIDE / geometry.height])
+    low_N2 = geometry.to_output(corners_xy) * to_side
+    high_N2 = geometry.to_output(corners_xy + boxes_xywh_N4[:, 2:]) * to_side
+    centres = np.arange(*heatmap.PAPER_SCORED, dtype=float) + 0.5
+    return box_mask(np.concatenate([low_N2, high_N2 - low_N2], axis=1), centres, centres)

@@ -1,0 +1,1 @@
+"""FEATURES → PLACE: score maps on the original pixels, boxes and pictures of them."""

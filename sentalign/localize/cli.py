@@ -1,0 +1,131 @@
+"""`sentalign localize`: where in one picture sentences are true.
+
+In: an image file, sentences and a run. Out: overlays, maps and boxes.json in a folder. The work is in the other
+modules; they are imported when the command runs, so that `--help` is fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sharding.contract import Rejected, UserError
+
+if TYPE_CHECKING:
+    from sentalign.localize.boxes import Found
+    from sentalign.localize.heatmap import Array
+    from sharding.pixels import Geometry, Picture
+
+EXAMPLES = """examples:
+  sentalign localize chest.dcm "Right pleural effusion." --run runs/paper --out found
+  sentalign localize chest.png "Left apical pneumothorax." "Cardiomegaly." --run runs/paper --out found --json
+
+written to --out, NN the number of the sentence:
+  NN-overlay.png   the picture under its map, boxes (blue) and peak (cross)
+  NN-map.npz       map: float32 on the original pixels; grid: the model's own grid; geometry: JSON, original to grid
+  boxes.json       every sentence's boxes and peak in original pixels"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds `localize` to the command line."""
+    parser = subparsers.add_parser(
+        "localize",
+        help="show where in an X-ray a sentence is true",
+        description="Shows where in a chest X-ray (DICOM, PNG or JPEG) each sentence is true.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="DICOM, PNG or JPEG file")
+    parser.add_argument("sentences", nargs="+", metavar="SENTENCE", help="a finding in words, quoted")
+    # dest is not `run`: that name holds the command's function.
+    parser.add_argument(
+        "--run", type=Path, required=True, dest="run_folder", metavar="RUN", help="folder of a trained run"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to; made where needed")
+    parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
+    parser.add_argument("--json", action="store_true", help="print what boxes.json holds")
+    parser.set_defaults(run=localize)
+
+
+def localize(args: argparse.Namespace) -> None:
+    """Runs the command. Raises UserError for a missing or rejected image, an empty sentence or an unusable run."""
+    sentences = [" ".join(sentence.split()) for sentence in args.sentences]
+    if not all(any(c.isalnum() for c in sentence) for sentence in sentences):
+        raise UserError('an empty sentence; give a finding in words, for example "Right pleural effusion."')
+    picture = read_picture(args.image)
+    from sentalign.localize import boxes
+    from sentalign.localize.predict import Predictor
+
+    predictor = Predictor.load(args.run_folder, args.device)
+    features = predictor.image(picture.grey_HW)
+    geometry = picture.geometry.then(features.letterbox)
+    _make(args.out)
+    found = []
+    for number, (sentence, vector_D) in enumerate(
+        zip(sentences, predictor.text(sentences).sentences_ND, strict=True), 1
+    ):
+        grid_HW = predictor.clean_grid(features, vector_D)
+        found.append(boxes.find(sentence, grid_HW, geometry))
+        _write(args.out, number, picture, grid_HW, geometry, found[-1])
+    boxes.write_json(args.out / "boxes.json", found, geometry)
+    if args.json:
+        json.dump(boxes.as_json(found, geometry), sys.stdout, indent=1, ensure_ascii=False)
+        sys.stdout.write("\n")
+    else:
+        _tell(found, args.out)
+
+
+def read_picture(path: Path) -> Picture:
+    """The picture of a file that the user named. Raises UserError, which never repeats the file's name."""
+    from sharding import pixels
+
+    if not path.is_file():
+        raise UserError("no image file at the path given; give one DICOM, PNG or JPEG file")
+    try:
+        return pixels.read(path.read_bytes(), path.name)
+    except Rejected as error:
+        raise UserError(f"the image was refused ({error}); give a readable DICOM, PNG or JPEG file") from None
+    except OSError as error:
+        raise UserError(f"the image cannot be read ({error.strerror}); check its permissions") from None
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {out} ({error.strerror}); give another --out") from None
+
+
+def _write(out: Path, number: int, picture: Picture, grid_HW: Array, geometry: Geometry, found: Found) -> None:
+    import numpy as np
+
+    from sentalign.localize import overlay
+    from sentalign.localize.heatmap import clean_map
+
+    rectangles = [(b.x, b.y, b.width, b.height) for b in found.boxes]
+    overlay.write(out / f"{number:02d}-overlay.png", picture, grid_HW, geometry, found.sentence, rectangles, found.peak)
+    np.savez(
+        out / f"{number:02d}-map.npz",
+        map=clean_map(grid_HW, geometry).astype(np.float32),
+        grid=grid_HW.astype(np.float32),
+        geometry=json.dumps(geometry.as_dict()),
+    )
+
+
+def _tell(found: list[Found], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("sentence", "boxes", "best box (x, y, width, height)", "peak (x, y)")
+    for one in found:
+        best = one.boxes[0] if one.boxes else None
+        corner = f"{best.x:.0f}, {best.y:.0f}, {best.width:.0f}, {best.height:.0f}" if best else "none: constant map"
+        table.add_row(
+            one.sentence, str(len(one.boxes)), corner, f"{one.peak[0]}, {one.peak[1]}" if one.peak else "none"
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"written to {out}", markup=False, highlight=False)

@@ -1,0 +1,1 @@
+"""BATCH → FEATURES: the image tower, the text tower and the two together."""

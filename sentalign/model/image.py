@@ -1,0 +1,83 @@
+"""The image tower: a picture becomes region vectors and one global vector.
+
+In: float images of [-1, 1]. Out: regions of one backbone stage and the pooled vector of another, in the common width
+(METHOD: paper mode, image side). Any transformers vision backbone serves; a ResNet has stages, a ViT layers.
+"""
+
+# B images, C channels, H W rows and columns (of the picture, then of the stage), R = H·W regions, D common width
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import PretrainedConfig
+
+from sentalign.model.pretrained import WeightsError, backbone_config, fetch
+
+
+class ImageTower(nn.Module):
+    """Backbone, 1x1 convolution without bias to the regions, average pool and linear to the global vector."""
+
+    def __init__(self, backbone: Any, region_stage: str, global_stage: str, width: int) -> None:
+        super().__init__()
+        self.backbone: Any = backbone
+        self.region_stage, self.global_stage = region_stage, global_stage
+        channels = dict(zip(backbone.out_features, backbone.channels, strict=True))
+        self.to_regions = nn.Conv2d(channels[region_stage], width, kernel_size=1, bias=False)
+        self.to_global = nn.Linear(channels[global_stage], width)
+
+    def forward(self, images_B1HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Regions (B, D, H, W) as a map and global vectors (B, D)."""
+        images_BCHW = images_B1HW.expand(-1, self.backbone.config.num_channels, -1, -1)
+        # Convolutions keep the layout of their input; this one is up to 1.3 times as fast on CPU.
+        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+        maps = dict(zip(self.backbone.out_features, self.backbone(images_BCHW).feature_maps, strict=True))
+        regions_BDHW = self.to_regions(maps[self.region_stage])
+        return regions_BDHW, self.to_global(maps[self.global_stage].mean(dim=(2, 3)))
+
+
+def build(
+    weights: str | None, settings: dict[str, Any], region_stage: str, global_stage: str, width: int
+) -> ImageTower:
+    """The tower with pretrained (`weights`) or random backbone. Raises WeightsError."""
+    if weights is not None:
+        config = fetch(lambda: transformers.AutoConfig.from_pretrained(weights), weights, "model.image.weights")
+    else:
+        config = backbone_config(settings, "resnet")
+    stages = _stages(config, region_stage, global_stage)
+    backbone_class = _backbone_class(config)
+    if weights is None:
+        config.set_output_features_output_indices(out_features=stages, out_indices=None)
+        backbone = backbone_class(config)
+    else:
+        # Not through AutoBackbone, which takes a local folder for a hub name.
+        backbone = fetch(
+            lambda: backbone_class.from_pretrained(weights, out_features=stages), weights, "model.image.weights"
+        )
+    return ImageTower(backbone, region_stage, global_stage, width)
+
+
+def from_config(config: PretrainedConfig, region_stage: str, global_stage: str, width: int) -> ImageTower:
+    """The tower without weights, from the backbone configuration that a run folder keeps."""
+    return ImageTower(_backbone_class(config)(config), region_stage, global_stage, width)
+
+
+def _stages(config: PretrainedConfig, *wanted: str) -> list[str]:
+    names = list(getattr(config, "stage_names", []) or [])
+    unknown = [w for w in wanted if w not in names]
+    if unknown:
+        raise WeightsError(
+            f"model.image: no stage {unknown[0]} in a {config.model_type}; it has {', '.join(names) or 'none'}"
+        )
+    return sorted(set(wanted), key=names.index)
+
+
+def _backbone_class(config: PretrainedConfig) -> type[Any]:
+    mapping: Any = transformers.AutoBackbone._model_mapping
+    if type(config) not in mapping:
+        raise WeightsError(f"model.image: {config.model_type} is not a vision backbone of transformers")
+    found: type[Any] = mapping[type(config)]
+    return found

@@ -1,0 +1,68 @@
+"""The text tower: a report becomes its [CLS] vector, one vector a sentence and a report vector.
+
+In: token numbers and which sentence each position belongs to. Out: units and report vectors, by the word and sentence
+rules of METHOD (paper mode, text side). The tokenizer is in sentalign.text.
+"""
+
+# B reports, T positions, K units (the [CLS] vector, then the sentences), D width
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from sentalign.model.pretrained import WeightsError, backbone_config, fetch
+
+
+class TextTower(nn.Module):
+    """BERT whose last hidden layers are summed; no projection."""
+
+    def __init__(self, bert: Any, last_layers: int) -> None:
+        super().__init__()
+        self.bert: Any = bert
+        self.last_layers = last_layers
+
+    def forward(
+        self, tokens_BT: Tensor, attention_BT: Tensor, unit_BT: Tensor, words_BK: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Units (B, K, D), absent ones zero, and report vectors (B, D).
+
+        Word pieces are summed to words and a sentence is the mean of its words, which is the sum of its pieces over
+        its number of words; likewise the report over all real positions, [CLS] and [SEP] being words.
+        """
+        out = self.bert(input_ids=tokens_BT, attention_mask=attention_BT.long(), output_hidden_states=True)
+        # hidden_states[0] is the embedding, not a layer.
+        pieces_BTD = torch.stack(out.hidden_states[1:][-self.last_layers :]).sum(dim=0)
+        belongs_BKT = unit_BT.unsqueeze(1) == torch.arange(words_BK.shape[1] - 1, device=unit_BT.device).view(1, -1, 1)
+        sums_BKD = belongs_BKT.to(pieces_BTD.dtype) @ pieces_BTD
+        sentences_BKD = sums_BKD / words_BK[:, 1:].clamp(min=1).unsqueeze(-1)
+        units_BKD = torch.cat([pieces_BTD[:, :1], sentences_BKD], dim=1)
+        total_BD = (pieces_BTD * attention_BT.unsqueeze(-1)).sum(dim=1)
+        return units_BKD, total_BD / words_BK[:, :1]
+
+
+def build(weights: str | None, settings: dict[str, Any], vocabulary_size: int, last_layers: int) -> TextTower:
+    """The tower with pretrained (`weights`) or random BERT. Raises WeightsError.
+
+    A pickled pytorch_model.bin, all that some clinical BERTs ship, is loaded by transformers with weights only.
+    """
+    if weights is not None:
+        load = lambda: transformers.BertModel.from_pretrained(weights, add_pooling_layer=False)  # noqa: E731
+        bert = fetch(load, weights, "model.text.weights")
+        if bert.config.vocab_size < vocabulary_size:
+            raise WeightsError(
+                f"model.text: the vocabulary has {vocabulary_size} pieces, the weights only {bert.config.vocab_size}; "
+                "set model.text.vocabulary to the one that belongs to the weights"
+            )
+    else:
+        config: Any = backbone_config({"vocab_size": vocabulary_size} | settings, "bert")
+        bert = transformers.BertModel(config, add_pooling_layer=False)
+    return TextTower(bert, last_layers)
+
+
+def from_config(config: Any, last_layers: int) -> TextTower:
+    """The tower without weights, from the BERT configuration that a run folder keeps."""
+    return TextTower(transformers.BertModel(config, add_pooling_layer=False), last_layers)

@@ -1,0 +1,78 @@
+"""Grey pictures → the network's input, with random changes that belong to the sample and the epoch.
+
+In: uint8 pictures on any device. Out: float pictures in [-1, 1] and the matrix of each change. Nothing here mirrors a
+picture: left and right are words of the reports (METHOD, traps).
+"""
+
+# B images, H side; 1 channel; a matrix B23 maps points (x, y, 1) in pixels, pixel i covers [i, i + 1)
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from sentalign.config import Augment
+from sentalign.stream.plan import draws
+
+
+def normalize(images_BHH: Tensor) -> Tensor:
+    """uint8 (B, H, H) as float32 (B, 1, H, H): (x / 255 - 0.5) / 0.5 (METHOD: paper mode)."""
+    return images_BHH.unsqueeze(1).float().div_(127.5).sub_(1.0)
+
+
+def augment(
+    images_B1HH: Tensor, keys: Sequence[str], strengths: Augment, seed: int, epoch: int
+) -> tuple[Tensor, Tensor]:
+    """Normalised images shifted, scaled, rotated about their centre and changed in contrast and brightness.
+
+    Returns the images and matrices_B23 (float64, on the CPU), which map a point of the input to where it has moved.
+    What comes in from outside is black. Each change is uniform within its strength: shift as a share of the side, scale
+    1 +- scale, angle in radians, contrast 1 +- contrast about mid-grey, brightness as a share of the grey range.
+    Where all strengths are zero the images come back bit for bit.
+    """
+    uniform_B6 = _uniform(keys, seed, epoch)
+    linear_B22, shift_B2 = _motion(uniform_B6, strengths)
+    if strengths.shift or strengths.scale or strengths.rotate:
+        images_B1HH = _warp(images_B1HH, linear_B22, shift_B2)
+    if strengths.contrast or strengths.brightness:
+        change_B2 = torch.from_numpy(uniform_B6[:, 4:] * (strengths.contrast, strengths.brightness)).to(images_B1HH)
+        contrast_B111, brightness_B111 = (change_B2[:, i, None, None, None] for i in range(2))
+        # The range [-1, 1] is 2 wide, hence the factor of the brightness.
+        images_B1HH = (images_B1HH * (1 + contrast_B111)).add_(2 * brightness_B111).clamp_(-1, 1)
+    return images_B1HH, torch.from_numpy(_in_pixels(linear_B22, shift_B2, images_B1HH.shape[-1]))
+
+
+def _uniform(keys: Sequence[str], seed: int, epoch: int) -> NDArray[np.float64]:
+    """Six numbers in [-1, 1) for each sample: shift x, shift y, scale, angle, contrast, brightness."""
+    raw_B6 = np.stack([draws(6, "augment", seed, epoch, key) for key in keys])
+    return (raw_B6 >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1
+
+
+def _motion(uniform_B6: NDArray[np.float64], strengths: Augment) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scaled rotation (B, 2, 2) about the centre, and the shift (B, 2) in sides of the image; x comes before y."""
+    factor_B = 1 + strengths.scale * uniform_B6[:, 2]
+    angle_B = strengths.rotate * uniform_B6[:, 3]
+    cos_B, sin_B = factor_B * np.cos(angle_B), factor_B * np.sin(angle_B)
+    # (4, B) -> (B, 2, 2)
+    linear_B22 = np.array([cos_B, -sin_B, sin_B, cos_B]).T.reshape(-1, 2, 2)
+    return linear_B22, strengths.shift * uniform_B6[:, :2]
+
+
+def _warp(images_B1HH: Tensor, linear_B22: NDArray[np.float64], shift_B2: NDArray[np.float64]) -> Tensor:
+    """The moved images; the grid runs over the output, so it takes the inverse of the motion."""
+    inverse_B22 = np.linalg.inv(linear_B22)
+    # Grid coordinates are -1 .. 1 over the side, from edge to edge: half a side is their unit.
+    inverse_B23 = np.concatenate([inverse_B22, -inverse_B22 @ (2 * shift_B2)[:, :, None]], axis=2)
+    grid_BHH2 = affine_grid(torch.from_numpy(inverse_B23).to(images_B1HH), list(images_B1HH.shape), align_corners=False)
+    # Outside is 0 for grid_sample, and must be black, which is -1.
+    return grid_sample(images_B1HH + 1, grid_BHH2, align_corners=False).sub_(1)
+
+
+def _in_pixels(linear_B22: NDArray[np.float64], shift_B2: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    centre_2 = np.full(2, side / 2)
+    offset_B2 = centre_2 - linear_B22 @ centre_2 + shift_B2 * side
+    return np.concatenate([linear_B22, offset_B2[:, :, None]], axis=2)

@@ -1,0 +1,57 @@
+"""`sentalign tune CONFIG [key=value ...]`: a search over settings; the best goes to best.yaml.
+
+In: a sweep file. Out: a table of trials, or JSON. The search is tune.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+EXAMPLES = """examples:
+  sentalign tune configs/sweep.yaml
+  sentalign tune configs/sweep.yaml trials=4 concurrent=2 train.epochs=1
+  sentalign train runs/sweep/best.yaml
+
+A word that names no setting of the sweep is a setting of the training, the same for all trials."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds `tune`."""
+    tune = subparsers.add_parser(
+        "tune",
+        help="search for the best settings",
+        description="Trains many times with different settings, stops the hopeless early and writes best.yaml.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    tune.add_argument("config", metavar="CONFIG", help="sweep file, for example configs/sweep.yaml")
+    tune.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
+    tune.add_argument("--json", action="store_true", help="print the trials as JSON")
+    tune.set_defaults(run=_tune)
+
+
+def _tune(args: argparse.Namespace) -> None:
+    from sentalign.sweep import space, tune
+
+    sweep = space.load(args.config, args.overrides)
+    trials = tune.search(sweep)
+    if args.json:
+        print(json.dumps(trials))
+    else:
+        _print_table(sweep.metric, trials)
+        print(f"best settings: {sweep.out / 'best.yaml'}")
+
+
+def _print_table(metric: str, trials: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    settings = list(trials[0]["parameters"])
+    table = Table("trial", "status", "pairs", f"best {metric}", *settings)
+    for trial in trials:
+        value = "-" if trial["value"] is None else f"{trial['value']:.4g}"
+        chosen = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in trial["parameters"].values()]
+        table.add_row(str(trial["trial"]), trial["status"], f"{trial['pairs']:,}", value, *chosen)
+    Console().print(table)

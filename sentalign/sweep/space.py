@@ -1,0 +1,168 @@
+"""The description of a sweep: which settings to vary, how often, with what machines; typed and checked.
+
+In: a YAML file (configs/sweep.yaml) and `key=value` words. Out: a `Sweep`, and its trials' configurations. Ray is not
+imported here (tune.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from sentalign import config
+from sentalign.config import Section
+from sharding.contract import UserError
+
+
+class Domain(Section):
+    """The values that one setting may take: exactly one of these."""
+
+    uniform: tuple[float, float] | None = None
+    loguniform: tuple[float, float] | None = None
+    randint: tuple[int, int] | None = Field(None, description="from the first up to, and without, the second")
+    choice: list[Any] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Domain:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of uniform, loguniform, randint, choice")
+        if given[0] != "choice":
+            low, high = getattr(self, given[0])
+            if not low < high or (given[0] == "loguniform" and low <= 0):
+                raise ValueError(f"{given[0]} needs a lower and a larger bound, above 0 for loguniform")
+        return self
+
+    @property
+    def extremes(self) -> list[Any]:
+        """Values that stand for all: the bounds, or every choice."""
+        if self.choice is not None:
+            return self.choice
+        if self.randint is not None:
+            return [self.randint[0], self.randint[1] - 1]
+        return list(self.uniform or self.loguniform or ())
+
+
+class Asha(Section):
+    """Early stopping (ASHA, Li et al. 2020); everything is counted in image-report pairs."""
+
+    grace_pairs: int = Field(ge=1, description="no trial is stopped before it has seen so many")
+    max_pairs: int = Field(ge=1, description="every trial is stopped at so many")
+    reduction_factor: float = Field(3, gt=1, description="one of so many trials goes on at each rung")
+
+    @model_validator(mode="after")
+    def _grace_is_shorter(self) -> Asha:
+        if self.grace_pairs > self.max_pairs:
+            raise ValueError(f"grace_pairs {self.grace_pairs} is more than max_pairs {self.max_pairs}")
+        return self
+
+
+class Sweep(Section):
+    """Everything that decides a sweep."""
+
+    base: Path = Field(description="training configuration; relative to the sweep file")
+    out: Path = Field(description="folder of the sweep; one run folder a trial inside")
+    overrides: dict[str, Any] = Field(default_factory=dict, description="dotted settings that all trials share")
+    space: dict[str, Domain] = Field(min_length=1, description="dotted settings that vary")
+    seed: int = Field(0, ge=0, description="the same seed draws the same trials")
+    trials: int = Field(16, ge=1)
+    concurrent: int = Field(1, ge=1, description="trials at the same time, at most")
+    ranks: int = Field(1, ge=1, description="processes of one trial, all on one node")
+    cpus: float = Field(1, gt=0, description="CPU cores that one trial takes")
+    gpus: int = Field(0, ge=0, description="GPUs that one trial takes: none, or one a rank")
+    metric: str = Field("validation/loss", description="number of the journal that is compared")
+    mode: Literal["min", "max"] = "min"
+    asha: Asha
+
+    @model_validator(mode="after")
+    def _a_gpu_for_each_rank(self) -> Sweep:
+        if self.gpus not in (0, self.ranks):
+            raise ValueError(f"gpus {self.gpus} must be 0 or equal ranks {self.ranks}")
+        return self
+
+
+def load(path: str | Path, words: Sequence[str] = ()) -> Sweep:
+    """Reads a sweep file. Words name settings of the sweep (`trials=4`, `asha.max_pairs=800`) or of the training.
+
+    Every bound of the space is tried on the training configuration, so that a misspelt or impossible setting is told
+    before anything starts. Raises UserError.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"no sweep file {path}; give the path of a YAML file such as configs/sweep.yaml")
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} holds no settings; it must be a YAML mapping with base, out, asha and space")
+    for word in words:
+        _override(tree, word)
+    try:
+        sweep = Sweep.model_validate(tree)
+    except ValidationError as error:
+        said = [f"{'.'.join(str(p) for p in e['loc']) or 'sweep'}: {e['msg']}" for e in error.errors()[:3]]
+        raise UserError("sweep: " + "; ".join(said)) from None
+    sweep = sweep.model_copy(update={"base": (file.parent / sweep.base).resolve(), "out": sweep.out.resolve()})
+    for setting, domain in sweep.space.items():
+        for value in domain.extremes:
+            configuration(sweep, {setting: value}, sweep.out)
+    return sweep
+
+
+def draw(sweep: Sweep) -> list[dict[str, Any]]:
+    """The parameters of every trial: a pure function of seed and space; more trials change none."""
+    return [
+        {
+            setting: _value(domain, np.random.default_rng([sweep.seed, number, place]))
+            for place, (setting, domain) in enumerate(sweep.space.items())
+        }
+        for number in range(sweep.trials)
+    ]
+
+
+def words_of(sweep: Sweep, parameters: dict[str, Any], run: Path) -> list[str]:
+    """The `key=value` words of one trial; JSON values are YAML values."""
+    settings = {**sweep.overrides, **parameters, "run": str(run)}
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+
+
+def configuration(sweep: Sweep, parameters: dict[str, Any], run: Path) -> config.Config:
+    """The resolved training configuration of one trial. Raises UserError."""
+    return config.load(sweep.base, words_of(sweep, parameters, run))
+
+
+def _value(domain: Domain, random: np.random.Generator) -> Any:
+    if domain.choice is not None:
+        return domain.choice[int(random.integers(len(domain.choice)))]
+    if domain.randint is not None:
+        return int(random.integers(*domain.randint))
+    if domain.loguniform is not None:
+        low, high = domain.loguniform
+        return float(low * (high / low) ** random.random())
+    assert domain.uniform
+    return float(random.uniform(*domain.uniform))
+
+
+def _override(tree: dict[str, Any], word: str) -> None:
+    """`trials=4` and `asha.max_pairs=8` are the sweep's; any other key is a setting that all trials share."""
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise UserError(f"override {word!r} is not of the form key=value, for example trials=4 or train.epochs=1")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"override {key}: {text!r} is not a YAML value; quote it") from None
+    section, _, leaf = key.partition(".")
+    if key in Sweep.model_fields:
+        tree[key] = value
+    elif section == "asha" and isinstance(tree.get("asha"), dict):
+        tree["asha"][leaf] = value
+    else:
+        tree["overrides"] = {**(tree.get("overrides") or {}), key: value}

@@ -1,0 +1,222 @@
+"""A sweep with Ray Tune and ASHA: the only importer of ray.
+
+In: a `Sweep`. Out: `out/best.yaml`, `out/trials.json`, a run folder a trial, a parent run in MLflow with the trials as
+children. The trials themselves are trial.py; a trial runs on one node, and on a cluster of several `out` and the
+working folder must be on a disk that all nodes share.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from sentalign import config
+from sentalign.sweep.space import Sweep, configuration, draw
+from sentalign.sweep.trial import LOG_NAME, TRIAL_NAME, Plan, execute
+from sentalign.track import journal, uplink
+from sentalign.track.journal import Journal
+from sharding.contract import UserError
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Without a token anyone on the host could run code as this user through the cluster's port.
+    "RAY_AUTH_MODE": "token",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune would go on to the end of its bookkeeping after Ctrl-C; here it ends at once and takes all trials along.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+
+
+def search(sweep: Sweep, launcher: tuple[str, ...] | None = None) -> list[dict[str, Any]]:
+    """Runs all trials and writes best.yaml and trials.json; gives the trials, best first.
+
+    `launcher` stands in for `deepspeed ... sentalign.train`. Raises UserError: `out` is in use, the cluster is too
+    small, or no trial came to an end.
+    """
+    if (sweep.out / "trials").exists():
+        raise UserError(f"{sweep.out} already holds a sweep; choose another folder with out=FOLDER")
+    base = configuration(sweep, {}, sweep.out)
+    _start_cluster(sweep)
+    try:
+        parent_run = _open_parent(sweep, base)
+        _run_trials(sweep, Plan(sweep, os.getcwd(), parent_run, launcher))
+    finally:
+        _stop_cluster()
+        trials = _account(sweep)
+        _send(sweep, base, trials)
+    return _conclude(sweep, trials)
+
+
+def _start_cluster(sweep: Sweep) -> None:
+    """A cluster on the loopback interface, or the one that RAY_ADDRESS names."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    local: dict[str, Any] = (
+        {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    )
+    with warnings.catch_warnings(action="ignore"):
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+    try:
+        check_fit(sweep, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+    except UserError:
+        _stop_cluster()
+        raise
+
+
+def _stop_cluster() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def check_fit(sweep: Sweep, nodes: list[dict[str, float]]) -> None:
+    """Raises UserError where no node could ever hold a trial: Ray would wait for it for good."""
+    if any(node.get("CPU", 0) >= sweep.cpus and node.get("GPU", 0) >= sweep.gpus for node in nodes):
+        return
+    shapes = ", ".join(sorted({f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes}))
+    raise UserError(
+        f"a trial takes {sweep.cpus:g} CPU and {sweep.gpus} GPU on one node, and the nodes have {shapes}; "
+        "lower cpus, or gpus and ranks"
+    )
+
+
+def _open_parent(sweep: Sweep, base: config.Config) -> str | None:
+    """The sweep as a run of its own, with a journal like any other; None where MLflow is off or cannot be reached."""
+    sweep.out.mkdir(parents=True, exist_ok=True)
+    with Journal(sweep.out) as book:
+        book.append("start", run=sweep.out.name, config=sweep.model_dump(mode="json"), versions={})
+    if base.track.uri is None:
+        return None
+    try:
+        return uplink.sync(sweep.out, base.track.uri, base.track.experiment, base.track.parent_run)
+    except UserError as error:
+        print(f"warning: {error}; the sweep goes on and tries again at its end", file=sys.stderr)
+        return None
+
+
+def _run_trials(sweep: Sweep, plan: Plan) -> None:
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    scheduler = ASHAScheduler(
+        time_attr="pairs",
+        max_t=sweep.asha.max_pairs,
+        grace_period=sweep.asha.grace_pairs,
+        reduction_factor=sweep.asha.reduction_factor,
+    )
+    with Progress(disable=not sys.stderr.isatty()) as progress:
+        tuner = tune.Tuner(
+            tune.with_resources(
+                partial(_trial, plan=plan, parameters=draw(sweep)), {"cpu": sweep.cpus, "gpu": sweep.gpus}
+            ),
+            param_space={"number": tune.grid_search(list(range(sweep.trials)))},
+            tune_config=tune.TuneConfig(
+                metric=sweep.metric,
+                mode=sweep.mode,
+                scheduler=scheduler,
+                max_concurrent_trials=sweep.concurrent,
+            ),
+            run_config=tune.RunConfig(
+                name="tune", storage_path=str(sweep.out / "ray"), verbose=0, callbacks=[_bar(progress, sweep.trials)]
+            ),
+        )
+        tuner.fit()
+
+
+def _trial(drawn: dict[str, int], plan: Plan, parameters: list[dict[str, Any]]) -> None:
+    from ray import tune
+
+    execute(plan, drawn["number"], parameters[drawn["number"]], tune.report)
+
+
+def _bar(progress: Progress, trials: int) -> Any:
+    from ray import tune
+
+    class Ended(tune.Callback):
+        """Moves the bar for each trial that ends, in whatever way."""
+
+        def __init__(self, advance: Callable[[], None]) -> None:
+            self.advance = advance
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Tune stores its callbacks, and a bar cannot be stored
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self.advance()
+
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self.advance()
+
+    return Ended(partial(progress.advance, progress.add_task("trials", total=trials)))
+
+
+def _account(sweep: Sweep) -> list[dict[str, Any]]:
+    """All trials, best first, from their own records and journals; each journal is given its end."""
+    trials = []
+    for path in sorted((sweep.out / "trials").glob(f"*/{TRIAL_NAME}")):
+        record = json.loads(path.read_text())
+        if record["status"] == "running":
+            record["status"] = "interrupted"
+        record |= _best_validation(sweep, path.parent)
+        if record["status"] == "stopped" and record["pairs"] >= sweep.asha.max_pairs:
+            record["status"] = "finished"  # Tune stops it at the report of the last validation
+        trials.append(record)
+        with Journal(path.parent) as book:
+            if not any(entry["kind"] == "end" for entry, _ in journal.follow(path.parent)):
+                book.append("end", status=record["status"])
+    sign = 1 if sweep.mode == "min" else -1
+    return sorted(trials, key=lambda trial: math.inf if trial["value"] is None else sign * trial["value"])
+
+
+def _best_validation(sweep: Sweep, run: Path) -> dict[str, Any]:
+    """Best value of the metric, the pairs at which it was reached, and the pairs seen at the last validation."""
+    seen = [(journal.metrics(e).get(sweep.metric), e["pairs"]) for e, _ in journal.follow(run) if journal.metrics(e)]
+    values = [(value, pairs) for value, pairs in seen if value is not None and math.isfinite(value)]
+    if not values:
+        return {"value": None, "best_pairs": None, "pairs": seen[-1][1] if seen else 0}
+    value, pairs = (min if sweep.mode == "min" else max)(values, key=lambda pair: pair[0])
+    return {"value": value, "best_pairs": pairs, "pairs": seen[-1][1]}
+
+
+def _send(sweep: Sweep, base: config.Config, trials: list[dict[str, Any]]) -> None:
+    """Brings MLflow up to date: trials that were stopped had no time to send their end."""
+    if not (sweep.out / journal.JOURNAL_NAME).is_file():
+        return
+    with Journal(sweep.out) as book:
+        ended = all(trial["status"] != "interrupted" for trial in trials) and len(trials) == sweep.trials
+        book.append("end", status="finished" if ended else "interrupted")
+    if base.track.uri is None:
+        return
+    store = (base.track.uri, base.track.experiment)
+    try:
+        parent = uplink.sync(sweep.out, *store, base.track.parent_run)
+        for trial in trials:
+            uplink.sync(sweep.out / "trials" / f"{trial['trial']:03d}", *store, parent)
+    except UserError as error:
+        again = f"sentalign track sync {sweep.out}"
+        print(f"warning: {error}; later: {again}, and the same for each folder in trials/", file=sys.stderr)
+
+
+def _conclude(sweep: Sweep, trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    (sweep.out / "trials.json").write_text(json.dumps(trials, indent=1) + "\n")
+    usable = [trial for trial in trials if trial["status"] != "failed" and trial["value"] is not None]
+    if not usable:
+        error = next((trial["error"] for trial in trials if trial["error"]), f"no {sweep.metric} was written")
+        raise UserError(f"every trial failed, the first with: {error} (see {sweep.out}/trials/*/{LOG_NAME})")
+    best = configuration(sweep, usable[0]["parameters"], sweep.out / "best")
+    (sweep.out / "best.yaml").write_text(config.dump(best))
+    return trials

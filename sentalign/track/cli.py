@@ -1,0 +1,61 @@
+"""`sentalign track sync RUN`: sends to MLflow what a run's journal holds and MLflow does not.
+
+In: the folder of a run. Out: an up-to-date MLflow run. The sending itself is uplink.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from sharding.contract import UserError
+
+EXAMPLES = """examples:
+  sentalign track sync runs/paper
+  sentalign track sync runs/paper --uri http://127.0.0.1:5000 --experiment chest"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds `track` with its one command `sync`."""
+    track = subparsers.add_parser("track", help="what MLflow knows of a run")
+    sync = track.add_subparsers(metavar="COMMAND", required=True).add_parser(
+        "sync",
+        help="send a run's journal to MLflow",
+        description="Sends what a run's journal holds and MLflow does not: after an outage, or from another machine.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sync.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
+    sync.add_argument("--uri", help="MLflow store; default: the run's track.uri, else where it was sent before")
+    sync.add_argument("--experiment", help="MLflow experiment; default: the run's")
+    sync.add_argument("--json", action="store_true", help="print the MLflow run as JSON")
+    sync.set_defaults(run=_sync)
+
+
+def _sync(args: argparse.Namespace) -> None:
+    from sentalign.track import journal, uplink
+
+    journal.read(args.folder)
+    track = _settings(args.folder)
+    uri = args.uri or track.get("uri")
+    if not uri:
+        raise UserError(f"{args.folder} does not say where MLflow is; add --uri, for example sqlite:///mlflow.db")
+    experiment = args.experiment or track.get("experiment") or "sentalign"
+    run_id = uplink.sync(args.folder, uri, experiment, track.get("parent_run"))
+    print(json.dumps({"run_id": run_id, "experiment": experiment}) if args.json else f"MLflow run {run_id}")
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    """The section `track` of the run's config.yaml, else the place that the run was last sent to."""
+    import yaml
+
+    from sentalign.track.uplink import STATE_NAME
+
+    config, state = run / "config.yaml", run / STATE_NAME
+    found = (yaml.safe_load(config.read_text()) or {}).get("track") if config.is_file() else None
+    if found or not state.is_file():
+        return found or {}
+    uri, sent = list(json.loads(state.read_text()).items())[-1]
+    return {"uri": uri, "experiment": sent["experiment"]}

@@ -1,0 +1,131 @@
+"""The journal of a run: append-only `journal.jsonl`, one JSON object a line; the source of truth for every curve.
+
+In: events of rank 0. Out: lines on the disk, and their readings (`read`, `follow`, `metrics`). Nothing here waits for a
+network: whatever MLflow shows can be rebuilt from this file (uplink.py). Standard library only.
+
+Kinds and their fields, besides `kind` and `time` (seconds since 1970):
+    start       run, config (resolved), versions, pairs (0, or where a resumed run goes on)
+    metrics     step, pairs, one field a number        validation  pairs, one field a number
+    picture     path (relative to the run), pairs      checkpoint, best  pairs, path or value
+    end         status: finished | failed | interrupted | stopped
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sharding.contract import UserError
+
+JOURNAL_NAME = "journal.jsonl"
+# Lines that a power cut must not take; metrics are too many to wait for the disk each time.
+DURABLE_KINDS = frozenset({"start", "validation", "checkpoint", "best", "end"})
+_NOT_METRICS = frozenset({"kind", "time", "step", "pairs"})
+
+Entry = dict[str, Any]
+
+
+class Journal:
+    """Writes the journal of one run; one writer at a time (rank 0)."""
+
+    def __init__(self, run: Path) -> None:
+        """Opens, or makes, the journal in the folder `run`; a line that a crash tore is cut off."""
+        run.mkdir(parents=True, exist_ok=True)
+        self.path = run / JOURNAL_NAME
+        # Unbuffered: a line is one write, so that a killed process tears at most the last one.
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
+        self._file.truncate(_whole(self.path.read_bytes()))
+
+    def append(self, kind: str, **fields: Any) -> None:
+        """Writes one line and hands it to the system; kinds that matter wait for the disk. Raises OSError."""
+        entry = {"kind": kind, "time": round(time.time(), 3), **fields}
+        self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+        if kind in DURABLE_KINDS:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def follow(run: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
+    """Whole lines from byte `offset` on, each with the offset behind it; a line still being written is left alone.
+
+    Raises UserError where a line in the middle is damaged.
+    """
+    path = run / JOURNAL_NAME
+    if not path.is_file():
+        return
+    with open(path, "rb") as file:
+        file.seek(offset)
+        content = file.read()
+    place = 0
+    for line in content[: _whole(content)].splitlines(keepends=True):
+        place += len(line)
+        yield _parse(path, line, offset + place - len(line)), offset + place
+
+
+def read(run: Path) -> list[Entry]:
+    """What happened, each once, in the order of writing (see `latest`). Raises UserError: no or a damaged journal."""
+    if not (run / JOURNAL_NAME).is_file():
+        raise UserError(f"no {JOURNAL_NAME} in {run}; give the folder of a run")
+    return latest([entry for entry, _ in follow(run)])
+
+
+def latest(entries: list[Entry]) -> list[Entry]:
+    """For each (kind, pairs, path) the entry written last, without what a resumed run took back.
+
+    A run that resumes at P pairs says so in its start line: whatever was written before it of more than P pairs
+    belongs to work that was lost, and goes. Entries without pairs all stay.
+    """
+    kept: dict[tuple[Any, ...], Entry] = {}
+    for number, entry in enumerate(entries):
+        pairs = entry.get("pairs")
+        if entry["kind"] == "start" and pairs is not None:
+            kept = {key: old for key, old in kept.items() if (old.get("pairs") or 0) <= pairs}
+        key = (entry["kind"], pairs, entry.get("path")) if pairs is not None else (number,)
+        kept.pop(key, None)
+        kept[key] = entry
+    return list(kept.values())
+
+
+def metrics(entry: Entry) -> dict[str, float]:
+    """The numbers of a metrics or validation entry by name; those of a validation are called `validation/NAME`."""
+    if entry["kind"] not in ("metrics", "validation"):
+        return {}
+    prefix = "validation/" if entry["kind"] == "validation" else ""
+    return {
+        name if name.startswith(prefix) else prefix + name: float(value)
+        for name, value in entry.items()
+        if name not in _NOT_METRICS and isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+
+
+def _whole(content: bytes) -> int:
+    """Bytes up to the end of the last whole line; a last line that is no JSON (power cuts leave zeros) is not whole."""
+    end = content.rfind(b"\n") + 1
+    start = content.rfind(b"\n", 0, max(end - 1, 0)) + 1
+    try:
+        json.loads(content[start:end] or b"{}")
+    except ValueError:
+        return start
+    return end
+
+
+def _parse(path: Path, line: bytes, offset: int) -> Entry:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict) or "kind" not in entry:
+        raise UserError(f"{path} is damaged at byte {offset}; delete that line to go on")
+    return entry

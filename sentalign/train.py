@@ -1,0 +1,242 @@
+"""The composition root: hands stream, model, journal and pictures to the engine's loop.
+
+In: `CONFIG [key=value ...]`, on every rank, started by DeepSpeed's launcher, torchrun or Slurm. Out: a run folder. Only
+this module joins engine, track and localize.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from sentalign import config as configuration
+from sentalign import dist
+from sentalign.config import Config
+from sentalign.engine import build, loop
+from sentalign.model import dual, image, text
+from sentalign.model.pretrained import WeightsError, vocabulary
+from sentalign.stream.dataset import Stream
+from sentalign.stream.fetch import Shards, with_text
+from sentalign.text import Tokenizer
+from sharding.contract import UserError
+
+CONFIG_NAME = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The training stream, and the validation stream where the split has samples."""
+
+    train: Stream
+    validation: Stream | None
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Trains; returns the exit code: 0 done, 1 failed, 2 the user's mistake (told once, by rank 0)."""
+    parser = argparse.ArgumentParser("sentalign.train")
+    parser.add_argument("config")
+    parser.add_argument("overrides", nargs="*")
+    args = parser.parse_args(words)
+    try:
+        train(configuration.load(args.config, args.overrides))
+    except (UserError, WeightsError) as error:
+        if dist.rank() > 0:
+            time.sleep(2)  # most mistakes meet every rank: rank 0 says them, and the launcher then ends the others
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def train(config: Config) -> None:
+    """One whole run, or the rest of it. Raises UserError."""
+    build.init_ranks(config.train.timeout_minutes)
+    try:
+        run = Path(config.run)
+        settle(run, config)
+        tokenizer = tokenizer_of(run, config)
+        streams = streams_of(config, tokenizer)
+        torch.manual_seed(config.seed)
+        engine = build.build(model_of(config, len(tokenizer.vocabulary)), config)
+        with Witness(run, config, streams.train) as witness:
+            loop.run(run, engine, streams.train, streams.validation, config, witness)
+    finally:
+        build.leave_ranks()
+
+
+def settle(run: Path, config: Config) -> None:
+    """Makes the run folder with its config.yaml, or checks that it is of the same configuration. Raises UserError."""
+    said = None
+    if dist.rank() == 0:
+        said = _settled(run, config)
+    if complaint := dist.broadcast_object(said):
+        raise UserError(complaint)
+
+
+def _settled(run: Path, config: Config) -> str | None:
+    stored = run / CONFIG_NAME
+    if stored.is_file():
+        differing = configuration.difference(configuration.load(stored), config)
+        if not differing:
+            return None
+        return f"{run} was started with other settings ({'; '.join(differing[:3])}); restore them, or set another run="
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        part = stored.with_suffix(".part")
+        part.write_text(configuration.dump(config), encoding="utf-8")
+        part.replace(stored)
+    except OSError as error:
+        return f"cannot write to {run} ({error.strerror}); set run= to a folder that can be written"
+    return None
+
+
+def tokenizer_of(run: Path, config: Config) -> Tokenizer:
+    """The run's tokenizer: given, of the weights, or trained on the training sentences by rank 0. Raises UserError."""
+    folder = run / "tokenizer"
+    complaint = None
+    if dist.rank() == 0 and not folder.is_dir():
+        try:
+            _made_tokenizer(config).save(folder)
+        except (UserError, WeightsError) as error:
+            complaint = str(error)
+    if complaint := dist.broadcast_object(complaint):
+        raise UserError(complaint)
+    return Tokenizer.load(folder)
+
+
+def _made_tokenizer(config: Config) -> Tokenizer:
+    tower = config.model.text
+    if tower.vocabulary:
+        return Tokenizer.from_vocabulary(Path(tower.vocabulary), tower.cased)
+    if tower.weights:
+        return Tokenizer(vocabulary(tower.weights), tower.cased)
+    shards = Shards(config.data.shards, config.data.train_split)
+    said = (sentence for i in range(len(shards)) for sentence in shards.sentences(i))
+    return Tokenizer.train(said, tower.vocabulary_size, tower.cased)
+
+
+def streams_of(config: Config, tokenizer: Tokenizer) -> Streams:
+    """Both streams of this rank. Raises UserError where the training split has no batch."""
+    place = (config.seed, dist.rank(), dist.ranks(), tokenizer)
+    train = Stream(config.data, *place, config.data.train_split)
+    if train.epoch_batches == 0:
+        raise UserError(
+            f"split {config.data.train_split!r} of {config.data.shards} has fewer samples with text than "
+            f"data.batch={config.data.batch}; lower data.batch or build more shards"
+        )
+    if with_text(config.data.shards, config.data.validation_split) < dist.ranks():
+        return Streams(train, None)
+    return Streams(train, Stream(config.data, *place, config.data.validation_split))
+
+
+def model_of(config: Config, vocabulary_size: int) -> dual.Dual:
+    """Both towers. Raises WeightsError, UserError."""
+    tower, said = config.model, config.model.text
+    text_tower = text.build(said.weights, said.backbone, vocabulary_size, said.last_layers)
+    longest = text_tower.bert.config.max_position_embeddings
+    if config.data.max_tokens > longest:
+        raise UserError(f"data.max_tokens {config.data.max_tokens} is more than the text tower's {longest} positions")
+    image_tower = image.build(
+        tower.image.weights, tower.image.backbone, tower.image.region_stage, tower.image.global_stage, tower.width
+    )
+    return dual.Dual(image_tower, text_tower)
+
+
+class Witness:
+    """Tells journal, console, MLflow and the pictures folder what the loop does; on other ranks it does nothing."""
+
+    def __init__(self, run: Path, config: Config, stream: Stream) -> None:
+        self._run, self._config, self._stream = run, config, stream
+        self._first = dist.rank() == 0
+
+    def __enter__(self) -> Witness:
+        if self._first:
+            from sentalign.track.console import Console
+            from sentalign.track.journal import Journal
+            from sentalign.track.uplink import Uplink
+
+            said = self._config.track
+            self._journal, self._step = Journal(self._run), 0
+            self._uplink = Uplink(self._run, said.uri, said.experiment, said.parent_run)
+            self._uplink.start()
+            self._new_console: type[Console] = Console
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._first:
+            self._console.close()
+            self._journal.append("end", status="failed" if kind else "finished")
+            self._journal.close()
+            self._uplink.close()
+
+    def start(self, pairs: int, total: int) -> None:
+        """The loop is about to go on at `pairs` of `total`."""
+        if self._first:
+            print(self._stream.account(), file=sys.stderr)
+            versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "webdataset")}
+            said = self._config.model_dump(mode="json")
+            self._journal.append("start", run=str(self._run), config=said, versions=versions, pairs=pairs)
+            self._console = self._new_console(total, pairs)
+
+    def step(self, pairs: int, numbers: dict[str, float]) -> None:
+        if self._first:
+            self._step += 1
+            self._journal.append("metrics", step=self._step, pairs=pairs, **numbers)
+            self._console.step(pairs, {"loss": numbers["loss"]})
+
+    def validation(self, pairs: int, numbers: dict[str, float]) -> None:
+        if self._first:
+            self._journal.append("validation", pairs=pairs, **numbers)
+
+    def best(self, pairs: int, value: float | None) -> None:
+        """model.safetensors was just written; sample heat maps are drawn with it."""
+        if self._first:
+            self._journal.append("best", pairs=pairs, value=value)
+            for path in sample_maps(self._run, self._config):
+                self._journal.append("picture", path=path, pairs=pairs)
+
+    def saved(self, pairs: int) -> None:
+        if self._first:
+            self._journal.append("checkpoint", pairs=pairs)
+
+
+def sample_maps(run: Path, config: Config, count: int = 4) -> list[str]:
+    """Heat maps of the first finding of the first validation samples, by the model in the run folder; their paths."""
+    from sentalign.localize import overlay
+    from sentalign.localize.predict import Predictor
+    from sharding.pixels import Geometry, Picture
+
+    predictor, shards = Predictor.load(run), Shards(config.data.shards, config.data.validation_split)
+    made: list[str] = []
+    for index in range(len(shards)):
+        if len(made) == count:
+            break
+        if not (sentence := next(iter(findings(shards.sentences(index))), None)):
+            continue
+        grey_HW = shards.read(index).grey_HW
+        rows, columns = grey_HW.shape
+        picture = Picture(grey_HW, Geometry.identity(rows, columns), {})
+        features = predictor.image(grey_HW)
+        grid_HW = predictor.clean_grid(features, predictor.text([sentence]).sentences_ND[0])
+        path = f"pictures/sample-{len(made):02d}.png"
+        (run / path).parent.mkdir(exist_ok=True)
+        overlay.write(run / path, picture, grid_HW, features.letterbox, sentence, [], None)
+        made.append(path)
+    return made
+
+
+def findings(sentences: Sequence[str]) -> list[str]:
+    """The sentences that may have a place in the picture: not negated, normal or about something else."""
+    from sharding.sentences import split
+
+    return [s for s in sentences if not any(part.tags for part in split(s))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

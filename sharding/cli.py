@@ -1,0 +1,235 @@
+"""The commands build, verify and inspect.
+
+In: arguments. Out: printed lines or JSON, an exit code: 0 done, 1 done and not sound, 2 the user's mistake. Heavy
+modules are imported inside the commands, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sharding.contract import UserError
+
+if TYPE_CHECKING:
+    from sharding.run import Account, BuildSettings
+    from sharding.sources import Reading
+    from sharding.sources.folder import FolderTable
+
+EXAMPLES = """examples:
+  sentalign shard build mimic-cxr /data/mimic-cxr --out /data/shards
+  sentalign shard build mimic-cxr /data/mimic-cxr --out s3://bucket/shards --exclude-subjects ms_cxr.csv
+  sentalign shard build open-i /data/openi --out /data/shards --private /secure/openi
+  sentalign shard build folder /data/xrays --out /data/shards \\
+      --table metadata.csv --image-column filename --text-column clinical_notes --patient-column patientid
+  sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --modality any
+  sentalign shard verify /data/shards
+  sentalign shard inspect /data/shards --html shards.html
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `shard` with its commands."""
+    parser = subparsers.add_parser(
+        "shard",
+        help="turn X-rays and reports into shards",
+        description="Turns X-rays and reports into shards.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_commands(parser)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m sharding`; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "sharding",
+        description="Turns X-rays and reports into shards.",
+        epilog=EXAMPLES.replace("sentalign shard", "python -m sharding"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_commands(parser)
+    values = parser.parse_args(arguments)
+    try:
+        return int(values.run(values) or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _add_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="shard_command", required=True, metavar="COMMAND")
+    _add_build(commands)
+    for name, run, words in (
+        ("verify", run_verify, "check every checksum, offset and count"),
+        ("inspect", run_inspect, "say what a data set holds"),
+    ):
+        command = _command(commands, name, words)
+        command.add_argument("url", metavar="URL", help="folder or s3://, gs://, az:// URL of the data set")
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        command.set_defaults(run=run)
+    command.add_argument("--html", type=Path, metavar="FILE", help="also write a page with thumbnails")
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, words: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=words, description=words, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    build = _command(commands, "build", "make shards of a source; the same command goes on with an interrupted build")
+    build.add_argument(
+        "source", choices=("mimic-cxr", "open-i", "folder"), metavar="SOURCE", help="mimic-cxr | open-i | folder"
+    )
+    build.add_argument("input", type=Path, metavar="INPUT", help="folder that holds the source")
+    build.add_argument("--out", required=True, metavar="URL", help="where the shards go")
+    build.add_argument("--private", type=Path, metavar="DIR", help="salt, ledger and journal; default INPUT-private")
+    build.add_argument("--modality", default="CR,DX", help="DICOM modalities to take, or any (default CR,DX)")
+    build.add_argument(
+        "--allow-no-text", action="store_true", help="keep images without text; they are never trained on"
+    )
+    build.add_argument(
+        "--max-failures", type=_share, default=0.05, metavar="SHARE", help="rejected share that fails (0.05)"
+    )
+    build.add_argument("--size", type=_positive, default=1024, help="longest side of an image at most (1024)")
+    build.add_argument("--image", choices=("jpg", "png"), default="jpg", help="how images are stored")
+    build.add_argument("--shard-samples", type=_positive, default=1000, metavar="N", help="samples a shard (1000)")
+    build.add_argument(
+        "--split-share",
+        type=_split_share,
+        default=(0.8, 0.1, 0.1),
+        metavar="T,V,E",
+        help="train,validate,test (0.8,0.1,0.1)",
+    )
+    build.add_argument(
+        "--processes", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N", help="all cores"
+    )
+    build.add_argument("--json", action="store_true", help="print the account as JSON")
+    mimic = build.add_argument_group("mimic-cxr")
+    mimic.add_argument("--views", choices=("frontal", "all"), default="frontal", help="default frontal: AP and PA")
+    mimic.add_argument("--exclude-subjects", type=Path, metavar="FILE", help="subject ids, or an MS-CXR CSV or JSON")
+    folder = build.add_argument_group("folder")
+    folder.add_argument("--table", metavar="T", help="CSV, TSV or Parquet, as given or below INPUT")
+    for part in ("image", "text", "patient", "view"):
+        folder.add_argument(f"--{part}-column", default="", metavar="C")
+    build.set_defaults(run=run_build)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("must lie between 0 and 1")
+    return value
+
+
+def _split_share(text: str) -> tuple[float, float, float]:
+    values = tuple(_share(part) for part in text.split(","))
+    if len(values) != 3 or abs(sum(values) - 1) > 1e-6:
+        raise argparse.ArgumentTypeError("give three shares that add up to 1, as 0.8,0.1,0.1")
+    return values
+
+
+def run_build(values: argparse.Namespace) -> int:
+    """`build`; exit code 1 where more than the allowed share was rejected or nothing was written."""
+    from sharding import deid, run
+
+    if not values.input.is_dir():
+        raise UserError(f"{values.input}: no such folder; give the folder that holds the source")
+    reading, settings = _reading(values), _settings(values)
+    private = deid.open_private(values.private, values.input, values.out)
+    account = run.build(reading, settings, values.out, private, values.processes)
+    print(json.dumps(account.as_dict()) if values.json else "\n".join(account.lines()))
+    return _judge(account, values.max_failures)
+
+
+def _judge(account: Account, allowed: float) -> int:
+    if account.written + account.already == 0:
+        print("failed: no image was written; quarantine.parquet in the output says why", file=sys.stderr)
+        return 1
+    if account.failed_share > allowed:
+        enough = math.ceil(account.failed_share * 100) / 100
+        print(
+            f"failed: {account.failed_share:.1%} of the input was rejected and {allowed:.1%} is allowed; "
+            f"quarantine.parquet in the output says why; mend the input, or allow it with --max-failures {enough}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _settings(values: argparse.Namespace) -> BuildSettings:
+    from sharding.run import BuildSettings
+    from sharding.tuples import TupleSettings
+
+    wanted = tuple(sorted(name.strip().upper() for name in values.modality.split(",") if name.strip()))
+    if not wanted:
+        raise UserError("--modality names none; give a list as CR,DX, or any")
+    modalities = None if wanted == ("ANY",) else wanted
+    tuples = TupleSettings(values.size, values.image, modalities, values.allow_no_text, values.split_share)
+    return BuildSettings(values.source, tuples, values.shard_samples)
+
+
+def _reading(values: argparse.Namespace) -> Reading:
+    from sharding.sources import folder, mimic_cxr, open_i
+
+    if values.source == "mimic-cxr":
+        return mimic_cxr.read(values.input, values.views == "frontal", values.exclude_subjects)
+    if values.source == "open-i":
+        return open_i.read(values.input)
+    return folder.read(values.input, _folder_table(values))
+
+
+def _folder_table(values: argparse.Namespace) -> FolderTable | None:
+    from sharding.sources.folder import FolderTable
+
+    if values.table is None:
+        if values.image_column or values.text_column or values.patient_column or values.view_column:
+            raise UserError("columns are named and no table; give it with --table")
+        if not values.allow_no_text:
+            raise UserError(
+                "a folder without a table has no text; give --table, or keep the images with --allow-no-text"
+            )
+        return None
+    if not values.image_column:
+        raise UserError("which column of the table names the images? give --image-column")
+    if not values.text_column and not values.allow_no_text:
+        raise UserError("which column of the table holds the text? give --text-column, or --allow-no-text")
+    return FolderTable(values.table, values.image_column, values.text_column, values.patient_column, values.view_column)
+
+
+def run_verify(values: argparse.Namespace) -> int:
+    """`verify`; exit code 1 where something is wrong."""
+    from sharding.verify import verify
+
+    faults = verify(values.url)
+    if values.json:
+        print(json.dumps({"sound": not faults, "faults": faults}))
+    else:
+        print("\n".join(faults) if faults else "sound: every checksum, offset and count agrees")
+    return 1 if faults else 0
+
+
+def run_inspect(values: argparse.Namespace) -> int:
+    """`inspect`: the summary as lines or JSON, and a page where asked for."""
+    from sharding import inspection
+
+    found = inspection.summary(values.url)
+    print(json.dumps(found) if values.json else "\n".join(inspection.lines(found)))
+    if values.html:
+        values.html.write_text(inspection.page(values.url), encoding="utf-8")
+    return 0

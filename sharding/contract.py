@@ -1,0 +1,127 @@
+"""What a shard and a manifest are: the one place that both the sharding tool and the training stream rely on.
+
+In: nothing. Out: row types, manifest schema, key rule, text hash, errors. No input or output here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+FORMAT_VERSION = "1"
+MANIFEST_NAME = "manifest.parquet"
+QUARANTINE_NAME = "quarantine.parquet"
+IMAGE_MEMBERS = ("jpg", "png", "dcm")
+SPLITS = ("train", "validate", "test")
+SHARD_NAME = "shard-{:06d}.tar"
+# webdataset takes everything behind the first dot for the member's extension, so a key has none.
+KEY_PATTERN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class UserError(ValueError):
+    """A user's mistake, in one line that says what is wrong and how to mend it; the command line exits with 2."""
+
+
+class Reason(StrEnum):
+    """Why an input was rejected; a file is given the first that applies, in this order."""
+
+    PARSE = "parse"
+    REQUIRED_TAGS = "required tags"
+    MODALITY = "modality"
+    DECODE = "decode"
+    DEIDENTIFICATION = "de-identification"
+    TEXT = "text"
+
+
+class Rejected(Exception):
+    """One input that cannot become a sample: goes to the quarantine, never ends a build. The message names nobody."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason, self.message = reason, message
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of a report; `start` and `end` are character offsets into the report's text."""
+
+    text: str
+    section: str
+    start: int
+    end: int
+    tags: tuple[str, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        return text_hash(self.text)
+
+
+@dataclass(frozen=True)
+class SentenceTuple:
+    """One sample: an encoded image, the sentences said of it and where both come from (pseudonyms only)."""
+
+    key: str
+    image: bytes
+    image_member: str
+    sentences: tuple[Sentence, ...]
+    view: str
+    study: str
+    patient: str
+    split: str
+    geometry: dict[str, Any]
+    pixels: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of KEY.json (ARCHITECTURE, "A shard")."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "sentences": [{**asdict(s), "tags": list(s.tags), "hash": s.hash} for s in self.sentences],
+            "view": self.view,
+            "study": self.study,
+            "patient": self.patient,
+            "split": self.split,
+            "geometry": self.geometry,
+            "pixels": self.pixels,
+        }
+
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("shard", pa.string()),
+        ("image_member", pa.string()),
+        ("image_offset", pa.int64()),
+        ("image_bytes", pa.int64()),
+        ("image_sha256", pa.string()),
+        ("json_offset", pa.int64()),
+        ("json_bytes", pa.int64()),
+        ("json_sha256", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("view", pa.string()),
+        ("patient", pa.string()),
+        ("study", pa.string()),
+        ("split", pa.string()),
+        ("sentence_count", pa.int32()),
+        ("text_hashes", pa.list_(pa.string())),
+    ]
+)
+# The schema's metadata, all values JSON: format_version, settings, shards {name: {sha256, bytes, samples}}, counts.
+METADATA_KEYS = ("format_version", "settings", "shards", "counts")
+
+
+def normal_form(text: str) -> str:
+    """NFKC, case-folded, punctuation to space, spaces collapsed (METHOD: duplicate-aware targets)."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
+
+
+def text_hash(text: str) -> str:
+    """sha256 of the normal form, hexadecimal: equal for sentences that say the same word for word."""
+    return hashlib.sha256(normal_form(text).encode()).hexdigest()

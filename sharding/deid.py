@@ -1,0 +1,145 @@
+"""De-identification: salted pseudonyms, the private folder with the ledger, and the scan of a report for identity.
+
+In: source ids, report texts, names from the header. Out: pseudonyms, masked texts and counts of what was masked. The
+images' headers never leave: shards hold pixels only. The header's flag of burned-in text is checked in `tuples`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sharding.contract import UserError
+from sharding.storage import local_path
+
+KEY_LENGTHS = {"image": 24, "study": 16, "patient": 16}
+MONTHS = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    r"nov(?:ember)?|dec(?:ember)?)"
+)
+# In this order, since a telephone number may be a part of a longer number. One group: what is masked; none: all of it.
+PATTERNS: dict[str, re.Pattern[str]] = {
+    "email": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "date": re.compile(
+        r"(?<![\d.])(?:(?:0?[1-9]|[12]\d|3[01])[/-](?:0?[1-9]|[12]\d|3[01])[/-](?:19|20)?\d{2}"
+        r"|(?:0?[1-9]|[12]\d|3[01])\.(?:0?[1-9]|1[0-2])\.(?:19|20)\d{2}"
+        r"|(?:19|20)\d{2}[-/.](?:0[1-9]|1[0-2])[-/.](?:0[1-9]|[12]\d|3[01])"
+        r"|(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?!\d)"
+        rf"|\b{MONTHS}\.?\s+\d{{1,2}}(?:st|nd|rd|th)?,?\s+(?:19|20)\d{{2}}\b"
+        rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{MONTHS}\.?,?\s+(?:19|20)\d{{2}}\b"
+        rf"|\b{MONTHS}\.?,?\s+(?:19|20)\d{{2}}\b",
+        re.I,
+    ),
+    "phone": re.compile(r"(?<!\d)(?:\+\d{1,3}[ .-]?)?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?!\d)"),
+    "number": re.compile(
+        r"(?<![\d.])\d{6,}(?!\d)|\b\d{3}-\d{2}-\d{4}\b"
+        r"|\b(?:mrn|medical record|record no|record number|accession|patient id)\b[\s.:#]*(?:no\.?|number)?[\s.:#]*"
+        r"([A-Z]*\d[\w-]*)",
+        re.I,
+    ),
+    "name": re.compile(r"\b(?:Drs?|Mrs?|Ms|Prof|Doctor)\b\.?\s+((?:[A-Z]\.\s*)*[A-Z][\w'’-]+(?:\s+[A-Z][a-z'’-]+)?)"),
+}
+SHORTEST_NAME = 3  # shorter parts of a name are initials and syllables, which would mask ordinary words
+
+
+def pseudonym(salt: bytes, kind: str, source: str) -> str:
+    """Truncated HMAC-SHA256 of a source id, hexadecimal; the same id and salt give the same pseudonym."""
+    digest = hmac.new(salt, f"{kind}\0{source}".encode(), hashlib.sha256).hexdigest()
+    return digest[: KEY_LENGTHS[kind]]
+
+
+def mask(text: str, identifiers: Iterable[str] = ()) -> tuple[str, Counter[str]]:
+    """The text with every date, telephone, long number, e-mail and name under `_`, and how many of each kind.
+
+    A mask is as long as what it hides, so that offsets stay those of the report; `sentences` writes it as `___`.
+    """
+    counts: Counter[str] = Counter()
+    patterns = [*PATTERNS.items(), *_names_pattern(identifiers)]
+    for kind, pattern in patterns:
+        for match in pattern.finditer(text):
+            group = 1 if match.lastindex else 0
+            first, last = match.span(group)
+            hidden = text[first:last]
+            if "_" in hidden and not hidden.strip("_ "):
+                continue
+            text = text[:first] + "_" * (last - first) + text[last:]
+            counts[kind] += 1
+    return text, counts
+
+
+def _names_pattern(identifiers: Iterable[str]) -> list[tuple[str, re.Pattern[str]]]:
+    parts = {part.strip(".,") for part in identifiers}
+    long = sorted((part for part in parts if len(part) >= SHORTEST_NAME), key=lambda part: (-len(part), part))
+    words = "|".join(map(re.escape, long))
+    return [("name", re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.I))] if long else []
+
+
+@dataclass(frozen=True)
+class PrivateFolder:
+    """What must never be copied: the salt, the ledger source ↔ pseudonym, the journal of the build."""
+
+    path: Path
+    salt: bytes
+
+    def record(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Add (kind, pseudonym, source) rows to the ledger; rows that stand there already are left alone."""
+        with sqlite3.connect(self.path / "ledger.sqlite") as ledger:
+            ledger.execute(
+                "CREATE TABLE IF NOT EXISTS ledger "
+                "(kind TEXT, pseudonym TEXT, source TEXT, UNIQUE (kind, pseudonym, source))"
+            )
+            ledger.executemany("INSERT OR IGNORE INTO ledger VALUES (?, ?, ?)", rows)
+        ledger.close()
+
+    def resolve(self, pseudonym: str) -> list[tuple[str, str]]:
+        """The (kind, source) rows behind a pseudonym."""
+        with sqlite3.connect(self.path / "ledger.sqlite") as ledger:
+            rows = ledger.execute(
+                "SELECT kind, source FROM ledger WHERE pseudonym = ? ORDER BY 1, 2", (pseudonym,)
+            ).fetchall()
+        ledger.close()
+        return [(str(kind), str(source)) for kind, source in rows]
+
+
+def open_private(private: Path | None, source: Path, out: str) -> PrivateFolder:
+    """The private folder (mode 0700, salt 0600 made once), by default `<input>-private` beside the input.
+
+    Raises UserError where it would lie inside the output or cannot be written.
+    """
+    source = source.resolve()
+    path = (private or source.with_name(source.name + "-private")).resolve()
+    output = local_path(out)
+    if output is not None and (path == output.resolve() or output.resolve() in path.parents):
+        raise UserError(f"the private folder {path} lies inside the output; name one outside with --private DIR")
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+        return PrivateFolder(path, _salt(path / "salt"))
+    except OSError as error:
+        raise UserError(
+            f"the private folder {path} cannot be written ({error.strerror}); name another with --private DIR"
+        ) from None
+
+
+def _salt(path: Path) -> bytes:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        salt = path.read_bytes()
+        if len(salt) < 16:
+            raise UserError(
+                f"{path} holds no salt; restore it from a copy, or remove it to begin with new pseudonyms"
+            ) from None
+        return salt
+    salt = secrets.token_bytes(32)
+    with os.fdopen(handle, "wb") as file:
+        file.write(salt)
+    return salt

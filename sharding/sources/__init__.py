@@ -1,0 +1,38 @@
+"""Where studies come from: each module of this package turns one layout on disk into `Study` rows.
+
+In: a folder and tables. Out: rows with the source's own ids, which are replaced in `tuples`. No image is opened here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+REPORT, PLAIN = "report", "plain"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One image of a study and the report on it, by the ids of the source (private until `tuples` replaces them).
+
+    `path` is None where the image was not found; `text` None means: read `text_path`. `layout` says whether the text
+    has section headers (REPORT) or is free (PLAIN). Empty `patient`, `study` or `view`: as the image's header says.
+    """
+
+    image: str
+    path: Path | None
+    patient: str = ""
+    study: str = ""
+    text: str | None = ""
+    text_path: Path | None = None
+    layout: str = PLAIN
+    view: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a source holds: the rows to build from, and how many were left out on purpose, by why."""
+
+    studies: list[Study]
+    left_out: dict[str, int] = field(default_factory=dict)

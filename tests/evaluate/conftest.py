@@ -1,0 +1,137 @@
+"""A small MS-CXR folder with real pictures, and localizers that need no training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sentalign import config
+from sentalign.evaluate import ms_cxr
+from sentalign.evaluate.measure import Measured, measure
+from sentalign.model import dual, image, text
+from sentalign.text import Tokenizer
+from sharding.pixels import Geometry, letterbox
+
+SIDE, CELLS = 224, 14
+SIZES = ((300, 240), (256, 320))
+
+
+@dataclass
+class MarkLocalizer:
+    """Finds the bright mark that the fixture paints: a sentence asks for the mark on its side of the picture.
+
+    It has the shape of `Predictor` and computes its grids from the pictures, without weights.
+    """
+
+    blind: bool = False
+
+    def images(self, greys: Sequence[np.ndarray]) -> Iterator[SimpleNamespace]:
+        for grey_HW in greys:
+            square_SS, geometry = letterbox(grey_HW, SIDE)
+            cells = square_SS.reshape(CELLS, SIDE // CELLS, CELLS, SIDE // CELLS).mean(axis=(1, 3))
+            yield SimpleNamespace(regions=cells / 255, letterbox=geometry)
+
+    def text(self, sentences: Sequence[str]) -> SimpleNamespace:
+        # The image's left half is the patient's right, as radiologists look at it.
+        sides = torch.tensor([[float("right" in s.lower()), float("left" in s.lower())] for s in sentences])
+        return SimpleNamespace(sentences_ND=sides, reports_ND=sides)
+
+    def clean_grid(self, features: Any, sentence_D: torch.Tensor) -> np.ndarray:
+        if self.blind:
+            return np.full((CELLS, CELLS), 0.25)
+        half = np.repeat(sentence_D.numpy(), CELLS // 2)
+        return features.regions * half
+
+    paper_grid = clean_grid
+
+
+def square_boxes(geometry: Geometry, boxes: np.ndarray) -> np.ndarray:
+    return np.concatenate([geometry.to_output(boxes[:, :2]), geometry.to_output(boxes[:, :2] + boxes[:, 2:])], axis=1)
+
+
+@pytest.fixture
+def localizer() -> MarkLocalizer:
+    return MarkLocalizer()
+
+
+@pytest.fixture
+def blind() -> MarkLocalizer:
+    return MarkLocalizer(blind=True)
+
+
+def annotate(folder: Path, images: list[dict], annotations: list[dict], categories: Sequence[str]) -> None:
+    listed = [{"id": n, "name": name} for n, name in enumerate(categories, 1)]
+    tree = {"info": {}, "licenses": [], "images": images, "annotations": annotations, "categories": listed}
+    (folder / "MS_CXR_Local_Alignment_v1.1.0.json").write_text(json.dumps(tree))
+
+
+@pytest.fixture
+def marked(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of `drawn` to spoil."""
+    return Path(shutil.copytree(drawn, tmp_path / "marked"))
+
+
+@pytest.fixture(scope="session")
+def measured(drawn: Path) -> Measured:
+    """The localizer that reads on all of `drawn`."""
+    return measure(MarkLocalizer(), ms_cxr.read(drawn))
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 pictures of 12 patients, each with a bright mark left and right; one phrase and one box a mark."""
+    folder = tmp_path_factory.mktemp("drawn")
+    rng = np.random.default_rng(5)
+    images, annotations = [], []
+    for n in range(24):
+        rows, columns = SIZES[n % 2]
+        path = f"files/p10/p1000{n // 2:04d}/s5000{n:04d}/image{n:02d}.jpg"
+        images.append({"id": n, "file_name": f"image{n:02d}.jpg", "path": path, "width": columns, "height": rows})
+        grey_HW = rng.integers(0, 60, (rows, columns), dtype=np.uint8)
+        for side, half in (("right", 0), ("left", columns // 2)):
+            x, y = half + 25 + int(rng.integers(40)), int(rng.integers(40, 170))
+            grey_HW[y : y + 44, x : x + 40] = 250
+            annotations.append(
+                {
+                    "image_id": n,
+                    "category_id": 1 + n % 3,
+                    "bbox": [x, y, 40, 44],
+                    "label_text": f"Mark {n} in the {side} lung",
+                    "width": columns,
+                    "height": rows,
+                }
+            )
+        file = (folder / path).with_suffix(".png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey_HW).save(file)
+    annotate(folder, images, annotations, ("Opacity", "Nodule", "Cavity"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a tiny random model."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    tokenizer = Tokenizer.train(["Mark in the left lung", "Mark in the right lung"], 60, cased=False)
+    tokenizer.save(folder / "tokenizer")
+    backbone = {"embedding_size": 8, "hidden_sizes": [8] * 4, "depths": [1] * 4, "layer_type": "basic"}
+    bert = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = dual.Dual(
+        image.build(None, backbone, "stage3", "stage4", 8), text.build(None, bert, len(tokenizer.vocabulary), 1)
+    )
+    dual.save(folder, model.describe(), model.state_dict())
+    towers = {"image": {"backbone": backbone}, "text": {"backbone": bert}, "width": 8}
+    data = {"shards": "none", "image_size": 64}
+    (folder / "config.yaml").write_text(config.dump(config.check({"run": str(folder), "data": data, "model": towers})))
+    return folder

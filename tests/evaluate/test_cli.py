@@ -1,0 +1,69 @@
+"""`sentalign evaluate ms-cxr` from files to files, with a tiny random model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from subprocess import run
+
+import pytest
+
+from sentalign.evaluate import cli, ms_cxr
+from sharding.contract import UserError
+
+
+def parse(*words):
+    parser = argparse.ArgumentParser()
+    cli.add_parser(parser.add_subparsers())
+    return parser.parse_args(["evaluate", "ms-cxr", *map(str, words)])
+
+
+def call(*words):
+    args = parse(*words)
+    return args.run(args)
+
+
+def test_from_data_and_run_to_files(marked, run_folder, tmp_path, capsys):
+    out = tmp_path / "figures"
+    words = ("--data", marked, "--run", run_folder, "--out", out, "--withheld", "cavity", "--replicates", 30)
+    call(*words, "--json")
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics == json.loads((out / "metrics.json").read_text())
+    assert metrics["withheld_categories"] == ["Cavity"]
+    assert metrics["bootstrap"]["replicates"] == 30
+    assert sorted(file.name for file in out.iterdir()) == ["cases.npz", "index.html", "metrics.json"]
+    call(*words)
+    assert "model, withheld" in capsys.readouterr().out
+
+
+def test_withheld_names(marked):
+    cases = ms_cxr.read(marked)
+    assert cli.categories(" opacity, Cavity,", cases) == ["Opacity", "Cavity"]
+    assert cli.categories("", cases) == []
+    with pytest.raises(UserError, match=r"no category 'Fracture'; the set has Cavity, Nodule, Opacity"):
+        cli.categories("Fracture", cases)
+
+
+def test_mistakes_are_user_errors(marked, run_folder, tmp_path):
+    for words, message in [
+        (("--data", tmp_path / "none", "--run", tmp_path, "--out", tmp_path), "no folder"),
+        (("--data", marked, "--run", tmp_path / "none", "--out", tmp_path), "no run folder"),
+        (("--data", marked, "--run", tmp_path, "--out", tmp_path, "--replicates", 0), "--replicates"),
+        (
+            ("--data", marked, "--run", run_folder, "--out", marked / "MS_CXR_Local_Alignment_v1.1.0.json"),
+            "cannot write",
+        ),
+    ]:
+        with pytest.raises(UserError, match=message):
+            call(*words)
+
+
+def test_help_is_fast_to_import_and_neither_needs_the_training_packages():
+    code = "import sys, sentalign.evaluate.cli; sys.exit(bool({'torch', 'scipy'} & set(sys.modules)))"
+    assert run([sys.executable, "-c", code], check=False).returncode == 0
+    code = (
+        "import sys, sentalign.evaluate.report, sentalign.evaluate.summary, sentalign.localize.predict;"
+        "sys.exit(bool({'deepspeed', 'ray', 'mlflow'} & set(sys.modules)))"
+    )
+    assert run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,208 @@
+"""The whole evaluation with localizers that need no training: figures, files, page."""
+
+from __future__ import annotations
+
+import json
+import re
+from copy import deepcopy
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from sentalign.evaluate import ms_cxr, page, report
+from sentalign.evaluate.asking import MODEL, PROMPTS, SHUFFLED, SWAPPED, prompt
+from sentalign.evaluate.measure import measure
+from sentalign.evaluate.protocols import Scorer
+from sentalign.evaluate.summary import HEADLINE, summarise
+from sharding.contract import UserError
+from sharding.pixels import Geometry
+
+KEYS = {key for metric in HEADLINE for key in (metric, f"{metric}_ci")}
+
+
+def test_a_localizer_that_reads_finds_all_and_its_controls_do_not(measured):
+    metrics = summarise(measured, replicates=200)
+    assert metrics["cases"] == 48
+    assert (metrics["images"], metrics["patients"]) == (24, 12)
+    assert set(metrics["seen"]) == KEYS
+    assert metrics["seen"]["pointing"] == 1.0
+    assert metrics["seen"]["pointing_ci"] == [1.0, 1.0]
+    assert metrics["seen"]["cnr"] > 1
+    assert metrics["withheld"] is None
+    # A swapped sentence asks for the other mark, which is never in the box.
+    assert metrics["controls"][SWAPPED]["pointing"] == 0.0
+    assert 0.2 < metrics["controls"][SHUFFLED]["pointing"] < 0.8
+    assert metrics["separate"] is True
+    assert all(set(one) == KEYS for one in metrics["controls"].values())
+    assert metrics["sided"]["cases"] == 48
+    assert metrics["protocols"]["clean"]["prompts"]["spread"]["pointing"] == [1.0, 1.0]
+    assert set(metrics["protocols"]["paper"]["seen"]["cnr"]["categories"]) == {"Opacity", "Nodule", "Cavity"}
+
+
+def test_a_blind_localizer_is_not_separate(marked, blind):
+    metrics = summarise(measure(blind, ms_cxr.read(marked)), replicates=50)
+    assert (metrics["seen"]["pointing"], metrics["seen"]["cnr"], metrics["seen"]["miou"]) == (0.0, 0.0, 0.0)
+    assert metrics["separate"] is False
+
+
+def test_withheld_categories_are_apart_and_have_no_controls(marked, localizer):
+    measured = measure(localizer, ms_cxr.read(marked), withheld=["Cavity"])
+    metrics = summarise(measured, replicates=50)
+    assert set(metrics["withheld"]) == KEYS
+    assert metrics["withheld_categories"] == ["Cavity"]
+    clean = metrics["protocols"]["clean"]
+    assert (clean["seen"]["cases"], clean["withheld"]["cases"]) == (32, 16)
+    assert set(clean["seen"]["pointing"]["categories"]) == {"Opacity", "Nodule"}
+    for kind in measured.controls:
+        assert np.isnan(measured.kinds[kind].values["pointing"][~measured.seen_N]).all(), kind
+    assert all(
+        phrase == "" for phrase, seen in zip(measured.sentences[SHUFFLED], measured.seen_N, strict=True) if not seen
+    )
+
+
+def test_everything_withheld_leaves_no_seen_figures(marked, localizer, tmp_path):
+    measured = measure(localizer, ms_cxr.read(marked), withheld=["Cavity", "Nodule", "Opacity"])
+    metrics = summarise(measured, replicates=20)
+    assert metrics["seen"] is None
+    assert metrics["withheld"]["pointing"] == 1.0
+    assert metrics["separate"] is False
+    report.write(tmp_path, measured, metrics)
+
+
+def test_what_cannot_be_scored_is_counted(marked, localizer):
+    files = sorted(marked.rglob("*.png"))
+    files[0].unlink()
+    files[1].write_bytes(b"<html>not an image</html>")
+    cases = ms_cxr.read(marked)
+    stretched = marked / "MS_CXR_Local_Alignment_v1.1.0.json"
+    tree = json.loads(stretched.read_text())
+    tree["images"][2] |= {"width": 500}
+    stretched.write_text(json.dumps(tree))
+    measured = measure(localizer, ms_cxr.read(marked))
+    assert len(cases) == 48
+    assert measured.lost == {"image missing": 2, "image refused": 2, "image has another shape than annotated": 2}
+    assert len(measured.cases) == 42
+
+
+def test_boxes_follow_an_image_of_another_size(marked, localizer):
+    file = marked / "MS_CXR_Local_Alignment_v1.1.0.json"
+    tree = json.loads(file.read_text())
+    for image in tree["images"]:
+        image |= {"width": 2 * image["width"], "height": 2 * image["height"]}
+    for annotation in tree["annotations"]:
+        annotation["bbox"] = [2 * value for value in annotation["bbox"]]
+    file.write_text(json.dumps(tree))
+    assert summarise(measure(localizer, ms_cxr.read(marked)), replicates=20)["seen"]["pointing"] == 1.0
+
+
+def test_a_map_that_is_not_finite_is_said_so(marked, localizer, monkeypatch):
+    monkeypatch.setattr(localizer, "clean_grid", lambda features, sentence: np.full((14, 14), np.nan), raising=False)
+    with pytest.raises(UserError, match="not finite"):
+        measure(localizer, ms_cxr.read(marked))
+
+
+def test_an_empty_set_and_one_without_readable_images_are_said_so(marked, localizer):
+    cases = ms_cxr.read(marked)
+    with pytest.raises(UserError, match="not one case has an image"):
+        measure(localizer, [replace(case, image=None) for case in cases])
+    for file in marked.rglob("*.png"):
+        file.write_bytes(b"broken")
+    with pytest.raises(UserError, match="not one image can be read"):
+        measure(localizer, cases)
+
+
+def test_figures_can_be_recomputed_from_the_stored_arrays(measured, tmp_path):
+    metrics = summarise(measured, replicates=20)
+    report.write(tmp_path, measured, metrics)
+    stored = np.load(tmp_path / "cases.npz", allow_pickle=False)
+    kinds, names = stored["kinds"].tolist(), stored["metrics"].tolist()
+    for kind in ("model", "shuffled_sentences", "mean_mask", "contrast_4_px"):
+        for n in range(0, 48, 7):
+            height, width = stored["square"][n].tolist()
+            frame = Geometry(
+                int(stored["rows"][n]), int(stored["columns"][n]), tuple(stored["crop"][n]), tuple(stored["scale"][n]),
+                tuple(stored["pad"][n]), height, width,
+            )  # fmt: skip
+            boxes = stored["boxes_xywh"][stored["boxes_case"] == n]
+            clean = stored[f"clean__{kind}"][n]
+            paper = stored[f"paper__{kind}" if f"paper__{kind}" in stored else f"clean__{kind}"][n]
+            again = Scorer(frame, boxes, clean.shape)(clean, paper)
+            assert [again[name] for name in names] == stored["values"][kinds.index(kind), :, n].tolist()
+    pointing = stored["values"][kinds.index("model"), names.index("pointing")]
+    assert pointing[stored["seen"]].mean() == metrics["seen"]["pointing"]
+    assert stored["sentence__swapped_sides"][0] == "Mark 0 in the left lung"
+
+
+class Balance(HTMLParser):
+    """Finds tags that are closed in the wrong order or not at all."""
+
+    single = ("meta", "img", "line", "circle", "html")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong = [], []
+
+    @classmethod
+    def of(cls, html):
+        parser = cls()
+        parser.feed(html)
+        return parser.wrong + parser.open
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.single:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.single and (not self.open or self.open.pop() != tag):
+            self.wrong.append((tag, self.getpos()))
+
+
+def test_page_is_self_contained_and_small(marked, localizer, tmp_path):
+    measured = measure(localizer, ms_cxr.read(marked), withheld=["Cavity"])
+    metrics = summarise(measured, replicates=50)
+    report.write(tmp_path, measured, metrics)
+    html = (tmp_path / "index.html").read_text()
+    assert len(html) < 5_000_000
+    assert not re.search(r'(src|href)="(?!data:)', html)
+    assert html.count("<img") == page.SHOWN  # all are hits
+    assert "$" not in html
+    assert "in the left lung" in html
+    assert Balance.of(html) == []
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+
+
+def test_pictures_are_chosen_by_rank_from_hits_and_misses(measured):
+    measured = deepcopy(measured)
+    values = measured.kinds[MODEL].values
+    values["pointing"][:20] = 0.0
+    values["average_precision"][:] = np.linspace(0, 1, 48)
+    hits, misses = page.choose(measured, 4)
+    assert hits == [47, 38, 29, 20]
+    assert misses == [19, 13, 6, 0]
+
+
+def test_table_has_every_row(measured):
+    metrics = summarise(measured, replicates=20)
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(report.table(metrics))
+    for name in ("model, seen", *metrics["controls"]):
+        assert name in captured.get()
+    assert "…" not in captured.get()
+    assert "1.00 [1.00, 1.00]" in captured.get()
+
+
+def test_same_seed_same_files_and_another_seed_other_partners(marked, localizer):
+    cases = ms_cxr.read(marked)[:10]
+    one, same, other = (measure(localizer, cases, seed=seed) for seed in (0, 0, 1))
+    assert one.sentences == same.sentences
+    assert one.sentences[SHUFFLED] != other.sentences[SHUFFLED]
+
+
+def test_prompts():
+    assert prompt(PROMPTS[0], "Right effusion") == "Right effusion"
+    assert prompt(PROMPTS[1], "Right effusion") == "There is right effusion"
+    assert prompt(PROMPTS[2], "RLL opacity") == "Findings suggesting RLL opacity"

@@ -1,0 +1,117 @@
+"""Both protocols on cases whose answer is known, and the published protocol against a slow plain twin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from sentalign.evaluate.grounding import THRESHOLDS
+from sentalign.evaluate.protocols import METRICS, PAPER, Scorer, paper_mask
+from sentalign.localize.heatmap import paper_map
+from sharding.pixels import Geometry, letterbox
+
+TALL = letterbox(np.zeros((400, 300), np.uint8), 224)[1]
+
+
+def grid_of(boxes, geometry, cells=14):
+    """1 in cells whose centre lies in a box."""
+    centres = (np.arange(cells) + 0.5) * geometry.width / cells
+    xs = geometry.to_original(np.stack([centres, centres], axis=1))
+    grid = np.zeros((cells, cells))
+    for x, y, w, h in boxes:
+        grid += np.outer((xs[:, 1] >= y) & (xs[:, 1] < y + h), (xs[:, 0] >= x) & (xs[:, 0] < x + w))
+    return (grid > 0).astype(float)
+
+
+def test_every_metric_is_high_for_the_right_map_and_low_for_the_opposite():
+    boxes = np.array([[60.0, 100.0, 90.0, 110.0]])
+    grid = grid_of(boxes, TALL)
+    scorer = Scorer(TALL, boxes, grid.shape)
+    right, wrong = scorer(grid, grid), scorer(-grid, -grid)
+    assert set(right) == set(METRICS)
+    assert right["pointing"] == 1.0
+    assert wrong["pointing"] == 0.0
+    assert right["average_precision"] > 0.9 > 0.2 > wrong["average_precision"]
+    assert right["cnr"] > 1 > -1 > wrong["cnr"]
+    assert right["miou"] > 0.5 > 0.1 > wrong["miou"]
+    assert right["dice"] > right["miou"]
+
+
+def test_constant_map_misses_everywhere():
+    values = Scorer(TALL, np.array([[0.0, 0.0, 300.0, 200.0]]), (14, 14))(
+        np.full((14, 14), 0.3), np.full((14, 14), 0.3)
+    )
+    assert [values[name] for name in ("pointing", "iou", "cnr", "miou", "dice")] == [0.0] * 5
+    assert values["average_precision"] == pytest.approx(0.5)  # the share that the box covers
+
+
+def test_overlapping_boxes_are_one_region():
+    grid = np.random.default_rng(0).random((14, 14))
+    one = np.array([[60.0, 100.0, 90.0, 110.0]])
+    twice = np.concatenate([one, one, [[70.0, 120.0, 20.0, 20.0]]])
+    assert Scorer(TALL, one, grid.shape)(grid, grid) == Scorer(TALL, twice, grid.shape)(grid, grid)
+
+
+def test_box_outside_the_scored_centre_has_no_paper_value_but_a_clean_one():
+    grid = np.zeros((14, 14))
+    grid[0, 7] = 1.0
+    values = Scorer(TALL, np.array([[100.0, 0.0, 100.0, 20.0]]), grid.shape)(grid, grid)
+    assert all(np.isnan(values[name]) for name in PAPER)
+    assert values["pointing"] == 1.0
+    assert values["average_precision"] > 0
+
+
+def test_tiny_box_is_not_lost_between_points():
+    geometry = letterbox(np.zeros((3000, 2000), np.uint8), 224)[1]
+    values = Scorer(geometry, np.array([[1001.0, 1500.0, 2.0, 2.0]]), (14, 14)).clean(np.eye(14))
+    assert np.isfinite(list(values.values())).all()
+
+
+def test_paper_protocol_against_its_slow_twin():
+    rng = np.random.default_rng(1)
+    grid = rng.normal(size=(19, 19))
+    boxes = np.array([[50.0, 60.0, 120.0, 100.0], [100.0, 130.0, 130.0, 90.0]])
+    smooth = ndimage.gaussian_filter(grid, 1.5, mode="reflect")
+    large = np.empty((224, 224))
+    for row in range(224):
+        for column in range(224):
+            y, x = ((v + 0.5) * 19 / 224 - 0.5 for v in (row, column))
+            y, x = min(max(y, 0), 18), min(max(x, 0), 18)
+            top, left = min(int(y), 17), min(int(x), 17)
+            fy, fx = y - top, x - left
+            cell = smooth[top : top + 2, left : left + 2]
+            upper, lower = cell @ [1 - fx, fx]
+            large[row, column] = upper * (1 - fy) + lower * fy
+    mask = np.zeros((224, 224), bool)
+    for x, y, w, h in boxes:
+        # 300 x 400 in 224: scale 0.56, 28 columns of padding on each side.
+        for row in range(224):
+            for column in range(224):
+                inside_x = x * 0.56 + 28 <= column + 0.5 < (x + w) * 0.56 + 28
+                mask[row, column] |= inside_x and y * 0.56 <= row + 0.5 < (y + h) * 0.56
+    scored, mask = large[14:210, 14:210], mask[14:210, 14:210]
+    scored = 2 * (scored - scored.min()) / (scored.max() - scored.min()) - 1
+    values = Scorer(TALL, boxes, grid.shape).paper(grid)
+    assert (paper_mask(boxes, TALL) == mask).all()
+    assert np.allclose(paper_map(grid), scored)
+    inside, outside = scored[mask], scored[~mask]
+    expected = (inside.mean() - outside.mean()) / np.sqrt(inside.var() + outside.var())
+    assert values["cnr"] == pytest.approx(expected)
+    iou = [((scored > t) & mask).sum() / ((scored > t) | mask).sum() for t in THRESHOLDS]
+    dice = [2 * ((scored > t) & mask).sum() / ((scored > t).sum() + mask.sum()) for t in THRESHOLDS]
+    assert values["miou"] == pytest.approx(np.mean(iou), abs=1e-4)
+    assert values["dice"] == pytest.approx(np.mean(dice), abs=1e-4)
+
+
+def test_clean_protocol_on_the_original_pixels():
+    geometry = Geometry.identity(20, 20)
+    boxes = np.array([[3.0, 4.0, 6.0, 5.0]])
+    grid = np.random.default_rng(2).random((20, 20))  # one cell a pixel: the map is the grid
+    mask = np.zeros((20, 20), bool)
+    mask[4:9, 3:9] = True
+    order = np.argsort(-grid.ravel())
+    ranks = np.flatnonzero(mask.ravel()[order]) + 1
+    values = Scorer(geometry, boxes, grid.shape).clean(grid)
+    assert values["average_precision"] == pytest.approx(np.mean(np.arange(1, 31) / ranks))
+    assert values["pointing"] == float(mask.ravel()[order[0]])

@@ -1,0 +1,41 @@
+"""The manifest comes back as written, and any change changes its fingerprint."""
+
+from __future__ import annotations
+
+import pytest
+
+from sharding import manifest
+from sharding.contract import MANIFEST_SCHEMA, UserError
+
+ROW = dict.fromkeys(MANIFEST_SCHEMA.names, "x") | dict.fromkeys(
+    ("image_offset", "image_bytes", "json_offset", "json_bytes", "width", "height", "sentence_count"), 1
+)
+ROW["text_hashes"] = ["a", "b"]
+
+
+def write(folder, rows, settings=None):
+    (folder / "manifest.parquet").write_bytes(
+        manifest.encode(rows, settings or {"size": 1}, {}, {"samples": len(rows)})
+    )
+    return manifest.read(str(folder))
+
+
+def test_it_comes_back_as_written(tmp_path):
+    found = write(tmp_path, [ROW])
+    assert found.table.to_pylist() == [ROW]
+    assert found.metadata == {"format_version": "1", "settings": {"size": 1}, "shards": {}, "counts": {"samples": 1}}
+
+
+def test_the_fingerprint_changes_with_rows_and_settings(tmp_path):
+    same = {write(tmp_path, [ROW]).fingerprint for _ in range(2)}
+    changed = {write(tmp_path, [{**ROW, "view": "PA"}]).fingerprint, write(tmp_path, [ROW], {"size": 2}).fingerprint}
+    assert len(same) == 1
+    assert len(same | changed) == 3
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 and then nothing"])
+def test_a_missing_or_damaged_manifest_is_a_users_matter(tmp_path, content):
+    if content is not None:
+        (tmp_path / "manifest.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=r"manifest\.parquet"):
+        manifest.read(str(tmp_path))

@@ -1,0 +1,274 @@
+"""A build accounts for every study, gives the same bytes again, goes on after a stop, and lets no identity out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from sharding import manifest, pool, run
+from sharding.contract import KEY_PATTERN, UserError, text_hash
+from sharding.deid import open_private
+from sharding.sources import Reading, Study, mimic_cxr
+from sharding.sources import folder as folder_source
+from sharding.sources.folder import FolderTable
+from sharding.storage import open_store
+from sharding.tuples import TupleSettings, split_of
+from sharding.verify import verify
+
+TABLE = FolderTable("table.csv", "image", "text", "patient", "view")
+SETTINGS = run.BuildSettings("folder", shard_samples=4)
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_the_account_and_the_data_set_agree(folder, private, tmp_path):
+    out = str(tmp_path / "out")
+    account = run.build(folder_source.read(folder, TABLE), SETTINGS, out, private, 1)
+    assert account.lines()[:2] == ["read 7 = written 6 + rejected 1 + already there 0", "rejected: parse 1"]
+    assert account.failed_share == pytest.approx(1 / 7)
+    found = manifest.read(out)
+    assert found.table.num_rows == 6
+    assert [shard["samples"] for shard in found.metadata["shards"].values()] == [4, 2]
+    assert found.metadata["counts"]["read"] == 7
+    assert verify(out) == []
+
+
+def test_members_lie_where_the_manifest_says(folder, private, tmp_path):
+    out = str(tmp_path / "out")
+    run.build(folder_source.read(folder, TABLE), SETTINGS, out, private, 1)
+    store = open_store(out)
+    for row in manifest.read(out).table.to_pylist():
+        image = store.get_range(row["shard"], row["image_offset"], row["image_bytes"])
+        said = json.loads(store.get_range(row["shard"], row["json_offset"], row["json_bytes"]))
+        assert image[:3] == b"\xff\xd8\xff"
+        assert hashlib.sha256(image).hexdigest() == row["image_sha256"]
+        assert KEY_PATTERN.fullmatch(row["key"])
+        assert [sentence["hash"] for sentence in said["sentences"]] == row["text_hashes"]
+        assert row["text_hashes"][0] == text_hash("heart size IS normal")
+        assert set(said) == {
+            *("format_version", "sentences", "view", "study", "patient", "split", "geometry", "pixels"),
+        }
+
+
+def test_plain_webdataset_reads_the_shards(folder, private, tmp_path, monkeypatch):
+    monkeypatch.setenv("WDS_SECURE", "1")
+    import webdataset
+
+    out = tmp_path / "out"
+    run.build(folder_source.read(folder, TABLE), SETTINGS, str(out), private, 1)
+    urls = [str(path) for path in sorted(out.glob("*.tar"))]
+    samples = list(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False))
+    assert [sample["__key__"] for sample in samples] == manifest.read(str(out)).table["key"].to_pylist()
+    assert all(json.loads(sample["json"])["sentences"] and sample["jpg"] for sample in samples)
+
+
+def test_the_same_input_gives_the_same_bytes_with_any_number_of_processes(folder, private, tmp_path):
+    for name, processes in (("a", 1), ("b", 2)):
+        run.build(folder_source.read(folder, TABLE), SETTINGS, str(tmp_path / name), private, processes)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(folder, private, tmp_path, monkeypatch):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    reading = folder_source.read(folder, TABLE)
+    settings = run.BuildSettings("folder", shard_samples=2)
+    run.build(reading, settings, str(whole), private, 1)
+    made: list[Study] = []
+
+    def stopping(studies, *rest):
+        for study, outcome in zip(studies, genuine(studies, *rest), strict=True):
+            if len(made) == 5:
+                raise KeyboardInterrupt
+            made.append(study)
+            yield outcome
+
+    genuine = pool.outcomes
+    monkeypatch.setattr(pool, "outcomes", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run.build(reading, settings, str(out), private, 1)
+    assert not (out / "manifest.parquet").exists()
+    monkeypatch.setattr(pool, "outcomes", genuine)
+    account = run.build(reading, settings, str(out), private, 1)
+    assert account.already in (2, 4)
+    assert account.written + account.already == 6
+    assert files(out) == files(whole)
+
+
+def test_a_finished_build_makes_nothing_again(folder, private, tmp_path):
+    out = tmp_path / "out"
+    reading = folder_source.read(folder, TABLE)
+    run.build(reading, SETTINGS, str(out), private, 1)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    account = run.build(reading, SETTINGS, str(out), private, 1)
+    assert account.lines()[0] == "read 7 = written 0 + rejected 1 + already there 6"
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*.tar")} == before
+
+
+def test_a_shard_that_was_lost_is_made_again(folder, private, tmp_path):
+    out = tmp_path / "out"
+    reading = folder_source.read(folder, TABLE)
+    run.build(reading, SETTINGS, str(out), private, 1)
+    before = files(out)
+    (out / "shard-000001.tar").unlink()
+    assert run.build(reading, SETTINGS, str(out), private, 1).already == 4
+    assert files(out) == before
+
+
+def test_a_mended_file_is_read_again_and_no_old_shard_stays(folder, private, png_bytes, tmp_path):
+    out = tmp_path / "out"
+    run.build(folder_source.read(folder, TABLE), run.BuildSettings("folder", shard_samples=1), str(out), private, 1)
+    (folder / "images" / "broken.png").write_bytes(png_bytes())
+    account = run.build(folder_source.read(folder, TABLE), SETTINGS, str(out), private, 1)
+    assert (account.written, account.already, account.rejected) == (7, 0, {})
+    assert len(list(out.glob("*.tar"))) == 2
+    assert verify(str(out)) == []
+
+
+def test_another_private_folder_does_not_overwrite(folder, private, tmp_path):
+    run.build(folder_source.read(folder, TABLE), SETTINGS, str(tmp_path / "out"), private, 1)
+    other = open_private(tmp_path / "other", folder, str(tmp_path / "out"))
+    with pytest.raises(UserError, match="another private folder"):
+        run.build(folder_source.read(folder, TABLE), SETTINGS, str(tmp_path / "out"), other, 1)
+
+
+def test_no_identity_leaves(folder, private, dicom_bytes, tmp_path):
+    header = {
+        "PatientName": "Zimmermann^Otto",
+        "PatientID": "MRN4711",
+        "StudyDate": "20190312",
+        "InstitutionName": "Ward",
+    }
+    (folder / "images" / "otto.dcm").write_bytes(dicom_bytes(**header))
+    with (folder / "table.csv").open("a") as file:
+        file.write('otto.dcm,"Mr. Zimmermann has edema since 12/03/2019. Otto is MRN4711.",otto-z,PA\n')
+    out = tmp_path / "out"
+    run.build(folder_source.read(folder, TABLE), SETTINGS, str(out), private, 1)
+    content = b"".join(path.read_bytes() for path in out.iterdir())
+    content += str(pq.read_table(out / "manifest.parquet").to_pylist()).encode()
+    content += str(pq.read_table(out / "quarantine.parquet").to_pylist()).encode()
+    for word in (
+        b"immermann",
+        b"tto",
+        b"4711",
+        b"2019",
+        b"Ward",
+        b"john",
+        b"doe1",
+        b"broken.png",
+        str(tmp_path).encode(),
+    ):
+        assert word not in content
+    audit = json.loads((out / "audit.json").read_text())["masked_in_reports"]
+    assert (audit["date"], audit["name"]) == (1, 3)
+
+
+def test_quarantine_ids_are_resolved_by_the_ledger_alone(folder, private, tmp_path):
+    run.build(folder_source.read(folder, TABLE), SETTINGS, str(tmp_path / "out"), private, 1)
+    (row,) = pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()
+    assert (row["stage"], row["reason"], row["message"]) == ("header", "parse", "not an image but an HTML page")
+    assert private.resolve(row["id"]) == [("image", "broken.png")]
+
+
+def test_reasons_come_in_their_order(private, dicom_bytes, tmp_path):
+    noise_HW = np.zeros((64, 64), np.uint16)
+    contents = {
+        "parse": b"<html>",
+        "required tags": dicom_bytes(noise_HW, Rows=None, Modality="CT"),
+        "modality": dicom_bytes(noise_HW, Modality="CT")[:-500],
+        "decode": dicom_bytes(noise_HW, BurnedInAnnotation="YES")[:-500],
+        "de-identification": dicom_bytes(noise_HW, BurnedInAnnotation="YES"),
+        "text": dicom_bytes(noise_HW),
+    }
+    (tmp_path / "in").mkdir()
+    for name, data in contents.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    account = run.build(folder_source.read(tmp_path / "in", None), SETTINGS, str(tmp_path / "out"), private, 1)
+    assert account.rejected == dict.fromkeys(contents, 1)
+    assert account.failed_share == pytest.approx(5 / 6)
+    for row in pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist():
+        assert private.resolve(row["id"])[0][1] == row["reason"]
+    assert verify(str(tmp_path / "out")) == []
+
+
+def test_a_missing_image_is_quarantined(private, tmp_path):
+    account = run.build(Reading([Study("gone.png", None)]), SETTINGS, str(tmp_path / "out"), private, 1)
+    assert account.rejected == {"parse": 1}
+
+
+def test_an_empty_input_is_a_users_mistake(private, tmp_path):
+    with pytest.raises(UserError, match="no image"):
+        run.build(Reading([]), SETTINGS, str(tmp_path / "out"), private, 1)
+
+
+def test_mimic_reports_become_sentences_of_the_official_sections(mimic, private, tmp_path):
+    out = str(tmp_path / "out")
+    run.build(mimic_cxr.read(mimic), run.BuildSettings("mimic-cxr"), out, private, 1)
+    store, rows = open_store(out), manifest.read(out).table.to_pylist()
+    said = json.loads(store.get_range(rows[0]["shard"], rows[0]["json_offset"], rows[0]["json_bytes"]))
+    assert [(s["section"], s["text"]) for s in said["sentences"]] == [
+        ("findings", "There is a 1.5 cm nodule in the left upper lobe."),
+        ("findings", "No pleural effusion."),
+        ("impression", "Nodule."),
+        ("impression", "Unchanged cardiomegaly."),
+    ]
+    report = next(mimic.rglob("*.txt")).read_text()
+    for sentence in said["sentences"]:
+        assert " ".join(report[sentence["start"] : sentence["end"]].split()) == sentence["text"]
+    assert sorted(row["split"] for row in rows) == ["train", "train", "validate"]
+
+
+def test_images_without_text_are_kept_when_allowed(folder, private, tmp_path):
+    settings = run.BuildSettings("folder", TupleSettings(allow_no_text=True, image="png", size=8))
+    account = run.build(folder_source.read(folder, None), settings, str(tmp_path / "out"), private, 1)
+    assert account.written == 6
+    rows = manifest.read(str(tmp_path / "out")).table.to_pylist()
+    assert all(row["sentence_count"] == 0 and row["image_member"] == "png" for row in rows)
+    assert max(max(row["width"], row["height"]) for row in rows) == 8
+
+
+def test_patients_are_split_by_share():
+    share = (0.5, 0.2, 0.3)
+    splits = [split_of(f"patient{number}", share) for number in range(4000)]
+    for split, expected in zip(("train", "validate", "test"), share, strict=True):
+        assert splits.count(split) / 4000 == pytest.approx(expected, abs=0.03)
+
+
+def _die_on_fatal(study, settings, salt):
+    if study.image == "fatal":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return genuine_make(study, settings, salt)
+
+
+def _die_in_chunk(studies, settings, salt):
+    return [_die_on_fatal(study, settings, salt) for study in studies]
+
+
+genuine_make = pool.make
+
+
+def test_a_decoder_that_dies_costs_one_study(folder, private, tmp_path, monkeypatch):
+    import multiprocessing
+
+    # Forked workers see the deadly decoder; spawned ones would import the real one.
+    monkeypatch.setattr(pool, "make", _die_on_fatal)
+    monkeypatch.setattr(pool, "make_all", _die_in_chunk)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: genuine_context("fork"))
+    studies = [*folder_source.read(folder, TABLE).studies, Study("fatal", folder / "table.csv")]
+    account = run.build(Reading(studies), SETTINGS, str(tmp_path / "out"), private, 2)
+    assert account.rejected == {"parse": 1, "decode": 1}
+    assert account.written == 6
+
+
+def genuine_context(method):
+    import multiprocessing.context
+
+    return multiprocessing.context.ForkContext() if method == "fork" else None

@@ -1,0 +1,95 @@
+"""Batches: a row by hand, padding, subsets and squares."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentalign.stream.batch import collate, subset
+from sentalign.stream.fetch import Sample
+from sentalign.text import Row, Tokenizer
+from sharding.pixels import letterbox
+
+GREY = np.zeros((8, 8), np.uint8)
+
+
+def sample(key, *sentences):
+    return Sample(key, GREY, sentences, tuple(s.lower() for s in sentences), f"p-{key}", f"s-{key}")
+
+
+def by_hand():
+    tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "No", "ed", "##ema", "Clear", "."], cased=True)
+    samples = [sample("a", "No edema", "Clear."), sample("b", "Clear")]
+    rows = [tokenizer.encode(s.sentences, 16) for s in samples]
+    return samples, collate(samples, rows, 16, 4, tokenizer.pad_id, 3)
+
+
+def test_rows_by_hand():
+    _, batch = by_hand()
+    assert batch.tokens_BT.tolist() == [[2, 5, 6, 7, 8, 9, 3, 0], [2, 8, 3, 0, 0, 0, 0, 0]]
+    assert batch.unit_BT.tolist() == [[-1, 0, 0, 0, 1, 1, -1, -1], [-1, 0, -1, -1, -1, -1, -1, -1]]
+    assert batch.attention_BT.sum(1).tolist() == [7, 3]
+    # "No edema" is two words in three pieces, "Clear." a word and a full stop; [CLS] and [SEP] count in column 0.
+    assert batch.words_BK.tolist() == [[6, 2, 2, 0], [3, 1, 0, 0]]
+    assert batch.epoch == 3
+
+
+def test_names_stay_with_their_rows():
+    _, batch = by_hand()
+    assert (batch.keys, batch.patients, batch.studies) == (["a", "b"], ["p-a", "p-b"], ["s-a", "s-b"])
+    assert batch.hashes == [["no edema", "clear."], ["clear"]]
+
+
+def test_types_are_those_of_the_contract_and_survive_a_move():
+    _, batch = by_hand()
+    kinds = (torch.uint8, torch.int64, torch.bool, torch.int64, torch.float32)
+    assert tuple(t.dtype for t in batch.to("cpu")._tensors().values()) == kinds
+    assert batch.to("meta").words_BK.device.type == "meta"
+    assert batch.to("cpu").keys == batch.keys
+
+
+@pytest.mark.parametrize(("longest", "limit", "width"), [(9, 97, 16), (16, 97, 16), (97, 97, 97)])
+def test_width_is_a_multiple_of_eight_within_the_limit(longest, limit, width):
+    row = Row([1] * longest, [-1] * longest, [1])
+    batch = collate([sample("a", "x")], [row], limit, 2, 0, 0)
+    assert batch.tokens_BT.shape == (1, width)
+
+
+@given(count=st.integers(1, 12), seed=st.integers(0, 99), epoch=st.integers(0, 99))
+def test_subset_is_some_of_the_sentences_in_some_order(count, seed, epoch):
+    said = [f"s{i}" for i in range(count)]
+    chosen = subset(said, seed, epoch, "k")
+    assert 1 <= len(chosen) == len(set(chosen)) <= count
+    assert set(chosen) <= set(said)
+    assert chosen == subset(said, seed, epoch, "k")
+
+
+def test_subset_takes_each_number_and_each_order():
+    """1..n equally often (METHOD: paper mode): 15 ordered choices of 3 sentences, 1/9 a single, 1/18 each other."""
+    found = {}
+    for epoch in range(3600):
+        chosen = tuple(subset("abc", 0, epoch, "k"))
+        found[chosen] = found.get(chosen, 0) + 1
+    assert len(found) == 3 + 6 + 6
+    expected = {choice: 400 if len(choice) == 1 else 200 for choice in found}
+    assert all(abs(found[c] - expected[c]) < 5 * expected[c] ** 0.5 for c in found)
+
+
+def test_subset_depends_on_seed_epoch_and_key():
+    said = [str(i) for i in range(30)]
+    names = ((0, 0, "a"), (1, 0, "a"), (0, 1, "a"), (0, 0, "b"))
+    assert len({tuple(subset(said, *name)) for name in names}) == 4
+
+
+@given(rows=st.integers(1, 60), columns=st.integers(1, 60), size=st.integers(32, 48), inner=st.integers(0, 32))
+def test_letterbox_centres_the_picture_on_zeros_and_its_geometry_leads_back(rows, columns, size, inner):
+    image_HH, geometry = letterbox(np.full((rows, columns), 200, np.uint8), size, inner)
+    assert image_HH.shape == (size, size) == (geometry.height, geometry.width)
+    corners = geometry.to_output(np.array([[0, 0], [columns, rows]]))
+    left, top, right, bottom = np.round(corners).astype(int).ravel()
+    assert (image_HH[top:bottom, left:right] == 200).all()
+    assert (image_HH == 200).sum() == (bottom - top) * (right - left)
+    assert max(bottom - top, right - left) == (inner or size)
+    assert abs((size - bottom) - top) <= 2
+    np.testing.assert_allclose(geometry.to_original(corners), [[0, 0], [columns, rows]], atol=1e-9)

@@ -62,6 +62,7 @@ class ImageTower(Section):
     )
     region_stage: str = Field("stage3", description="backbone stage whose positions are the regions")
     global_stage: str = Field("stage4", description="backbone stage that is pooled to the global vector")
+    coordinates: bool = Field(False, description="channels grey, x, y instead of three times grey")
 
 
 class TextTower(Section):

@@ -137,13 +137,14 @@ def streams_of(config: Config, tokenizer: Tokenizer) -> Streams:
 
 def model_of(config: Config, vocabulary_size: int) -> dual.Dual:
     """Both towers. Raises WeightsError, UserError."""
-    tower, said = config.model, config.model.text
-    text_tower = text.build(said.weights, said.backbone, vocabulary_size, said.last_layers)
+    text_said, image_said = config.model.text, config.model.image
+    text_tower = text.build(text_said.weights, text_said.backbone, vocabulary_size, text_said.last_layers)
     longest = text_tower.bert.config.max_position_embeddings
     if config.data.max_tokens > longest:
         raise UserError(f"data.max_tokens {config.data.max_tokens} is more than the text tower's {longest} positions")
+    stages = (image_said.region_stage, image_said.global_stage)
     image_tower = image.build(
-        tower.image.weights, tower.image.backbone, tower.image.region_stage, tower.image.global_stage, tower.width
+        image_said.weights, image_said.backbone, *stages, config.model.width, image_said.coordinates
     )
     return dual.Dual(image_tower, text_tower)
 

@@ -7,6 +7,7 @@ In: `Dual` and `Config`. Out: the initialised process group and the engine. Ever
 from __future__ import annotations
 
 import logging
+import warnings
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,8 @@ from sentalign.config import Config
 def init_ranks(timeout_minutes: float) -> None:
     """Joins the process group that the launcher's environment describes: NCCL on GPUs, gloo on CPU."""
     deepspeed_logger.setLevel(logging.ERROR)
+    # DeepSpeed calls collectives under names that torch has deprecated, which torch says at every step.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     # An operator for inference that every CPU start would compile with g++ for a minute. The name is internal.
     getattr(deepspeed.ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(timeout=timedelta(minutes=timeout_minutes), verbose=False)

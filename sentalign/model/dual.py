@@ -69,6 +69,7 @@ class Dual(nn.Module):
             "region_stage": self.image.region_stage,
             "global_stage": self.image.global_stage,
             "width": self.image.to_global.out_features,
+            "coordinates": self.image.coordinates,
             "last_layers": self.text.last_layers,
         }
 
@@ -92,7 +93,9 @@ def load(folder: Path, device: str = "cpu") -> Dual:
         kind = said[tower].pop("model_type")
         configs[tower] = transformers.AutoConfig.for_model(kind, **said[tower])
     model = Dual(
-        image.from_config(configs["image"], said["region_stage"], said["global_stage"], said["width"]),
+        image.from_config(
+            configs["image"], said["region_stage"], said["global_stage"], said["width"], said["coordinates"]
+        ),
         text.from_config(configs["text"], said["last_layers"]),
     )
     model.load_state_dict(load_file(folder / WEIGHTS))

@@ -21,26 +21,46 @@ from sentalign.model.pretrained import WeightsError, backbone_config, fetch
 class ImageTower(nn.Module):
     """Backbone, 1x1 convolution without bias to the regions, average pool and linear to the global vector."""
 
-    def __init__(self, backbone: Any, region_stage: str, global_stage: str, width: int) -> None:
+    def __init__(
+        self, backbone: Any, region_stage: str, global_stage: str, width: int, coordinates: bool = False
+    ) -> None:
         super().__init__()
+        if coordinates and backbone.config.num_channels != 3:
+            raise WeightsError("model.image.coordinates needs a backbone of num_channels: 3 (grey, x, y)")
         self.backbone: Any = backbone
-        self.region_stage, self.global_stage = region_stage, global_stage
+        self.region_stage, self.global_stage, self.coordinates = region_stage, global_stage, coordinates
         channels = dict(zip(backbone.out_features, backbone.channels, strict=True))
         self.to_regions = nn.Conv2d(channels[region_stage], width, kernel_size=1, bias=False)
         self.to_global = nn.Linear(channels[global_stage], width)
 
     def forward(self, images_B1HW: Tensor) -> tuple[Tensor, Tensor]:
         """Regions (B, D, H, W) as a map and global vectors (B, D)."""
-        images_BCHW = images_B1HW.expand(-1, self.backbone.config.num_channels, -1, -1)
+        images_BCHW = self._channels(images_B1HW)
         # Convolutions keep the layout of their input; this one is up to 1.3 times as fast on CPU.
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
         maps = dict(zip(self.backbone.out_features, self.backbone(images_BCHW).feature_maps, strict=True))
         regions_BDHW = self.to_regions(maps[self.region_stage])
         return regions_BDHW, self.to_global(maps[self.global_stage].mean(dim=(2, 3)))
 
+    def _channels(self, images_B1HW: Tensor) -> Tensor:
+        """Grey as often as the backbone has channels; or grey, x and y in [-1, 1].
+
+        A small receptive field keeps a map on its lesion, but cannot tell left from right: it is told where it is
+        (CoordConv, arXiv 1807.03247).
+        """
+        if not self.coordinates:
+            return images_B1HW.expand(-1, self.backbone.config.num_channels, -1, -1)
+        y_H, x_W = (torch.linspace(-1, 1, n).to(images_B1HW) for n in images_B1HW.shape[2:])
+        return torch.cat([images_B1HW, x_W.expand_as(images_B1HW), y_H[:, None].expand_as(images_B1HW)], dim=1)
+
 
 def build(
-    weights: str | None, settings: dict[str, Any], region_stage: str, global_stage: str, width: int
+    weights: str | None,
+    settings: dict[str, Any],
+    region_stage: str,
+    global_stage: str,
+    width: int,
+    coordinates: bool = False,
 ) -> ImageTower:
     """The tower with pretrained (`weights`) or random backbone. Raises WeightsError."""
     if weights is not None:
@@ -57,12 +77,14 @@ def build(
         backbone = fetch(
             lambda: backbone_class.from_pretrained(weights, out_features=stages), weights, "model.image.weights"
         )
-    return ImageTower(backbone, region_stage, global_stage, width)
+    return ImageTower(backbone, region_stage, global_stage, width, coordinates)
 
 
-def from_config(config: PretrainedConfig, region_stage: str, global_stage: str, width: int) -> ImageTower:
+def from_config(
+    config: PretrainedConfig, region_stage: str, global_stage: str, width: int, coordinates: bool
+) -> ImageTower:
     """The tower without weights, from the backbone configuration that a run folder keeps."""
-    return ImageTower(_backbone_class(config)(config), region_stage, global_stage, width)
+    return ImageTower(_backbone_class(config)(config), region_stage, global_stage, width, coordinates)
 
 
 def _stages(config: PretrainedConfig, *wanted: str) -> list[str]:

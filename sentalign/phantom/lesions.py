@@ -102,7 +102,7 @@ def _granulomas(rng: np.random.Generator, u: Array, v: Array, half: tuple[float,
 
 
 def _atelectasis(rng: np.random.Generator, u: Array, v: Array, half: tuple[float, float]) -> _Stroke:
-    tilt = rng.uniform(-0.22, 0.22)
+    tilt = rng.uniform(-0.36, 0.36)
     along, aside = u + np.float32(tilt) * v, v - np.float32(tilt) * u
     mask = ramp(np.float32(half[0]) - np.abs(along), 0.012) * ramp(np.float32(half[1]) - np.abs(aside), 0.009)
     return _Stroke(mask * np.float32(0.30), mask)
@@ -111,12 +111,12 @@ def _atelectasis(rng: np.random.Generator, u: Array, v: Array, half: tuple[float
 _Painter = Callable[[np.random.Generator, Array, Array, tuple[float, float]], _Stroke]
 _PAINTERS: dict[str, tuple[_Painter, tuple[float, float], tuple[float, float] | None]] = {
     # painter, range of the half width, range of the half height (None: the same as the half width)
-    "consolidation": (_consolidation, (0.070, 0.125), (0.065, 0.125)),
-    "nodule": (_nodule, (0.042, 0.058), None),
-    "cavity": (_cavity, (0.052, 0.080), None),
-    "reticular": (_reticular, (0.070, 0.115), (0.070, 0.115)),
-    "granulomas": (_granulomas, (0.055, 0.085), None),
-    "atelectasis": (_atelectasis, (0.080, 0.115), (0.011, 0.015)),
+    "consolidation": (_consolidation, (0.085, 0.140), (0.080, 0.140)),
+    "nodule": (_nodule, (0.054, 0.076), None),
+    "cavity": (_cavity, (0.056, 0.084), None),
+    "reticular": (_reticular, (0.080, 0.125), (0.080, 0.125)),
+    "granulomas": (_granulomas, (0.068, 0.098), None),
+    "atelectasis": (_atelectasis, (0.080, 0.115), (0.013, 0.019)),
 }
 
 

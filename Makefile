@@ -1,0 +1,39 @@
+# make setup | check | test | test-slow | bench | demo
+PYTHON ?= python3
+BIN = .venv/bin
+DEMO = demo
+# Where pip is told of local wheels, uv is told too; elsewhere the variable is empty.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: setup check test test-slow bench demo
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet uv
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --compile-bytecode --constraints constraints.txt --editable '.[dev]'
+	touch $@
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: .venv/ready
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: .venv/ready
+	$(BIN)/python -m pytest -q -m slow --timeout 1200
+
+bench: .venv/ready
+	$(BIN)/python benchmarks/local_loss.py
+
+# Phantoms, shards, training on two ranks, held-out test: demo/index.html and demo/metrics.json.
+demo: .venv/ready
+	rm -rf $(DEMO)
+	$(BIN)/sentalign phantom $(DEMO)/phantoms --studies 2700 --seed 1 --test-studies 200 --validation-studies 100
+	$(BIN)/sentalign shard build mimic-cxr $(DEMO)/phantoms --out $(DEMO)/shards --size 128
+	$(BIN)/sentalign train configs/phantom-cpu.yaml --ranks 2 run=$(DEMO)/run data.shards=$(DEMO)/shards track.uri=sqlite:///$(DEMO)/mlflow.db
+	$(BIN)/sentalign evaluate ms-cxr --data $(DEMO)/phantoms --run $(DEMO)/run --out $(DEMO) --withheld cavity

@@ -1,0 +1,40 @@
+"""The same commands on real X-rays, notes and DICOM files."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.e2e.commands import ROOT, good
+
+pytestmark = pytest.mark.realdata
+
+
+def test_notes_train_and_localize(realdata, tmp_path):
+    """161 real films with free notes: shards, a short training, a map on one of them."""
+    source = realdata / "cxr_notes"
+    good("shard", "build", "folder", source, "--table", "metadata.csv", "--image-column", "filename",
+         "--text-column", "clinical_notes", "--patient-column", "patientid", "--out", "shards", "--size", 160,
+         "--private", "private", folder=tmp_path)  # fmt: skip
+    good("shard", "verify", "shards", folder=tmp_path)
+    good("train", ROOT / "configs/phantom-cpu.yaml", "run=run", "data.shards=shards", "data.batch=16",
+         "train.epochs=2", "track.uri=sqlite:///mlflow.db", folder=tmp_path)  # fmt: skip
+    image = sorted((source / "images").iterdir())[0]
+    good("localize", image, "consolidation in the right lower lobe", "--run", "run", "--out", "maps", folder=tmp_path)
+    assert next((tmp_path / "maps").glob("*-overlay.png")).stat().st_size > 10_000
+    assert (tmp_path / "maps/boxes.json").is_file()
+
+
+@pytest.mark.parametrize(("modality", "written"), [("any", 28), ("CR,DX", 11)])
+def test_every_malformed_file_is_in_the_quarantine(realdata, tmp_path, modality, written):
+    said = good("shard", "build", "folder", realdata / "dicom", "--allow-no-text", "--modality", modality, "--json",
+                "--max-failures", 0.5, "--out", "shards", "--private", "private", folder=tmp_path)  # fmt: skip
+    assert json.loads(said)["written"] == written
+    rejected = pq.read_table(tmp_path / "shards/quarantine.parquet")
+    assert rejected.num_rows == 36 - written
+    reasons = rejected["reason"].to_pylist()
+    assert reasons.count("parse") == 3
+    assert reasons.count("required tags") == 3
+    assert reasons.count("decode") == (2 if modality == "any" else 0)

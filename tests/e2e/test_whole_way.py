@@ -1,0 +1,164 @@
+"""The commands as a user types them: phantoms, shards, training on two ranks, a kill and a resume, maps and tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.e2e.commands import COMMAND, ROOT, command, good
+
+SMALL = [
+    *("data.shards=shards", "data.batch=16", "data.image_size=64", "data.workers=1", "data.augment.shift=0.05"),
+    *("data.augment.contrast=0.2", "train.epochs=3", "train.checkpoint_every_pairs=32", "optimizer.warmup_pairs=64"),
+    *("model.text.backbone.hidden_dropout_prob=0.1", "model.text.backbone.num_hidden_layers=1"),
+    "track.uri=sqlite:///mlflow.db",
+]
+
+
+def training(run, *more):
+    return ["train", ROOT / "configs/phantom-cpu.yaml", "--ranks", 2, f"run={run}", *SMALL, *more]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Phantoms, shards and one uninterrupted run, `whole`."""
+    folder = tmp_path_factory.mktemp("whole-way")
+    good("phantom", "phantoms", "--studies", 90, "--seed", 3, "--size", 128, "--test-studies", 12,
+         "--validation-studies", 10, "--processes", 2, folder=folder)  # fmt: skip
+    good("shard", "build", "mimic-cxr", "phantoms", "--out", "shards", "--size", 64, "--processes", 2, folder=folder)
+    good(*training("whole"), folder=folder)
+    return folder
+
+
+def entries(run):
+    lines = (run / "journal.jsonl").read_text().splitlines() if (run / "journal.jsonl").is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def wait_for_pairs(run, pairs, process):
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(e["kind"] == "metrics" and e["pairs"] >= pairs for e in entries(run)):
+            return
+        time.sleep(0.02)
+    pytest.fail("the run never came that far")
+
+
+def tensors(folder):
+    """Every tensor of the files of a checkpoint, DeepSpeed's own included."""
+    found = {}
+
+    def walk(name, value):
+        if isinstance(value, torch.Tensor):
+            found[name] = value
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{name}/{key}", inner)
+        elif isinstance(value, list | tuple):
+            for key, inner in enumerate(value):
+                walk(f"{name}/{key}", inner)
+
+    for file in sorted((folder / "engine").glob("*.pt")):
+        walk(file.name, torch.load(file, weights_only=False))
+    return found
+
+
+def test_the_run_keeps_what_it_promises(folder):
+    run = folder / "whole"
+    kinds = {entry["kind"] for entry in entries(run)}
+    assert {"start", "metrics", "validation", "best", "picture", "checkpoint", "end"} <= kinds
+    assert entries(run)[-1]["status"] == "finished"
+    assert len(list((run / "checkpoints").iterdir())) == 2
+    assert all(path.stat().st_size > 5000 for path in (run / "pictures").glob("*.png"))
+    steps = [e for e in entries(run) if e["kind"] == "metrics"]
+    assert [e["pairs"] for e in steps] == [16 * (n + 1) for n in range(len(steps))]
+    best = min((e for e in entries(run) if e["kind"] == "validation"), key=lambda e: e["loss"])
+    assert [e["pairs"] for e in entries(run) if e["kind"] == "best"][-1] == best["pairs"]
+
+
+def test_mlflow_has_the_run(folder):
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    found = client.search_runs([client.get_experiment_by_name("sentalign").experiment_id])
+    run = next(r for r in found if r.data.params.get("run", "").endswith("whole") or len(found) == 1)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["data.batch"] == "16"
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == 12
+    names = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert "config.yaml" in names
+    assert any("picture" in name for name in names)
+
+
+def test_a_killed_run_ends_with_the_same_bits(folder):
+    """SIGKILL between two checkpoints, then the same command: weights and optimizer are those of the whole run."""
+    words = [str(word) for word in (COMMAND, *training("killed"))]
+    process = subprocess.Popen(
+        words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    wait_for_pairs(folder / "killed", 112, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (folder / "killed" / "checkpoints" / "pairs-000000000999.part").mkdir()  # as a kill while saving leaves it
+    good(*training("killed"), folder=folder)
+    starts = [e["pairs"] for e in entries(folder / "killed") if e["kind"] == "start"]
+    assert starts[0] == 0
+    assert 0 < starts[1] < 192, "it went on from a checkpoint"
+    names = sorted(p.name for p in (folder / "whole" / "checkpoints").iterdir())
+    one, other = (tensors(folder / run / "checkpoints" / names[-1]) for run in ("whole", "killed"))
+    assert len(one) > 20
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+    best, again = (load_file(folder / run / "model.safetensors") for run in ("whole", "killed"))
+    assert all(torch.equal(value, again[name]) for name, value in best.items())
+
+
+def test_a_run_is_not_continued_under_other_settings(folder):
+    done = command(*training("whole", "loss.t3=5"), folder=folder)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert "loss.t3: 10.0 -> 5" in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "nowhere.yaml"], "no config file"),
+        (training("x", "loss.t9=1"), "loss.t9"),
+        (training("x", "data.batch=15"), "does not divide"),
+        (training("x", "data.shards=nowhere"), "nowhere"),
+        (["localize", "nowhere.dcm", "nodule", "--run", "whole", "--out", "o"], "nowhere.dcm"),
+        (["export", "--run", "nowhere", "--out", "o"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line(folder, words, said):
+    done = command(*words, folder=folder)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert said in done.stderr
+
+
+def test_localize_evaluate_export(folder):
+    picture = sorted((folder / "phantoms").rglob("*.dcm"))[-1]
+    good("export", "--run", "whole", "--out", "model", folder=folder)
+    for model, out in (("whole", "maps"), ("model", "maps-of-export")):
+        good(
+            "localize", picture, "right upper lobe nodule", "left effusion", "--run", model, "--out", out, folder=folder
+        )
+    assert (folder / "maps/boxes.json").read_text() == (folder / "maps-of-export/boxes.json").read_text()
+    assert len(list((folder / "maps").glob("*-overlay.png"))) == 2
+    good("evaluate", "ms-cxr", "--data", "phantoms", "--run", "model", "--out", "table", "--withheld", "cavity",
+         "--replicates", 100, folder=folder)  # fmt: skip
+    found = json.loads((folder / "table/metrics.json").read_text())
+    assert {"seen", "withheld", "controls", "protocols"} <= found.keys()
+    assert 0 <= found["seen"]["pointing"] <= 1

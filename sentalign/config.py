@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from sharding.contract import UserError
 
@@ -19,7 +20,7 @@ from sharding.contract import UserError
 class Section(BaseModel):
     """A part of the configuration; unknown keys are errors, so that a typing mistake never passes silently."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Augment(Section):
@@ -43,6 +44,9 @@ class Data(Section):
     long_side: int = Field(0, ge=0, description="long side of the picture inside that square; 0: the whole square")
     max_tokens: int = Field(97, ge=8, description="longest report, word pieces with [CLS] and [SEP]")
     sentence_subset: bool = Field(True, description="a random part of the report's sentences each step, shuffled")
+    drop_tags: list[Literal["negated", "uncertain", "normal", "comparison", "non-image"]] = Field(
+        default_factory=list, description="sentences that training leaves out, unless the report has no others"
+    )
     workers: int = Field(2, ge=0, description="decoding processes of each rank")
     augment: Augment = Augment()
 
@@ -162,7 +166,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise UserError(f"no config file {path}; give the path of a YAML file such as configs/phantom-cpu.yaml")
     try:
         tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds no settings; it must be a YAML mapping with at least run and data.shards")
@@ -176,8 +180,14 @@ def check(tree: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        said = [f"{'.'.join(str(p) for p in e['loc']) or 'config'}: {e['msg']}" for e in error.errors()[:3]]
+        said = [f"{'.'.join(str(p) for p in e['loc']) or 'config'}: {_complaint(e)}" for e in error.errors()[:3]]
         raise UserError("config: " + "; ".join(said)) from None
+
+
+def _complaint(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        return "there is no such setting"
+    return " ".join(error["msg"].removeprefix("Value error, ").split())
 
 
 def dump(config: Config) -> str:
@@ -205,7 +215,9 @@ def _override(tree: dict[str, Any], word: str) -> None:
         raise UserError(f"override {word!r} is not of the form key=value, for example train.epochs=3")
     *parents, leaf = key.split(".")
     for parent in parents:
-        tree = tree.setdefault(parent, {})
+        if tree.get(parent) is None:  # `train:` with nothing under it is read as null
+            tree[parent] = {}
+        tree = tree[parent]
         if not isinstance(tree, dict):
             raise UserError(f"override {key}: {parent} is a value, not a group of settings")
     try:

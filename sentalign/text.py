@@ -92,17 +92,36 @@ class Tokenizer:
         file = path / "vocab.txt" if path.is_dir() else path
         if not file.is_file():
             raise UserError(f"no vocabulary {path}; model.text.vocabulary takes a vocab.txt or its folder")
-        return Tokenizer(file.read_text(encoding="utf-8").rstrip("\n").split("\n"), cased)
+        try:
+            lines = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        except UnicodeDecodeError:
+            raise UserError(f"{file} is not UTF-8 text; model.text.vocabulary takes a vocab.txt") from None
+        return Tokenizer(lines, cased)
 
     @staticmethod
     def train(sentences: Iterable[str], size: int, cased: bool) -> Tokenizer:
-        """A WordPiece vocabulary of at most `size` pieces from training sentences; the same ones give the same."""
+        """A WordPiece vocabulary from training sentences, in any order; the same ones give the same.
+
+        It has at most `size` pieces, or one for each character where those alone are more.
+        """
+        said = list(sentences)
         wordpiece = _wordpiece(WordPiece(unk_token="[UNK]"), cased)
-        trainer = WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIAL), show_progress=False)
-        # Sorted: the trainer breaks ties by the order in which it meets the words.
-        wordpiece.train_from_iterator(sorted(sentences), trainer)
+        # Ties go by number, and the trainer would number the ##c in the order of a randomly seeded hash table.
+        numbered = [*SPECIAL, *_continuations(wordpiece, set(said))]
+        wordpiece.train_from_iterator(
+            said, WordPieceTrainer(vocab_size=size, special_tokens=numbered, show_progress=False)
+        )
         numbers = wordpiece.get_vocab()
         return Tokenizer(sorted(numbers, key=numbers.__getitem__), cased)
+
+
+def _continuations(wordpiece: tokenizers.Tokenizer, sentences: Iterable[str]) -> list[str]:
+    """Every character that follows another within a word, as the piece `##c`, sorted."""
+    normalizer, pre_tokenizer = wordpiece.normalizer, wordpiece.pre_tokenizer
+    assert normalizer
+    assert pre_tokenizer
+    words = (word for s in sentences for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(s)))
+    return sorted({f"##{character}" for word in words for character in word[1:]})
 
 
 def _wordpiece(model: WordPiece, cased: bool) -> tokenizers.Tokenizer:

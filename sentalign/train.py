@@ -7,6 +7,7 @@ this module joins engine, track and localize.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -47,7 +48,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         train(configuration.load(args.config, args.overrides))
     except (UserError, WeightsError) as error:
-        if dist.rank() > 0:
+        # By the launcher's word: the process group is not there yet, or has been left already.
+        if int(os.environ.get("RANK", "0")) > 0:
             time.sleep(2)  # most mistakes meet every rank: rank 0 says them, and the launcher then ends the others
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -82,7 +84,10 @@ def settle(run: Path, config: Config) -> None:
 def _settled(run: Path, config: Config) -> str | None:
     stored = run / CONFIG_NAME
     if stored.is_file():
-        differing = configuration.difference(configuration.load(stored), config)
+        try:
+            differing = configuration.difference(configuration.load(stored), config)
+        except UserError as error:  # of another version, or edited
+            return f"{error}; set another run="
         if not differing:
             return None
         return f"{run} was started with other settings ({'; '.join(differing[:3])}); restore them, or set another run="
@@ -167,11 +172,13 @@ class Witness:
             self._uplink = Uplink(self._run, said.uri, said.experiment, said.parent_run)
             self._uplink.start()
             self._new_console: type[Console] = Console
+            self._console: Console | None = None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._first:
-            self._console.close()
+            if self._console:  # not where the loop never started
+                self._console.close()
             self._journal.append("end", status="failed" if kind else "finished")
             self._journal.close()
             self._uplink.close()
@@ -189,6 +196,7 @@ class Witness:
         if self._first:
             self._step += 1
             self._journal.append("metrics", step=self._step, pairs=pairs, **numbers)
+            assert self._console
             self._console.step(pairs, {"loss": numbers["loss"]})
 
     def validation(self, pairs: int, numbers: dict[str, float]) -> None:
@@ -227,7 +235,7 @@ def sample_maps(run: Path, config: Config, count: int = 4) -> list[str]:
         grid_HW = predictor.clean_grid(features, predictor.text([sentence]).sentences_ND[0])
         path = f"pictures/sample-{len(made):02d}.png"
         (run / path).parent.mkdir(exist_ok=True)
-        overlay.write(run / path, picture, grid_HW, features.letterbox, sentence, [], None)
+        overlay.write(run / path, picture, grid_HW, features.cells, sentence, [], None)
         made.append(path)
     return made
 

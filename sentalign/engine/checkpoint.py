@@ -16,6 +16,7 @@ import deepspeed
 from torch import Tensor
 
 from sentalign import dist
+from sharding.contract import UserError
 
 FOLDER, TAG, STATE = "checkpoints", "engine", "state.json"
 
@@ -57,14 +58,14 @@ def complete(run: Path) -> list[Path]:
 
 
 def restore(run: Path, engine: Any) -> Progress | None:
-    """Loads the newest checkpoint into the engine; None where the run has none. Raises ValueError, one line."""
+    """Loads the newest checkpoint into the engine; None where the run has none. Raises UserError."""
     found = complete(run)
     if not found:
         return None
     said = json.loads((found[-1] / STATE).read_text(encoding="utf-8"))
     ranks = said.pop("ranks")
     if ranks != dist.ranks():
-        raise ValueError(f"{run} was trained by {ranks} ranks, this is {dist.ranks()}; start it with {ranks} ranks")
+        raise UserError(f"{run} was trained by {ranks} ranks, this is {dist.ranks()}; start it with {ranks} ranks")
     engine.load_checkpoint(str(found[-1]), tag=TAG)
     return Progress(**said)
 

@@ -43,7 +43,9 @@ class Localizer(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """One case that could be read: the way to the grid's square, (clean, paper) grids a kind, text-free grids a kind.
+    """One case that could be read: the ways to the grid's square, and (clean, paper) grids a kind of map.
+
+    `frame` is the clean protocol's way, where a cell lies over what it sees; `square` the paper protocol's.
 
     The text-free grids hold the centre prior and, under `BOXES`, the share of each cell that the case's boxes cover.
     """
@@ -51,8 +53,9 @@ class Answer:
     number: int
     case: Case
     frame: Geometry
+    square: Geometry
     grids: dict[str, tuple[Array, Array]]
-    text_free: dict[str, Array]
+    text_free: dict[str, tuple[Array, Array]]
 
 
 def sentences(cases: Sequence[Case], seen_N: NDArray[np.bool_], seed: int) -> dict[str, list[str]]:
@@ -112,9 +115,9 @@ def _picture(
     vectors: Any,
     lost: Counter[str],
 ) -> Iterator[Answer]:
-    frame = picture.geometry.then(features.letterbox)
+    ways = [picture.geometry.then(way) for way in (features.cells, features.letterbox)]
     maps, small = controls.saliency(picture)
-    text_free: dict[str, Array] = {}
+    text_free: dict[str, tuple[Array, Array]] = {}
     for i in members:
         case = fitted(cases[i], picture)
         if case is None:
@@ -128,10 +131,12 @@ def _picture(
             )
             for kind, n in numbers.items()
         }
-        cells = controls.Cells(frame, shape(grids[MODEL][0]))
-        text_free = text_free or {name: cells.mean(map_hw, small) for name, map_hw in maps.items()}
-        own = {CENTRE: cells.centre(), BOXES: cells.share(case.boxes_xywh_N4)}
-        yield Answer(i, case, frame, grids, own | text_free)
+        clean, paper = (controls.Cells(way, shape(grids[MODEL][0])) for way in ways)
+        text_free = text_free or {name: (clean.mean(map_hw, small), paper.mean(map_hw, small))
+                                  for name, map_hw in maps.items()}  # fmt: skip
+        boxes = case.boxes_xywh_N4
+        own = {CENTRE: (clean.centre(), paper.centre()), BOXES: (clean.share(boxes), paper.share(boxes))}
+        yield Answer(i, case, ways[0], ways[1], grids, own | text_free)
 
 
 def _chunks(cases: Sequence[Case]) -> Iterator[list[list[int]]]:

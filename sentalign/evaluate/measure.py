@@ -29,7 +29,7 @@ Grid = NDArray[np.float32]
 @dataclass(frozen=True)
 class Kind:
     """One kind of map on every case: the grids (N, H, W) that the two protocols score and the values (N,) of each
-    metric. NaN where a case has none. Where no sentence is read the two grids are the same array."""
+    metric. NaN where a case has none."""
 
     clean_NHW: Grid
     paper_NHW: Grid
@@ -43,6 +43,7 @@ class Measured:
     cases: list[Case]
     seen_N: NDArray[np.bool_]
     frames: list[Geometry]
+    squares: list[Geometry]
     kinds: dict[str, Kind]
     sentences: dict[str, list[str]]
     lost: dict[str, int]
@@ -83,6 +84,7 @@ def measure(
         [a.case for a in answers],
         seen_N[kept],
         [a.frame for a in answers],
+        [a.square for a in answers],
         {kind: Kind(*grids[kind], values[kind]) for kind in grids},
         {kind: [texts[i] for i in kept] for kind, texts in asked.items()},
         {reason: count for reason, count in lost.items() if count},
@@ -99,14 +101,15 @@ def _stack(pairs: Sequence[tuple[Array, Array] | None]) -> tuple[Grid, Grid]:
 
 def _text_free(answers: Sequence[Answer], seen_N: NDArray[np.bool_]) -> dict[str, tuple[Grid, Grid]]:
     """The controls that read no sentence, on the seen cases; the boxes become the mean mask of the other patients."""
-    stacks = {name: np.stack([a.text_free[name] for a in answers]) for name in answers[0].text_free}
-    if seen_N.any():
-        patients = [a.case.patient for a, seen in zip(answers, seen_N, strict=True) if seen]
-        stacks[BOXES][seen_N] = controls.mean_masks(stacks[BOXES][seen_N], patients)
+    patients = [a.case.patient for a, seen in zip(answers, seen_N, strict=True) if seen]
     grids = {}
-    for name, grids_NHW in stacks.items():
-        one = np.where(seen_N[:, None, None], grids_NHW, np.nan).astype(np.float32)
-        grids[name] = (one, one)
+    for name in answers[0].text_free:
+        clean_NHW, paper_NHW = (np.stack([a.text_free[name][way] for a in answers]) for way in (0, 1))
+        for grids_NHW in (clean_NHW, paper_NHW):
+            if name == BOXES and patients:
+                grids_NHW[seen_N] = controls.mean_masks(grids_NHW[seen_N], patients)
+            grids_NHW[~seen_N] = np.nan
+        grids[name] = (clean_NHW.astype(np.float32), paper_NHW.astype(np.float32))
     return grids
 
 
@@ -115,7 +118,7 @@ def _score(
 ) -> dict[str, dict[str, Array]]:
     values = {kind: {metric: np.full(len(answers), np.nan) for metric in METRICS} for kind in grids}
     for n, answer in enumerate(answers):
-        scorer = Scorer(answer.frame, answer.case.boxes_xywh_N4, shape(grids[MODEL][0][n]))
+        scorer = Scorer(answer.frame, answer.case.boxes_xywh_N4, shape(grids[MODEL][0][n]), answer.square)
         for kind, (clean_NHW, paper_NHW) in grids.items():
             if np.isfinite(clean_NHW[n]).all():
                 for metric, value in scorer(clean_NHW[n], paper_NHW[n]).items():

@@ -30,13 +30,16 @@ METRICS = CLEAN + PAPER
 class Scorer:
     """Scores grids of one shape against the boxes of one case; what depends on the case alone is computed once."""
 
-    def __init__(self, geometry: Geometry, boxes_xywh_N4: Array, grid: tuple[int, int]) -> None:
+    def __init__(
+        self, geometry: Geometry, boxes_xywh_N4: Array, grid: tuple[int, int], square: Geometry | None = None
+    ) -> None:
+        """`geometry` leads to where cells lie over what they see, `square` (None: the same) to the network's input."""
         assert len(boxes_xywh_N4), "a case has at least one box"
         self._geometry, self._boxes_xywh_N4 = geometry, np.asarray(boxes_xywh_N4, float)
         rows_h, columns_w = heatmap.raster(geometry, CLEAN_SIDE)
         self._taps = heatmap.original_taps(geometry, grid, rows_h, columns_w)
         self._clean_hw = clean_mask(self._boxes_xywh_N4, geometry, rows_h, columns_w)
-        self._paper_hw = paper_mask(self._boxes_xywh_N4, geometry)
+        self._paper_hw = paper_mask(self._boxes_xywh_N4, square or geometry)
 
     def __call__(self, clean_HW: Array, paper_HW: Array) -> dict[str, float]:
         """Every metric of `METRICS`: the clean ones of `clean_HW`, the paper ones of `paper_HW`."""

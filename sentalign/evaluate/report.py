@@ -9,9 +9,9 @@ cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid)
   rows, columns           (N,) size of the original
   crop, scale, pad        (N, 4), (N, 2), (N, 2): x_square = (x - crop[1]) * scale[1] + pad[1], y likewise with 0
   square                  (N, 2) height and width of the square that the grid covers, in its pixels
+  paper_pad               (N, 2) what stands for `pad` in the paper protocol, which reads the grid over the input
   kinds, metrics, values  (K,), (J,), (K, J, N): every case's numbers; NaN: the metric does not apply
-  clean__KIND, paper__KIND   (N, H, W) float32 grids that the protocols score, KIND with spaces as "_"; there is no
-                          paper__KIND where both protocols score the same grid (text-free controls)
+  clean__KIND, paper__KIND   (N, H, W) float32 grids that the protocols score, KIND with spaces as "_"
   sentence__KIND          (N,) what the case was asked with; "" where it was not
 """
 
@@ -93,12 +93,12 @@ def arrays(measured: Measured) -> dict[str, np.ndarray]:
     for name in ("rows", "columns", "crop", "scale", "pad"):
         found[name] = np.array([getattr(frame, name) for frame in frames])
     found["square"] = np.array([(frame.height, frame.width) for frame in frames])
+    found["paper_pad"] = np.array([square.pad for square in measured.squares])
     found["kinds"], found["metrics"] = np.array([slug(kind) for kind in measured.kinds]), np.array(METRICS)
     found["values"] = np.array([[kind.values[metric] for metric in METRICS] for kind in measured.kinds.values()])
     for name, kind in measured.kinds.items():
         found[f"clean__{slug(name)}"] = kind.clean_NHW
-        if kind.paper_NHW is not kind.clean_NHW:
-            found[f"paper__{slug(name)}"] = kind.paper_NHW
+        found[f"paper__{slug(name)}"] = kind.paper_NHW
     return found | {f"sentence__{slug(kind)}": np.array(texts, str) for kind, texts in measured.sentences.items()}
 
 

@@ -61,7 +61,7 @@ def localize(args: argparse.Namespace) -> None:
 
     predictor = Predictor.load(args.run_folder, args.device)
     features = predictor.image(picture.grey_HW)
-    geometry = picture.geometry.then(features.letterbox)
+    geometry = picture.geometry.then(features.cells)
     _make(args.out)
     found = []
     for number, (sentence, vector_D) in enumerate(

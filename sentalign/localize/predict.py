@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -33,10 +33,15 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Region vectors on the grid (H, W, D), and the way from the picture's pixels to the square the grid covers."""
+    """Region vectors on the grid (H, W, D), and two ways from the picture's pixels to the square the grid covers.
+
+    `letterbox` is the network's input, as published protocols read a grid. `cells` is moved so that the middle of a
+    cell is the middle of what its region sees (`ImageTower.lag`): what a map on the picture must use.
+    """
 
     regions_HWD: Tensor
     letterbox: Geometry
+    cells: Geometry
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ class Predictor:
             images_B1SS = (images_BSS.to(self._device).unsqueeze(1).float() / 255 - 0.5) / 0.5
             regions_BHWD, _ = self._model.encode_images(images_B1SS)
             for regions_HWD, (_, geometry) in zip(regions_BHWD.float().cpu(), framed, strict=True):
-                yield ImageFeatures(regions_HWD, geometry)
+                lag = self._model.image.lag(geometry.width / regions_HWD.shape[1])
+                moved = replace(geometry, pad=(geometry.pad[0] + lag, geometry.pad[1] + lag))
+                yield ImageFeatures(regions_HWD, geometry, moved)
 
     def text(self, sentences: Sequence[str]) -> TextFeatures:
         """Sentence and report vectors (N, D), each sentence alone in its report."""

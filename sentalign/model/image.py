@@ -15,7 +15,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
-from sentalign.model.pretrained import WeightsError, backbone_config, fetch
+from sentalign.model.pretrained import WeightsError, backbone_config, fetch, load
 
 
 class ImageTower(nn.Module):
@@ -41,6 +41,14 @@ class ImageTower(nn.Module):
         maps = dict(zip(self.backbone.out_features, self.backbone(images_BCHW).feature_maps, strict=True))
         regions_BDHW = self.to_regions(maps[self.region_stage])
         return regions_BDHW, self.to_global(maps[self.global_stage].mean(dim=(2, 3)))
+
+    def lag(self, stride: float) -> float:
+        """Pixels by which the middle of what region i sees lies before the middle of its cell, stride·(i + 1/2).
+
+        Patches see their own cell. Convolutions with odd kernels, padded alike on both sides, see the pixel stride·i in
+        the middle, however many follow each other: half a cell too early, less half a pixel.
+        """
+        return 0.0 if hasattr(self.backbone.config, "patch_size") else (stride - 1) / 2
 
     def _channels(self, images_B1HW: Tensor) -> Tensor:
         """Grey as often as the backbone has channels; or grey, x and y in [-1, 1].
@@ -74,9 +82,7 @@ def build(
         backbone = backbone_class(config)
     else:
         # Not through AutoBackbone, which takes a local folder for a hub name.
-        backbone = fetch(
-            lambda: backbone_class.from_pretrained(weights, out_features=stages), weights, "model.image.weights"
-        )
+        backbone = load(backbone_class, weights, "model.image.weights", out_features=stages)
     return ImageTower(backbone, region_stage, global_stage, width, coordinates)
 
 

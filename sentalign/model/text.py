@@ -14,7 +14,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from sentalign.model.pretrained import WeightsError, backbone_config, fetch
+from sentalign.model.pretrained import WeightsError, backbone_config, load
 
 
 class TextTower(nn.Module):
@@ -45,19 +45,17 @@ class TextTower(nn.Module):
 
 
 def build(weights: str | None, settings: dict[str, Any], vocabulary_size: int, last_layers: int) -> TextTower:
-    """The tower with pretrained (`weights`) or random BERT. Raises WeightsError.
-
-    A pickled pytorch_model.bin, all that some clinical BERTs ship, is loaded by transformers with weights only.
-    """
+    """The tower with pretrained (`weights`) or random BERT. Raises WeightsError."""
     if weights is not None:
-        load = lambda: transformers.BertModel.from_pretrained(weights, add_pooling_layer=False)  # noqa: E731
-        bert = fetch(load, weights, "model.text.weights")
+        bert = load(transformers.BertModel, weights, "model.text.weights", add_pooling_layer=False)
         if bert.config.vocab_size < vocabulary_size:
             raise WeightsError(
                 f"model.text: the vocabulary has {vocabulary_size} pieces, the weights only {bert.config.vocab_size}; "
                 "set model.text.vocabulary to the one that belongs to the weights"
             )
     else:
+        if (kind := settings.get("model_type", "bert")) != "bert":
+            raise WeightsError(f"model.text.backbone takes the settings of a bert, not of a {kind}")
         config: Any = backbone_config({"vocab_size": vocabulary_size} | settings, "bert")
         bert = transformers.BertModel(config, add_pooling_layer=False)
     return TextTower(bert, last_layers)

@@ -62,6 +62,15 @@ def subset(sentences: Sequence[str], seed: int, epoch: int, key: str) -> list[st
     return [sentences[i] for i in np.argsort(numbers[1:], kind="stable")[:kept]]
 
 
+def without(sample: Sample, dropped: frozenset[str]) -> list[str]:
+    """The sentences that carry none of the dropped tags; all of them where that leaves nothing.
+
+    Normal and negated sentences have no region (METHOD: where a larger true batch leads, 7).
+    """
+    said = list(sample.sentences)
+    return [text for text, tags in zip(said, sample.tags, strict=True) if not tags & dropped] or said
+
+
 def collate(samples: Sequence[Sample], rows: Sequence[Row], max_tokens: int, units: int, pad: int, epoch: int) -> Batch:
     """One rank's batch of samples whose pictures are square already; T is the longest row's, a multiple of eight.
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sentalign.config import Data
 from sentalign.stream import plan
-from sentalign.stream.batch import Batch, collate, subset
+from sentalign.stream.batch import Batch, collate, subset, without
 from sentalign.stream.fetch import Shards
 from sentalign.stream.plan import Indices, StreamState
 from sentalign.text import Tokenizer
@@ -32,6 +32,7 @@ class Samples(Dataset[Batch | UserError]):
 
     def __init__(self, shards: Shards, data: Data, seed: int, tokenizer: Tokenizer) -> None:
         self.shards, self.data, self.seed, self.tokenizer = shards, data, seed, tokenizer
+        self._dropped = frozenset(data.drop_tags)
         # Units are gathered over ranks, so each rank must have as many: a sentence takes a token at least.
         self.max_sentences = min(shards.most_sentences, data.max_tokens - 2)
 
@@ -47,7 +48,7 @@ class Samples(Dataset[Batch | UserError]):
         for index in indices.tolist():
             sample = self.shards.read(index)
             image_HH, _ = letterbox(sample.grey_HW, self.data.image_size, self.data.long_side)
-            said = list(sample.sentences)
+            said = list(sample.sentences) if epoch is None else without(sample, self._dropped)
             if epoch is not None and self.data.sentence_subset:
                 said = subset(said, self.seed, epoch, sample.key)
             rows.append(self.tokenizer.encode(said[: self.max_sentences], self.data.max_tokens))

@@ -39,6 +39,7 @@ class Sample:
     key: str
     grey_HW: Grey
     sentences: tuple[str, ...]
+    tags: tuple[frozenset[str], ...]
     hashes: tuple[str, ...]
     patient: str
     study: str
@@ -90,6 +91,7 @@ class Shards:
             row["key"],
             grey_HW,
             tuple(sentence["text"] for sentence in sentences),
+            tuple(frozenset(sentence["tags"]) for sentence in sentences),
             tuple(sentence["hash"] for sentence in sentences),
             row["patient"],
             row["study"],

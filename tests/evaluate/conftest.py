@@ -39,7 +39,7 @@ class MarkLocalizer:
         for grey_HW in greys:
             square_SS, geometry = letterbox(grey_HW, SIDE)
             cells = square_SS.reshape(CELLS, SIDE // CELLS, CELLS, SIDE // CELLS).mean(axis=(1, 3))
-            yield SimpleNamespace(regions=cells / 255, letterbox=geometry)
+            yield SimpleNamespace(regions=cells / 255, letterbox=geometry, cells=geometry)
 
     def text(self, sentences: Sequence[str]) -> SimpleNamespace:
         # The image's left half is the patient's right, as radiologists look at it.

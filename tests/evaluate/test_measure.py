@@ -128,8 +128,8 @@ def test_figures_can_be_recomputed_from_the_stored_arrays(measured, tmp_path):
             )  # fmt: skip
             boxes = stored["boxes_xywh"][stored["boxes_case"] == n]
             clean = stored[f"clean__{kind}"][n]
-            paper = stored[f"paper__{kind}" if f"paper__{kind}" in stored else f"clean__{kind}"][n]
-            again = Scorer(frame, boxes, clean.shape)(clean, paper)
+            square = replace(frame, pad=tuple(stored["paper_pad"][n]))
+            again = Scorer(frame, boxes, clean.shape, square)(clean, stored[f"paper__{kind}"][n])
             assert [again[name] for name in names] == stored["values"][kinds.index(kind), :, n].tolist()
     pointing = stored["values"][kinds.index("model"), names.index("pointing")]
     assert pointing[stored["seen"]].mean() == metrics["seen"]["pointing"]

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from sentalign import config
 from sentalign.localize import predict
 from sentalign.localize.predict import Predictor
 from sentalign.model import dual
-from sentalign.stream.batch import square
 from sharding.contract import UserError
 
 RNG = np.random.default_rng(1)
@@ -21,14 +19,11 @@ def predictor(run_folder):
     return Predictor.load(run_folder)
 
 
-@pytest.mark.parametrize(("size", "long_side"), [(96, 0), (96, 80), (96, 96), (299, 224)])
-@pytest.mark.parametrize("shape", [(120, 90), (50, 200), (96, 96)])
-def test_framing_is_that_of_training(size, long_side, shape):
-    grey = RNG.integers(0, 255, shape, dtype=np.uint8)
-    ours, geometry = predict.frame(grey, config.Data(shards="none", image_size=size, long_side=long_side))
-    theirs, expected = square(grey, size, long_side)
-    assert (ours == theirs).all()
-    assert geometry == expected
+def test_cells_lie_over_what_they_see(predictor):
+    features = predictor.image(np.zeros((96, 96), np.uint8))
+    stride = features.letterbox.width / features.regions_HWD.shape[1]
+    moved = np.array(features.cells.pad) - features.letterbox.pad
+    assert moved == pytest.approx([(stride - 1) / 2] * 2)
 
 
 def test_grids_are_products_of_regions_and_text(predictor):

@@ -1,12 +1,14 @@
 """Batches: a row by hand, padding, subsets and squares."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentalign.stream.batch import collate, subset
+from sentalign.stream.batch import collate, subset, without
 from sentalign.stream.fetch import Sample
 from sentalign.text import Row, Tokenizer
 from sharding.pixels import letterbox
@@ -15,7 +17,8 @@ GREY = np.zeros((8, 8), np.uint8)
 
 
 def sample(key, *sentences):
-    return Sample(key, GREY, sentences, tuple(s.lower() for s in sentences), f"p-{key}", f"s-{key}")
+    none = (frozenset(),) * len(sentences)
+    return Sample(key, GREY, sentences, none, tuple(s.lower() for s in sentences), f"p-{key}", f"s-{key}")
 
 
 def by_hand():
@@ -93,3 +96,13 @@ def test_letterbox_centres_the_picture_on_zeros_and_its_geometry_leads_back(rows
     assert max(bottom - top, right - left) == (inner or size)
     assert abs((size - bottom) - top) <= 2
     np.testing.assert_allclose(geometry.to_original(corners), [[0, 0], [columns, rows]], atol=1e-9)
+
+
+def test_dropped_tags_leave_at_least_the_whole_report():
+    normal, negated = frozenset({"normal"}), frozenset({"negated", "comparison"})
+    report = replace(sample("a", "Clear lungs.", "No nodule.", "A nodule."), tags=(normal, negated, frozenset()))
+    assert without(report, frozenset({"normal", "negated"})) == ["A nodule."]
+    assert without(report, frozenset({"comparison"})) == ["Clear lungs.", "A nodule."]
+    assert without(report, frozenset()) == list(report.sentences)
+    empty = replace(report, tags=(normal,) * 3)
+    assert without(empty, frozenset({"normal"})) == list(report.sentences)

@@ -1,0 +1,35 @@
+"""A search as a user types it: every trial a real DeepSpeed run on phantoms, children in MLflow, best.yaml trains."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sentalign import config
+from tests.e2e.commands import ROOT, good
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_search_on_phantoms(tmp_path):
+    import mlflow
+
+    good("phantom", "phantoms", "--studies", 90, "--seed", 3, "--size", 128, "--test-studies", 12,
+         "--validation-studies", 20, folder=tmp_path)  # fmt: skip
+    good("shard", "build", "mimic-cxr", "phantoms", "--out", "shards", "--size", 64, folder=tmp_path)
+    good("tune", ROOT / "configs/sweep.yaml", "trials=4", "concurrent=2", "ranks=1", "out=sweep",
+         "asha.grace_pairs=48", "asha.max_pairs=144", "asha.reduction_factor=2", "data.shards=shards", "data.batch=16",
+         "data.image_size=64", "train.epochs=3", "track.uri=sqlite:///mlflow.db", folder=tmp_path)  # fmt: skip
+    trials = json.loads((tmp_path / "sweep/trials.json").read_text())
+    trials = trials["trials"] if isinstance(trials, dict) else trials
+    assert len(trials) == 4
+    assert all(trial["status"] in {"finished", "stopped"} for trial in trials)
+    best = config.load(tmp_path / "sweep/best.yaml")
+    assert best.data.batch == 16
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.get_experiment_by_name("sentalign-sweep")
+    runs = client.search_runs([experiment.experiment_id])
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len(children) == 4
+    assert len(runs) == 5

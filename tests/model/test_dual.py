@@ -1,0 +1,105 @@
+"""Both towers together, and in a folder."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from sentalign.model import dual, image, text
+from sentalign.model.pretrained import WeightsError
+
+
+@pytest.fixture
+def images():
+    return torch.randn(2, 1, 48, 80, generator=torch.Generator().manual_seed(0))
+
+
+def test_regions_lie_row_by_row(model, images, texts):
+    with torch.no_grad():
+        features = dual.Features(*model(images, *texts))
+        map_BDHW, global_BD = model.image(images)
+    rows, columns = 6, 10
+    assert features.regions_BRD.shape == (2, rows * columns, 16)
+    for row, column in [(0, 0), (0, 9), (3, 4), (5, 0), (5, 9)]:
+        assert torch.equal(features.regions_BRD[:, row * columns + column], map_BDHW[:, :, row, column])
+    assert torch.equal(features.image_BD, global_BD)
+
+
+def test_cls_is_the_first_unit_and_absent_units_are_told(model, images, texts):
+    with torch.no_grad():
+        features = dual.Features(*model(images, *texts))
+        hidden = model.text.bert(texts[0], texts[1].long(), output_hidden_states=True).hidden_states
+    torch.testing.assert_close(features.units_BKD[:, 0], sum(hidden[-4:])[:, 0])
+    assert features.units_BK.tolist() == [[True, True, True], [True, True, False]]
+    assert features.report_BD.shape == (2, 16)
+
+
+def test_encoding_is_the_same_without_gradient(model, images, texts):
+    features = dual.Features(*model(images, *texts))
+    assert features.regions_BRD.requires_grad
+    regions_BHWD, image_BD = model.encode_images(images)
+    units_BKD, report_BD = model.encode_texts(*texts)
+    assert not any(t.requires_grad for t in (regions_BHWD, image_BD, units_BKD, report_BD))
+    assert regions_BHWD.shape == (2, 6, 10, 16)
+    torch.testing.assert_close(regions_BHWD.flatten(1, 2), features.regions_BRD.detach())
+    torch.testing.assert_close(units_BKD, features.units_BKD.detach())
+
+
+def outputs(model, images, texts):
+    with torch.no_grad():
+        return model(images, *texts)
+
+
+@pytest.mark.parametrize("coordinates", [False, True])
+def test_round_trip_is_bit_equal(tmp_path, model, images, texts, coordinates):
+    model.image.coordinates = coordinates
+    model.train()(images, *texts)  # so that the running statistics are not those of a new model
+    dual.save(tmp_path / "run", model.describe(), model.state_dict())
+    again = dual.load(tmp_path / "run")
+    assert not again.training
+    assert again.image.coordinates is coordinates
+    state = again.state_dict()
+    assert state.keys() == model.state_dict().keys()
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    for one, other in zip(outputs(model.eval(), images, texts), outputs(again, images, texts), strict=True):
+        assert torch.equal(one, other)
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["model.safetensors", "towers.json"]
+
+
+def test_round_trip_of_a_vit_with_stages_in_another_order(tmp_path, images):
+    settings = {"model_type": "dinov2", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    towers = (
+        image.build(None, settings | {"image_size": 28, "patch_size": 14}, "stage2", "stage1", 16),
+        text.build(None, bert, 40, 1),
+    )
+    made = dual.Dual(*towers).eval()
+    dual.save(tmp_path, made.describe(), made.state_dict())
+    again = dual.load(tmp_path)
+    assert (again.image.region_stage, again.image.global_stage, again.text.last_layers) == ("stage2", "stage1", 1)
+    for one, other in zip(made.encode_images(images), again.encode_images(images), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_description_is_plain_json(model):
+    assert json.loads(json.dumps(model.describe()))["width"] == 16
+
+
+def test_a_second_save_replaces_the_first(tmp_path, model):
+    dual.save(tmp_path, model.describe(), model.state_dict())
+    with torch.no_grad():
+        model.image.to_global.bias.fill_(7)
+    dual.save(tmp_path, model.describe(), model.state_dict())
+    assert (dual.load(tmp_path).image.to_global.bias == 7).all()
+
+
+@pytest.mark.parametrize("absent", ["model.safetensors", "towers.json"])
+def test_a_folder_without_a_model(tmp_path, model, absent):
+    with pytest.raises(WeightsError, match="no trained model"):
+        dual.load(tmp_path / "none")
+    dual.save(tmp_path, model.describe(), model.state_dict())
+    (tmp_path / absent).unlink()
+    with pytest.raises(WeightsError, match="no trained model"):
+        dual.load(tmp_path)

@@ -1,0 +1,136 @@
+"""The image tower: shapes of the paper's network, other backbones, channels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sentalign.model import image
+from sentalign.model.pretrained import WeightsError
+
+RESNET = {"layer_type": "basic", "embedding_size": 8, "hidden_sizes": [8, 12, 20], "depths": [1, 1, 1]}
+DINO = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+
+
+def seen_by_backbone(tower, images_B1HW):
+    seen = []
+    tower.backbone.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        tower.eval()(images_B1HW)
+    return seen[0]
+
+
+def test_resnet_50_has_the_papers_shapes():
+    tower = image.build(None, {"model_type": "resnet"}, "stage3", "stage4", 768).eval()
+    maps = []
+    tower.backbone.register_forward_hook(lambda *given: maps.extend(given[2].feature_maps))
+    with torch.no_grad():
+        regions_BDHW, global_BD = tower(torch.zeros(1, 1, 299, 299))
+    assert maps[0].shape == (1, 1024, 19, 19)
+    assert maps[1].shape[1] == 2048
+    assert regions_BDHW.shape == (1, 768, 19, 19)
+    assert global_BD.shape == (1, 768)
+    assert tower.to_regions.weight.shape == (768, 1024, 1, 1)
+    assert tower.to_regions.bias is None
+    assert tower.to_global.weight.shape == (768, 2048)
+
+
+def test_heads_by_hand():
+    tower = image.build(None, RESNET, "stage2", "stage3", 6).eval()
+    images_B1HW = torch.randn(2, 1, 64, 96)
+    with torch.no_grad():
+        regions_BDHW, global_BD = tower(images_B1HW)
+        low_BCHW, high_BCHW = tower.backbone(images_B1HW.repeat(1, 3, 1, 1)).feature_maps
+    assert regions_BDHW.shape == (2, 6, 8, 12)
+    expected = torch.einsum("bchw,dc->bdhw", low_BCHW, tower.to_regions.weight[..., 0, 0])
+    torch.testing.assert_close(regions_BDHW, expected, atol=1e-5, rtol=1e-4)
+    expected = high_BCHW.flatten(2).mean(2) @ tower.to_global.weight.T + tower.to_global.bias
+    torch.testing.assert_close(global_BD, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_vit_serves_with_one_stage_for_both():
+    tower = image.build(None, {"model_type": "dinov2"} | DINO, "stage2", "stage2", 8).eval()
+    with torch.no_grad():
+        regions_BDHW, global_BD = tower(torch.randn(2, 1, 28, 42))
+    assert regions_BDHW.shape == (2, 8, 2, 3)
+    assert global_BD.shape == (2, 8)
+
+
+def test_stages_may_be_named_in_any_order():
+    tower = image.build(None, {"model_type": "dinov2"} | DINO, "stage3", "stage1", 8)
+    assert (tower.region_stage, tower.global_stage, tower.backbone.out_features) == (
+        "stage3",
+        "stage1",
+        ["stage1", "stage3"],
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_is_repeated_as_often_as_the_backbone_has_channels(channels):
+    images_B1HW = torch.randn(2, 1, 32, 32)
+    seen_BCHW = seen_by_backbone(
+        image.build(None, RESNET | {"num_channels": channels}, "stage2", "stage3", 8), images_B1HW
+    )
+    assert seen_BCHW.shape == (2, channels, 32, 32)
+    assert all(torch.equal(seen_BCHW[:, c], images_B1HW[:, 0]) for c in range(channels))
+
+
+def test_coordinates_are_columns_then_rows():
+    images_B1HW = torch.randn(2, 1, 32, 64)
+    seen_BCHW = seen_by_backbone(image.build(None, RESNET, "stage2", "stage3", 8, coordinates=True), images_B1HW)
+    assert torch.equal(seen_BCHW[:, :1], images_B1HW)
+    assert seen_BCHW[1, 1, 7, [0, -1]].tolist() == [-1, 1]  # x: left to right
+    assert seen_BCHW[1, 2, [0, -1], 7].tolist() == [-1, 1]  # y: top to bottom
+    assert seen_BCHW[0, 1].std(dim=0).max() == 0
+    assert seen_BCHW[0, 2].std(dim=1).max() == 0
+
+
+def test_coordinates_want_three_channels():
+    with pytest.raises(WeightsError, match="num_channels: 3"):
+        image.build(None, RESNET | {"num_channels": 1}, "stage2", "stage3", 8, coordinates=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "stage", "said"),
+    [
+        (RESNET, "stage4", "no stage stage4 in a resnet; it has stem, stage1, stage2, stage3"),
+        ({"model_type": "bert"}, "stage1", "no stage stage1 in a bert; it has none"),
+        ({"model_type": "resmet"}, "stage1", "not a resmet configuration"),
+        ({"layer_type": "odd"}, "stage1", "not a resnet configuration"),
+        ({"depths": "many"}, "stage1", "not a resnet configuration"),
+        (RESNET | {"hiden_sizes": [8]}, "stage1", "a resnet has no 'hiden_sizes'"),
+    ],
+)
+def test_settings_that_make_no_backbone_are_one_line(settings, stage, said):
+    with pytest.raises(WeightsError) as caught:
+        image.build(None, settings, stage, stage, 8)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+RESNET = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8] * 4}
+CONVNEXT = {"model_type": "convnext", "hidden_sizes": [8] * 4, "depths": [1] * 4}
+
+
+@pytest.mark.parametrize(
+    ("settings", "stage"),
+    [
+        (RESNET | {"layer_type": "basic", "depths": [1, 2, 1, 1]}, "stage2"),
+        (RESNET | {"layer_type": "bottleneck", "depths": [2, 1, 1, 1]}, "stage3"),
+        (CONVNEXT, "stage2"),
+    ],
+)
+def test_the_lag_is_where_the_gradient_comes_from(settings, stage):
+    """The centroid of the pixels that move one region lies `lag` before its cell's middle."""
+    torch.manual_seed(0)
+    tower = image.build(None, {"num_channels": 1, **settings}, stage, stage, 8).eval()
+    side = 192
+    images = torch.rand(24, 1, side, side, requires_grad=True)
+    regions, _ = tower(images)
+    cells = regions.shape[2]
+    middle, stride = cells // 2, side / cells
+    regions[:, :, middle, middle].square().sum().backward()
+    weight = images.grad.abs().sum(dim=(0, 1))
+    places = torch.arange(side) + 0.5
+    for found in ((weight.sum(1) * places).sum() / weight.sum(), (weight.sum(0) * places).sum() / weight.sum()):
+        assert float(found) == pytest.approx(stride * (middle + 0.5) - tower.lag(stride), abs=0.2 * stride)

@@ -1,0 +1,158 @@
+"""Configuration files: reading, overriding, refusing in one line, writing back, comparing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sentalign import config
+from sharding.contract import UserError
+
+LEAST = "run: out\ndata: {shards: there}\n"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text: str | bytes) -> Path:
+        path = tmp_path / "c.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return written
+
+
+def complaint(path, *overrides) -> str:
+    with pytest.raises(UserError) as caught:
+        config.load(path, overrides)
+    said = str(caught.value)
+    assert "\n" not in said
+    return said
+
+
+def test_the_least_file_gets_the_papers_numbers(write):
+    made = config.load(write(LEAST))
+    assert (made.run, made.data.shards, made.seed) == ("out", "there", 0)
+    assert (made.loss.t1, made.loss.t2, made.loss.t3, made.loss.attention) == (4, 5, 10, "paper")
+    assert (made.optimizer.rate, made.optimizer.betas, made.optimizer.decay) == (2e-5, (0.5, 0.999), 0.9)
+    assert (made.data.max_tokens, made.model.width, made.model.text.last_layers) == (97, 768, 4)
+
+
+def test_overrides_are_yaml_and_the_last_one_counts(write):
+    words = ["train.epochs=3", "train.epochs=4", "optimizer.rate=1e-3", "optimizer.betas=[0.9, 0.98]", "track.uri=null"]
+    made = config.load(write(LEAST), [*words, "model.image.weights=a=b", "data.sentence_subset=false"])
+    assert (made.train.epochs, made.optimizer.rate, made.optimizer.betas) == (4, 1e-3, (0.9, 0.98))
+    assert made.track.uri is None
+    assert made.model.image.weights == "a=b"
+    assert made.data.sentence_subset is False
+
+
+def test_an_empty_override_is_null_and_refused_where_text_is_needed(write):
+    assert "run: Input should be a valid string" in complaint(write(LEAST), "run=")
+
+
+def test_a_section_without_settings_can_be_overridden(write):
+    assert config.load(write(LEAST + "train:\n"), ["train.epochs=3"]).train.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["trian.epochs=3"], "trian: there is no such setting"),
+        (["train.epoch=3"], "train.epoch: there is no such setting"),
+        (["train.epochs=0"], "train.epochs: Input should be greater than or equal to 1"),
+        (["data.batch=many"], "data.batch: Input should be a valid integer"),
+        (["optimizer.schedule=linear"], "optimizer.schedule"),
+        (["optimizer.rate=.inf"], "optimizer.rate: Input should be a finite number"),
+        (["loss.weight_local=.nan"], "loss.weight_local"),
+        (["optimizer.betas=[0.9]"], "optimizer.betas.1"),
+        (["data.long_side=400"], "data.long_side 400 is larger than data.image_size 224"),
+        (["model.width=128"], "model.width 128 must equal model.text.backbone.hidden_size 768"),
+        (["loss.aggregate=sentence"], "needs loss.attention=cosine"),
+        (["train.epochs"], "key=value"),
+        (["=3"], "key=value"),
+        (["train.epochs=[1"], "quote it"),
+        (["run.x=3"], "run is a value"),
+        (["data=5"], "data: "),
+    ],
+)
+def test_mistakes_in_overrides_are_one_line(write, overrides, said):
+    assert said in complaint(write(LEAST), *overrides)
+
+
+def test_at_most_three_mistakes_are_told(write):
+    said = complaint(write(LEAST), "a=1", "b=1", "c=1", "d=1")
+    assert said == "config: " + "; ".join(f"{key}: there is no such setting" for key in "abc")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("run: [\n", "is not valid YAML"),
+        ("run: *anchor\n", "is not valid YAML"),
+        ("!!python/object/apply:os.getcwd []\n", "is not valid YAML"),
+        (b"\xff\xfe\x00r\x00u", "is not valid YAML"),
+        ("", "holds no settings"),
+        ("- run\n", "holds no settings"),
+        ("run: out\n", "data: Field required"),
+    ],
+)
+def test_bad_files_are_one_line(write, text, said):
+    assert said in complaint(write(text))
+
+
+def test_missing_file_and_folder(tmp_path):
+    assert "no config file" in complaint(tmp_path / "none.yaml")
+    assert "no config file" in complaint(tmp_path)
+
+
+def test_the_width_of_pretrained_text_is_not_guessed(write):
+    made = config.load(write(LEAST), ["model.width=512", "model.text.weights=somewhere"])
+    assert made.model.width == 512
+
+
+def test_dump_reads_back_as_the_same(write, tmp_path):
+    words = ["optimizer.rate=0.1", "optimizer.weight_decay=1e-17", "model.image.backbone={depths: [1, 2], a: null}"]
+    made = config.load(write(LEAST), [*words, "run='yes: \"no\"'", "seed=12345678901234567890"])
+    again = tmp_path / "again.yaml"
+    again.write_text(config.dump(made), encoding="utf-8")
+    assert config.load(again) == made
+    assert config.dump(config.load(again)) == config.dump(made)
+
+
+def test_difference_names_what_decides_a_run_and_nothing_else(write):
+    path = write(LEAST)
+    one = config.load(path)
+    free = ["run=other", "data.workers=7", "track.uri=null", "track.experiment=x", "track.parent_run=y"]
+    assert config.difference(one, config.load(path, free)) == []
+    words = ["train.epochs=6", "data.augment.shift=0.1", "model.image.backbone={depths: [1]}"]
+    assert config.difference(one, config.load(path, words)) == [
+        "data.augment.shift: 0.0 -> 0.1",
+        "model.image.backbone.depths: None -> [1]",
+        "train.epochs: 5 -> 6",
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(p for p in CONFIGS.glob("*.yaml") if p.name != "sweep.yaml"), ids=lambda p: p.name
+)
+def test_every_config_of_the_repository_loads(path):
+    made = config.load(path)
+    # Nothing in the file was dropped or replaced on the way.
+    stored = config.check(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert config.difference(made, stored) == []
+    assert made.run.startswith("runs/")
+
+
+def test_paper_config_states_the_papers_settings():
+    made = config.load(CONFIGS / "paper.yaml")
+    assert (made.data.image_size, made.data.long_side, made.data.max_tokens, made.data.batch) == (299, 224, 97, 128)
+    assert (made.optimizer.gradient_clipping, made.optimizer.decay, made.train.epochs) == (0.25, 0.9, 5)
+    assert made.model.text.cased
+
+
+def test_settings_cannot_be_changed_after_loading(write):
+    with pytest.raises(ValueError, match="frozen"):
+        config.load(write(LEAST)).run = "elsewhere"

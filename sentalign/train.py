@@ -168,7 +168,7 @@ class Witness:
             from sentalign.track.uplink import Uplink
 
             said = self._config.track
-            self._journal, self._step = Journal(self._run), 0
+            self._journal = Journal(self._run)
             self._uplink = Uplink(self._run, said.uri, said.experiment, said.parent_run)
             self._uplink.start()
             self._new_console: type[Console] = Console
@@ -194,8 +194,7 @@ class Witness:
 
     def step(self, pairs: int, numbers: dict[str, float]) -> None:
         if self._first:
-            self._step += 1
-            self._journal.append("metrics", step=self._step, pairs=pairs, **numbers)
+            self._journal.append("metrics", step=pairs // self._config.data.batch, pairs=pairs, **numbers)
             assert self._console
             self._console.step(pairs, {"loss": numbers["loss"]})
 
@@ -216,12 +215,17 @@ class Witness:
 
 
 def sample_maps(run: Path, config: Config, count: int = 4) -> list[str]:
-    """Heat maps of the first finding of the first validation samples, by the model in the run folder; their paths."""
+    """Heat maps of the first finding of the first validation samples, by the model in the run folder; their paths.
+
+    Without a validation split the training samples serve.
+    """
     from sentalign.localize import overlay
     from sentalign.localize.predict import Predictor
     from sharding.pixels import Geometry, Picture
 
-    predictor, shards = Predictor.load(run), Shards(config.data.shards, config.data.validation_split)
+    data = config.data
+    split = data.validation_split if with_text(data.shards, data.validation_split) else data.train_split
+    predictor, shards = Predictor.load(run), Shards(data.shards, split)
     made: list[str] = []
     for index in range(len(shards)):
         if len(made) == count:

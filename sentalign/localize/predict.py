@@ -36,7 +36,8 @@ class ImageFeatures:
     """Region vectors on the grid (H, W, D), and two ways from the picture's pixels to the square the grid covers.
 
     `letterbox` is the network's input, as published protocols read a grid. `cells` is moved so that the middle of a
-    cell is the middle of what its region sees (`ImageTower.lag`): what a map on the picture must use.
+    cell is the middle of what its region sees (`ImageTower.lag`): what a map on the picture must use. After training
+    with cosine attention the regions are unit vectors, as its formulas have them.
     """
 
     regions_HWD: Tensor
@@ -96,7 +97,7 @@ class Predictor:
             for regions_HWD, (_, geometry) in zip(regions_BHWD.float().cpu(), framed, strict=True):
                 lag = self._model.image.lag(geometry.width / regions_HWD.shape[1])
                 moved = replace(geometry, pad=(geometry.pad[0] + lag, geometry.pad[1] + lag))
-                yield ImageFeatures(regions_HWD, geometry, moved)
+                yield ImageFeatures(normalize(regions_HWD, dim=-1) if self._cosine else regions_HWD, geometry, moved)
 
     def text(self, sentences: Sequence[str]) -> TextFeatures:
         """Sentence and report vectors (N, D), each sentence alone in its report."""
@@ -114,10 +115,9 @@ class Predictor:
 
     def clean_grid(self, features: ImageFeatures, sentence_D: Tensor) -> Array:
         """<v_r, t>, or cos(v_r, t) after training with cosine attention, of every region (METHOD: clean protocol)."""
-        regions_HWD = features.regions_HWD
         if self._cosine:
-            regions_HWD, sentence_D = normalize(regions_HWD, dim=-1), normalize(sentence_D, dim=-1)
-        return (regions_HWD @ sentence_D).double().numpy()
+            sentence_D = normalize(sentence_D, dim=-1)
+        return (features.regions_HWD @ sentence_D).double().numpy()
 
     def paper_grid(self, features: ImageFeatures, report_D: Tensor) -> Array:
         """<v_r, q> of every region with the report vector of the query (METHOD: paper protocol), (H, W)."""

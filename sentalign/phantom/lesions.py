@@ -111,12 +111,12 @@ def _atelectasis(rng: np.random.Generator, u: Array, v: Array, half: tuple[float
 _Painter = Callable[[np.random.Generator, Array, Array, tuple[float, float]], _Stroke]
 _PAINTERS: dict[str, tuple[_Painter, tuple[float, float], tuple[float, float] | None]] = {
     # painter, range of the half width, range of the half height (None: the same as the half width)
-    "consolidation": (_consolidation, (0.085, 0.140), (0.080, 0.140)),
-    "nodule": (_nodule, (0.054, 0.076), None),
-    "cavity": (_cavity, (0.056, 0.084), None),
-    "reticular": (_reticular, (0.080, 0.125), (0.080, 0.125)),
-    "granulomas": (_granulomas, (0.068, 0.098), None),
-    "atelectasis": (_atelectasis, (0.080, 0.115), (0.013, 0.019)),
+    "consolidation": (_consolidation, (0.090, 0.146), (0.086, 0.146)),
+    "nodule": (_nodule, (0.058, 0.082), None),
+    "cavity": (_cavity, (0.060, 0.088), None),
+    "reticular": (_reticular, (0.086, 0.130), (0.086, 0.130)),
+    "granulomas": (_granulomas, (0.072, 0.102), None),
+    "atelectasis": (_atelectasis, (0.084, 0.118), (0.015, 0.022)),
 }
 
 

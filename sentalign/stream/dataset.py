@@ -23,7 +23,7 @@ from sentalign.text import Tokenizer
 from sharding.contract import UserError
 from sharding.pixels import letterbox
 
-# An epoch and the sample indices of one rank's share; epoch None: full reports.
+# An epoch and the sample indices of one rank's share; epoch None: whole reports, nothing random.
 Request = tuple[int | None, Indices]
 
 
@@ -48,7 +48,7 @@ class Samples(Dataset[Batch | UserError]):
         for index in indices.tolist():
             sample = self.shards.read(index)
             image_HH, _ = letterbox(sample.grey_HW, self.data.image_size, self.data.long_side)
-            said = list(sample.sentences) if epoch is None else without(sample, self._dropped)
+            said = without(sample, self._dropped)
             if epoch is not None and self.data.sentence_subset:
                 said = subset(said, self.seed, epoch, sample.key)
             rows.append(self.tokenizer.encode(said[: self.max_sentences], self.data.max_tokens))
@@ -101,7 +101,7 @@ class Stream:
         return zip(self._run(self._requests(self._states(state))), afters, strict=False)
 
     def validation_batches(self) -> Iterator[Batch]:
-        """The split in manifest order with full reports, once.
+        """The split in manifest order with whole reports (but for `data.drop_tags`), once.
 
         An incomplete last batch is left out. A split smaller than `data.batch` is one batch of the largest size that
         the ranks can share. Raises UserError where even that is empty.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,19 @@ def test_cells_lie_over_what_they_see(predictor):
     stride = features.letterbox.width / features.regions_HWD.shape[1]
     moved = np.array(features.cells.pad) - features.letterbox.pad
     assert moved == pytest.approx([(stride - 1) / 2] * 2)
+
+
+def test_cosine_training_reads_cosines(run_folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("attention: paper", "attention: cosine"))
+    grey = RNG.integers(0, 255, (120, 90), dtype=np.uint8)
+    raw, made = (Predictor.load(folder).image(grey) for folder in (run_folder, run))
+    predictor = Predictor.load(run)
+    sentence_D = predictor.text(["Small nodule"]).sentences_ND[0]
+    cosine_HW = torch.nn.functional.cosine_similarity(raw.regions_HWD, sentence_D, dim=-1)
+    assert np.allclose(predictor.clean_grid(made, sentence_D), cosine_HW, atol=1e-6)
+    assert torch.allclose(made.regions_HWD.norm(dim=-1), torch.ones(made.regions_HWD.shape[:2]))
 
 
 def test_grids_are_products_of_regions_and_text(predictor):

@@ -1,0 +1,105 @@
+"""Steps of the DeepSpeed engine on two ranks, at every ZeRO stage, against plain PyTorch on the whole batch."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+
+from sentalign import config as configuration
+from sentalign import dist
+from sentalign.loss import reference
+from sentalign.model import dual, image, text
+from sentalign.stream.augment import normalize
+from sentalign.stream.batch import Batch
+from tests.multiproc.ranks import on_ranks
+
+BATCH, STEPS = 8, 3
+SETTINGS = {
+    "run": "none",
+    "seed": 5,
+    "data": {"shards": "none", "batch": BATCH, "image_size": 32},
+    # ConvNeXt: batch norm would see half a batch on each rank.
+    "model": {
+        "width": 16,
+        "image": {"backbone": {"model_type": "convnext"}, "region_stage": "stage1", "global_stage": "stage2"},
+        "text": {"backbone": {"hidden_size": 16}},
+    },
+    "optimizer": {"rate": 1e-2, "betas": [0.9, 0.99], "weight_decay": 0.01, "schedule": "constant"},
+}
+
+
+def towers():
+    """Small towers without dropout and batch norm, the same on every call."""
+    torch.manual_seed(0)
+    vision = {"model_type": "convnext", "num_channels": 1, "hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1]}
+    bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+            "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
+    return dual.Dual(image.build(None, vision, "stage1", "stage2", 16), text.build(None, bert, 40, 4))
+
+
+def batch(step, rows):
+    """The given rows of a made-up global batch with ragged sentences."""
+    generator = torch.Generator().manual_seed(step)
+    images = torch.randint(0, 256, (BATCH, 32, 32), generator=generator, dtype=torch.uint8)
+    tokens = torch.randint(5, 40, (BATCH, 12), generator=generator)
+    counts = torch.randint(1, 4, (BATCH,), generator=generator)
+    places = torch.arange(12)[None].expand(BATCH, -1)
+    unit = torch.where((places > 0) & (places < 1 + 3 * counts[:, None]), (places - 1) // 3, -1)
+    words = torch.zeros(BATCH, 4)
+    words[:, 0] = 12
+    words[:, 1:] = 3.0 * (torch.arange(3)[None] < counts[:, None])
+    attention = torch.ones(BATCH, 12, dtype=torch.bool)
+    names = [f"k{step}-{n}" for n in range(BATCH)]
+    parts = [part[rows] for part in (images, tokens, attention, unit, words)]
+    return Batch(*parts, names[rows], names[rows], names[rows], [[] for _ in names[rows]])
+
+
+def plain(clipping):
+    """One process, the whole batch, the reference loss, AdamW."""
+    model = towers()
+    said = configuration.check(SETTINGS).optimizer
+    optimizer = torch.optim.AdamW(model.parameters(), lr=said.rate, betas=said.betas, weight_decay=said.weight_decay)
+    for step in range(STEPS):
+        given = batch(step, slice(None))
+        out = model(normalize(given.images_BHH), given.tokens_BT, given.attention_BT, given.unit_BT, given.words_BK)
+        optimizer.zero_grad()
+        reference.total(reference.four_terms(*out, reference.Terms())).backward()
+        if clipping:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clipping)
+        optimizer.step()
+    return {name: value.detach().numpy() for name, value in model.state_dict().items()}
+
+
+def trained(cases):
+    """The weights after some steps of the engine, for every (stage, clipping)."""
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    from sentalign.engine import build, checkpoint
+    from sentalign.engine.step import train_step
+
+    build.init_ranks(2)
+    rows = slice(dist.rank() * BATCH // dist.ranks(), (dist.rank() + 1) * BATCH // dist.ranks())
+    found = []
+    for stage, clipping in cases:
+        tree = SETTINGS | {"train": {"zero_stage": stage}}
+        tree["optimizer"] = SETTINGS["optimizer"] | {"gradient_clipping": clipping}
+        settings = configuration.check(tree)
+        engine = build.build(towers(), settings)
+        for step in range(STEPS):
+            train_step(engine, batch(step, rows), settings, step * BATCH, settings.optimizer.rate)
+        found.append({name: value.numpy() for name, value in checkpoint.whole_state(engine).items()})
+    return found
+
+
+def test_every_stage_makes_the_steps_of_plain_pytorch():
+    cases = [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), (0, 0.3), (1, 0.3), (3, 0.3)]
+    exact = {clipping: plain(clipping) for clipping in (0.0, 0.3)}
+    start = {name: value.numpy() for name, value in towers().state_dict().items()}
+    for (stage, clipping), made in zip(cases, on_ranks(2, trained, cases)[0], strict=True):
+        said = exact[clipping]
+        assert made.keys() == said.keys()
+        moved = max(np.abs(said[name] - start[name]).max() for name in said)
+        worst = max(np.abs(made[name] - said[name]).max() for name in said)
+        # Adam divides by the gradient's size, so rounding of a tiny gradient can show: 1% of the way moved.
+        assert worst <= 0.01 * moved, (stage, clipping, worst, moved)

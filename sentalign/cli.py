@@ -100,11 +100,13 @@ def _train(args: argparse.Namespace) -> None:
     import torch
 
     from sentalign.engine import launch
-    from sentalign.stream import plan
+    from sentalign.stream import fetch, plan
 
     gpus = torch.cuda.device_count()
     ranks = args.ranks or max(1, gpus)
+    # What every rank would find too late is said before the launcher starts them.
     plan.check_shares(config.data.batch, ranks)
+    fetch.with_text(config.data.shards, config.data.train_split)
     command = launch.command(args.config, args.overrides, ranks)
     sys.stdout.flush()
     # The launcher takes this process's place, so that signals and the exit code are its own.

@@ -50,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (UserError, WeightsError) as error:
         # By the launcher's word: the process group is not there yet, or has been left already.
         if int(os.environ.get("RANK", "0")) > 0:
-            time.sleep(2)  # most mistakes meet every rank: rank 0 says them, and the launcher then ends the others
+            time.sleep(10)  # most mistakes meet every rank: rank 0 says them, and the launcher then ends the others
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

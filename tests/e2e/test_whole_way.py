@@ -137,7 +137,7 @@ def test_a_run_is_not_continued_under_other_settings(folder):
         (training("x", "loss.t9=1"), "loss.t9"),
         (training("x", "data.batch=15"), "does not divide"),
         (training("x", "data.shards=nowhere"), "nowhere"),
-        (["localize", "nowhere.dcm", "nodule", "--run", "whole", "--out", "o"], "nowhere.dcm"),
+        (["localize", "nowhere.dcm", "nodule", "--run", "whole", "--out", "o"], "no image file"),
         (["export", "--run", "nowhere", "--out", "o"], "nowhere"),
     ],
 )

@@ -99,7 +99,9 @@ def test_every_stage_makes_the_steps_of_plain_pytorch():
     for (stage, clipping), made in zip(cases, on_ranks(2, trained, cases)[0], strict=True):
         said = exact[clipping]
         assert made.keys() == said.keys()
-        moved = max(np.abs(said[name] - start[name]).max() for name in said)
-        worst = max(np.abs(made[name] - said[name]).max() for name in said)
-        # Adam divides by the gradient's size, so rounding of a tiny gradient can show: 1% of the way moved.
+        # Adam divides by the gradient's size. A key's bias has none (softmax is blind to it), so its step is rounding;
+        # elsewhere rounding of tiny gradients may show up to 1% of the way moved.
+        names = [name for name in said if "key.bias" not in name]
+        moved = max(np.abs(said[name] - start[name]).max() for name in names)
+        worst = max(np.abs(made[name] - said[name]).max() for name in names)
         assert worst <= 0.01 * moved, (stage, clipping, worst, moved)

@@ -112,10 +112,10 @@ def test_the_witness_writes_the_journal(tmp_path, capfd):
     stream = SimpleNamespace(account=lambda: "all samples")
     with train.Witness(tmp_path, made(tmp_path, data={"shards": "none", "workers": 0}), stream) as witness:
         witness.start(16, 64)
-        witness.step(32, {"loss": 1.5})
+        witness.step(256, {"loss": 1.5})
         witness.validation(32, {"loss": 1.25})
         witness.saved(32)
     told = entries(tmp_path)
     assert [e["kind"] for e in told] == ["start", "metrics", "validation", "checkpoint", "end"]
-    assert (told[0]["pairs"], told[1]["loss"], told[1]["step"], told[-1]["status"]) == (16, 1.5, 1, "finished")
+    assert (told[0]["pairs"], told[1]["loss"], told[1]["step"], told[-1]["status"]) == (16, 1.5, 2, "finished")
     assert "all samples" in capfd.readouterr().err

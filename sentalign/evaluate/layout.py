@@ -72,7 +72,7 @@ $prompts
 
 <h2>Hits</h2>
 <p class="soft">$hit_count cases whose peak lies in a box; $hit_shown of them, at evenly spaced ranks of average
-precision, best first. White: the radiologists' boxes. Colour: the map. Blue cross: its peak.</p>
+precision, best first. White: the true boxes. Colour: the map. Blue cross: its peak.</p>
 <div class="grid">
 $hits
 </div>

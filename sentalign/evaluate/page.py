@@ -77,7 +77,7 @@ def _verdict(metrics: dict[str, Any]) -> str:
     best = max(controls, key=lambda name: controls[name]["pointing"])
     said = "lie above those of every control" if metrics["separate"] else "do not lie above those of every control"
     return (
-        f"The peak of the map lies in a radiologist's box in <b>{metrics['seen']['pointing']:.1%}</b> of seen cases; "
+        f"The peak of the map lies in a true box in <b>{metrics['seen']['pointing']:.1%}</b> of seen cases; "
         f"the best control, {escape(best)}, reaches {controls[best]['pointing']:.1%}. "
         f"The model's pointing and CNR intervals <b>{said}</b>."
     )

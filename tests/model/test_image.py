@@ -134,3 +134,13 @@ def test_the_lag_is_where_the_gradient_comes_from(settings, stage):
     places = torch.arange(side) + 0.5
     for found in ((weight.sum(1) * places).sum() / weight.sum(), (weight.sum(0) * places).sum() / weight.sum()):
         assert float(found) == pytest.approx(stride * (middle + 0.5) - tower.lag(stride), abs=0.2 * stride)
+
+
+def test_new_kernels_are_even_and_patches_are_left_alone():
+    tower = image.build(None, {"num_channels": 1, **RESNET, "depths": [1] * 4}, "stage2", "stage4", 8)
+    kernels = [m.weight for m in tower.backbone.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size > (1, 1)]
+    assert len(kernels) >= 5
+    assert all(torch.equal(kernel, kernel.flip(-1, -2)) for kernel in kernels)
+    patches = image.build(None, {"num_channels": 1, **CONVNEXT}, "stage2", "stage2", 8).backbone
+    stem = next(m for m in patches.modules() if isinstance(m, torch.nn.Conv2d) and m.stride == m.kernel_size)
+    assert not torch.equal(stem.weight, stem.weight.flip(-1, -2))

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sharding.contract import UserError
+from sharding.contract import Reason, UserError
 
 if TYPE_CHECKING:
-    from sharding.run import Account, BuildSettings
+    from sharding.pool import Workers
+    from sharding.run import BuildSettings
     from sharding.sources import Reading
     from sharding.sources.folder import FolderTable
+    from sharding.sources.inventory import Inventory
+    from sharding.tuples import Recipe
 
 EXAMPLES = """examples:
   sentalign shard build mimic-cxr /data/mimic-cxr --out /data/shards
@@ -28,6 +31,8 @@ EXAMPLES = """examples:
   sentalign shard build folder /data/xrays --out /data/shards \\
       --table metadata.csv --image-column filename --text-column clinical_notes --patient-column patientid
   sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --modality any
+  sentalign shard build mimic-cxr s3://raw/mimic --out s3://bucket/shards --private /secure/mimic --ray auto
+  sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --retry-failed decode
   sentalign shard verify /data/shards
   sentalign shard inspect /data/shards --html shards.html
 """
@@ -89,7 +94,7 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     build.add_argument(
         "source", choices=("mimic-cxr", "open-i", "folder"), metavar="SOURCE", help="mimic-cxr | open-i | folder"
     )
-    build.add_argument("input", type=Path, metavar="INPUT", help="folder that holds the source")
+    build.add_argument("input", metavar="INPUT", help="folder or s3://, gs://, az:// URL that holds the source")
     build.add_argument("--out", required=True, metavar="URL", help="where the shards go")
     build.add_argument("--private", type=Path, metavar="DIR", help="salt, ledger and journal; default INPUT-private")
     build.add_argument("--modality", default="CR,DX", help="DICOM modalities to take, or any (default CR,DX)")
@@ -101,7 +106,7 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     build.add_argument("--size", type=_positive, default=1024, help="longest side of an image at most (1024)")
     build.add_argument("--image", choices=("jpg", "png"), default="jpg", help="how images are stored")
-    build.add_argument("--shard-samples", type=_positive, default=1000, metavar="N", help="samples a shard (1000)")
+    build.add_argument("--shard-studies", type=_positive, default=1000, metavar="N", help="images a shard (1000)")
     build.add_argument(
         "--split-share",
         type=_split_share,
@@ -112,10 +117,22 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     build.add_argument(
         "--processes", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N", help="all cores"
     )
+    build.add_argument(
+        "--timeout", type=_positive, default=120, metavar="SECONDS", help="for one image, then it is rejected (120)"
+    )
+    build.add_argument("--ray", metavar="ADDRESS", help="work on the machines of a Ray cluster: auto, or HOST:PORT")
+    build.add_argument(
+        "--retry-failed",
+        choices=[reason.value for reason in Reason],
+        action="append",
+        default=[],
+        metavar="REASON",
+        help="try again what was rejected for " + " | ".join(Reason),
+    )
     build.add_argument("--json", action="store_true", help="print the account as JSON")
     mimic = build.add_argument_group("mimic-cxr")
     mimic.add_argument("--views", choices=("frontal", "all"), default="frontal", help="default frontal: AP and PA")
-    mimic.add_argument("--exclude-subjects", type=Path, metavar="FILE", help="subject ids, or an MS-CXR CSV or JSON")
+    mimic.add_argument("--exclude-subjects", default="", metavar="FILE", help="subject ids, or an MS-CXR CSV or JSON")
     folder = build.add_argument_group("folder")
     folder.add_argument("--table", metavar="T", help="CSV, TSV or Parquet, as given or below INPUT")
     for part in ("image", "text", "patient", "view"):
@@ -147,29 +164,33 @@ def _split_share(text: str) -> tuple[float, float, float]:
 def run_build(values: argparse.Namespace) -> int:
     """`build`; exit code 1 where more than the allowed share was rejected or nothing was written."""
     from sharding import deid, run
+    from sharding.sources.inventory import Inventory
 
-    if not values.input.is_dir():
-        raise UserError(f"{values.input}: no such folder; give the folder that holds the source")
-    reading, settings = _reading(values), _settings(values)
+    settings = _settings(values)
+    reading = _reading(values, Inventory.of(values.input))
     private = deid.open_private(values.private, values.input, values.out)
-    account = run.build(reading, settings, values.out, private, values.processes)
+    plan = run.Build(
+        settings,
+        values.out,
+        private,
+        _workers(values),
+        retry=frozenset(values.retry_failed),
+        timeout=values.timeout,
+    )
+    account = run.build(reading, plan)
     print(json.dumps(account.as_dict()) if values.json else "\n".join(account.lines()))
-    return _judge(account, values.max_failures)
+    failure = account.failure(values.max_failures)
+    if failure:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if failure else 0
 
 
-def _judge(account: Account, allowed: float) -> int:
-    if account.written + account.already == 0:
-        print("failed: no image was written; quarantine.parquet in the output says why", file=sys.stderr)
-        return 1
-    if account.failed_share > allowed:
-        enough = math.ceil(account.failed_share * 100) / 100
-        print(
-            f"failed: {account.failed_share:.1%} of the input was rejected and {allowed:.1%} is allowed; "
-            f"quarantine.parquet in the output says why; mend the input, or allow it with --max-failures {enough}",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+def _workers(values: argparse.Namespace) -> Callable[[Recipe], Workers[Any]]:
+    from sharding import cluster, pool
+
+    if values.ray:
+        return lambda recipe: cluster.RayWorkers(values.ray, recipe)
+    return lambda recipe: pool.Processes(recipe, values.processes)
 
 
 def _settings(values: argparse.Namespace) -> BuildSettings:
@@ -181,17 +202,17 @@ def _settings(values: argparse.Namespace) -> BuildSettings:
         raise UserError("--modality names none; give a list as CR,DX, or any")
     modalities = None if wanted == ("ANY",) else wanted
     tuples = TupleSettings(values.size, values.image, modalities, values.allow_no_text, values.split_share)
-    return BuildSettings(values.source, tuples, values.shard_samples)
+    return BuildSettings(values.source, tuples, values.shard_studies)
 
 
-def _reading(values: argparse.Namespace) -> Reading:
+def _reading(values: argparse.Namespace, inventory: Inventory) -> Reading:
     from sharding.sources import folder, mimic_cxr, open_i
 
     if values.source == "mimic-cxr":
-        return mimic_cxr.read(values.input, values.views == "frontal", values.exclude_subjects)
+        return mimic_cxr.read(inventory, values.views == "frontal", values.exclude_subjects)
     if values.source == "open-i":
-        return open_i.read(values.input)
-    return folder.read(values.input, _folder_table(values))
+        return open_i.read(inventory)
+    return folder.read(inventory, _folder_table(values))
 
 
 def _folder_table(values: argparse.Namespace) -> FolderTable | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 MANIFEST_NAME = "manifest.parquet"
 QUARANTINE_NAME = "quarantine.parquet"
 IMAGE_MEMBERS = ("jpg", "png", "dcm")
@@ -104,6 +104,7 @@ MANIFEST_SCHEMA = pa.schema(
         ("json_sha256", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("image_likeness", pa.string()),
         ("view", pa.string()),
         ("patient", pa.string()),
         ("study", pa.string()),

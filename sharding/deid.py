@@ -6,6 +6,8 @@ images' headers never leave: shards hold pixels only. The header's flag of burne
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import hmac
 import os
@@ -13,13 +15,14 @@ import re
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sharding.contract import UserError
 from sharding.storage import local_path
 
+SALT_BYTES = 32
 KEY_LENGTHS = {"image": 24, "study": 16, "patient": 16}
 MONTHS = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
@@ -89,6 +92,18 @@ class PrivateFolder:
     path: Path
     salt: bytes
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second build out; raises UserError where one runs. Freed by the system when the build ends anyhow."""
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(
+                    f"another build works with the private folder {self.path}; wait for it, or give --private DIR"
+                ) from None
+            yield
+
     def record(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """Add (kind, pseudonym, source) rows to the ledger; rows that stand there already are left alone."""
         with sqlite3.connect(self.path / "ledger.sqlite") as ledger:
@@ -109,13 +124,16 @@ class PrivateFolder:
         return [(str(kind), str(source)) for kind, source in rows]
 
 
-def open_private(private: Path | None, source: Path, out: str) -> PrivateFolder:
-    """The private folder (mode 0700, salt 0600 made once), by default `<input>-private` beside the input.
+def open_private(private: Path | None, source: str, out: str) -> PrivateFolder:
+    """The private folder (mode 0700, salt 0600 made once), by default `<input>-private` beside a local input.
 
-    Raises UserError where it would lie inside the output or cannot be written.
+    Raises UserError where it would lie inside the output, cannot be written, or is not named for an input in a store.
     """
-    source = source.resolve()
-    path = (private or source.with_name(source.name + "-private")).resolve()
+    beside = local_path(source)
+    if private is None and beside is None:
+        raise UserError("an input in an object store has no place for salt and ledger; name one with --private DIR")
+    folder = beside.resolve() if beside else Path()
+    path = (private or folder.with_name(folder.name + "-private")).resolve()
     output = local_path(out)
     if output is not None and (path == output.resolve() or output.resolve() in path.parents):
         raise UserError(f"the private folder {path} lies inside the output; name one outside with --private DIR")
@@ -130,16 +148,18 @@ def open_private(private: Path | None, source: Path, out: str) -> PrivateFolder:
 
 
 def _salt(path: Path) -> bytes:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        salt = path.read_bytes()
-        if len(salt) < 16:
-            raise UserError(
-                f"{path} holds no salt; restore it from a copy, or remove it to begin with new pseudonyms"
-            ) from None
-        return salt
-    salt = secrets.token_bytes(32)
-    with os.fdopen(handle, "wb") as file:
-        file.write(salt)
+    """The salt, made where there is none; in place at once, so that a build killed here leaves no half of one."""
+    if not path.exists():
+        fresh = path.with_name(f"salt-{secrets.token_hex(4)}.part")
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(SALT_BYTES))
+            file.flush()
+            os.fsync(handle)
+        with contextlib.suppress(FileExistsError):  # another build was first, and its salt holds
+            path.hardlink_to(fresh)
+        fresh.unlink()
+    salt = path.read_bytes()
+    if len(salt) < SALT_BYTES:
+        raise UserError(f"{path} holds no salt; restore it from a copy, or remove it to begin with new pseudonyms")
     return salt

@@ -1,7 +1,8 @@
-"""The journal of a build: which shards are done and how far the studies are used up, so that a build can go on.
+"""The journal of a build: what became of each unit of studies, so that a build can go on and redo no more than it must.
 
-In: finished shards. Out: a file of JSON lines in the private folder, and what it says on the next run. One line per
-shard, written after the shard is in its place.
+In: finished units. Out: one Parquet file a unit in the private folder, and what it says on the next run. A unit is a
+range of studies; its file is put in place after its shard, at once, so that a build killed at any moment finds either
+both or none.
 """
 
 from __future__ import annotations
@@ -9,63 +10,85 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sharding.storage import Store
+import pyarrow as pa
+import pyarrow.parquet
+
+from sharding.contract import MANIFEST_SCHEMA
+from sharding.sources import Study
 from sharding.writer import Shard
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A finished shard (None: only rejections were left), the index of the next study, what was rejected up to it."""
+class Unit:
+    """The studies of one shard under the keys of their samples; `digest` changes with all that they come from."""
 
-    next: int
-    shard: Shard | None
+    number: int
+    studies: list[tuple[str, Study]]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of a unit: its shard, what was rejected and what was counted. The manifest rows lie beside it."""
+
+    number: int
+    digest: str
+    shard: Shard
     rejected: list[dict[str, str]] = field(default_factory=list)
     audit: dict[str, int] = field(default_factory=dict)
 
 
 class Journal:
-    """The entries of one build of one plan into one output; begins anew where the plan has changed."""
+    """The entries of the builds into one output."""
 
-    def __init__(self, folder: Path, out: str, plan: str) -> None:
-        name = hashlib.sha256(out.encode()).hexdigest()[:12]
-        self._path, self._plan = folder / f"build-{name}.jsonl", plan
-        self.known = self._path.is_file()
-        self.entries: list[Entry] = []
+    def __init__(self, private: Path, out: str) -> None:
+        self._folder = private / f"build-{hashlib.sha256(out.encode()).hexdigest()[:12]}"
+        self.known = self._folder.is_dir()
+        self._folder.mkdir(mode=0o700, exist_ok=True)
 
-    def resume(self, store: Store) -> None:
-        """Take over the entries whose shards are still in their place; the journal is cut behind the last of them."""
-        for entry in self._stored():
-            if entry.shard and store.size(entry.shard.name) != entry.shard.bytes:
-                break
-            self.entries.append(entry)
-        lines = [json.dumps({"plan": self._plan})] + [json.dumps(asdict(entry)) for entry in self.entries]
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        fresh.replace(self._path)
+    def find(self, unit: Unit) -> Entry | None:
+        """The entry of the unit as it stands now; None where it was never finished or its studies have changed."""
+        try:
+            schema = pa.parquet.read_schema(self._path(unit.number))
+            said: dict[str, Any] = json.loads(schema.metadata[b"entry"])
+        except (FileNotFoundError, pa.ArrowException, KeyError, ValueError):
+            return None
+        if said["digest"] != unit.digest or not schema.equals(MANIFEST_SCHEMA):
+            return None
+        return Entry(unit.number, said["digest"], Shard(**said["shard"]), said["rejected"], said["audit"])
 
-    def append(self, entry: Entry) -> None:
-        self.entries.append(entry)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(entry)) + "\n")
+    def rows(self, number: int) -> pa.Table:
+        """The manifest rows of a finished unit."""
+        return pa.parquet.read_table(self._path(number)).replace_schema_metadata(None)
+
+    def put(self, entry: Entry, rows: pa.Table) -> None:
+        """Write the entry in one step; after a loss of power it is there or it is not."""
+        said = {
+            "digest": entry.digest,
+            "shard": asdict(entry.shard),
+            "rejected": entry.rejected,
+            "audit": entry.audit,
+        }
+        fresh = self._folder / "entry.part"
+        with fresh.open("wb") as file:
+            pa.parquet.write_table(rows.replace_schema_metadata({"entry": json.dumps(said)}), file)
             file.flush()
             os.fsync(file.fileno())
+        fresh.replace(self._path(entry.number))
 
-    def _stored(self) -> list[Entry]:
-        if not self.known:
-            return []
-        # What a killed build left of its last line has no newline behind it.
-        lines = [
-            line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
-        ]
-        if not lines or json.loads(lines[0]).get("plan") != self._plan:
-            return []
-        return [_entry(json.loads(line)) for line in lines[1:]]
+    def forget_from(self, number: int) -> None:
+        """Remove the entries of an earlier, larger build from this number on."""
+        for path in self._paths():
+            if int(path.stem) >= number:
+                path.unlink()
 
+    def _paths(self) -> Iterator[Path]:
+        return self._folder.glob("[0-9]*.parquet")
 
-def _entry(values: dict[str, Any]) -> Entry:
-    shard = Shard(**values["shard"]) if values["shard"] else None
-    return Entry(values["next"], shard, values["rejected"], values["audit"])
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.parquet"

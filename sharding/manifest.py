@@ -28,13 +28,11 @@ class Manifest:
     fingerprint: str
 
 
-def encode(
-    rows: list[dict[str, Any]], settings: dict[str, Any], shards: dict[str, Any], counts: dict[str, Any]
-) -> bytes:
+def encode(rows: pa.Table, settings: dict[str, Any], shards: dict[str, Any], counts: dict[str, Any]) -> bytes:
     """The Parquet file; the same rows and metadata give the same bytes."""
     metadata = {"format_version": FORMAT_VERSION, "settings": settings, "shards": shards, "counts": counts}
     texts = {name: json.dumps(metadata[name], sort_keys=True) for name in METADATA_KEYS}
-    table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA.with_metadata(texts))
+    table = rows.cast(MANIFEST_SCHEMA).replace_schema_metadata(texts)
     buffer = io.BytesIO()
     pa.parquet.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()

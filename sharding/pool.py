@@ -1,70 +1,124 @@
-"""Studies → outcomes in the order of the studies, made by worker processes.
+"""Studies → outcomes in the order of the studies, made by workers: processes here, or Ray's on many machines.
 
-In: an iterator of studies. Out: an iterator of outcomes. A decoder that dies takes its process with it: the study that
-did it is found and rejected, and the rest goes on.
+In: an iterator of studies and `Workers`. Out: an iterator of outcomes. A worker that dies costs nothing: its studies
+are made again one by one, and one that takes its process down twice is rejected. Ray's workers are in `cluster`.
 """
 
 from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Protocol, TypeVar
 
-from sharding import deid
-from sharding.contract import Reason
 from sharding.sources import Study
-from sharding.tuples import Outcome, TupleSettings, make, make_all
+from sharding.tuples import Outcome, Recipe, crashed, make_all
 
 CHUNK = 16  # studies that one message carries: the way to a process and back costs as much as a small image
-AHEAD = 4  # chunks in flight per process; bounds what waits in memory
+AHEAD = 4  # chunks in flight per worker; bounds what waits in memory
+TRIES = 2  # of a study alone: what ended its worker the first time may have come from outside
 
-Pending = deque[tuple[list[Study], "Future[list[Outcome]]"]]
+
+Job = TypeVar("Job")
 
 
-def outcomes(studies: list[Study], settings: TupleSettings, salt: bytes, processes: int) -> Iterator[Outcome]:
-    """The outcome of every study, in order; one process means this one."""
-    if processes == 1:
-        for study in studies:
-            yield make(study, settings, salt)
-        return
+class Crashed(Exception):
+    """The worker that held a chunk is gone, and its results with it."""
+
+
+class Workers(Protocol[Job]):
+    """Where chunks of studies are made. `count` workers work at once."""
+
+    count: int
+
+    def submit(self, studies: list[Study]) -> Job: ...
+
+    def result(self, job: Job) -> list[Outcome]:
+        """Waits for the job; raises Crashed where its worker died."""
+
+    def again(self, studies: list[Study], job: Job) -> Job:
+        """The job itself where it lives on after another one crashed, else a new one for the same studies."""
+
+    def close(self) -> None: ...
+
+
+def outcomes(studies: Iterable[Study], workers: Workers[Job], recipe: Recipe) -> Generator[Outcome, None, None]:
+    """The outcome of every study, in order; closes the workers at the end, also where the caller stops early."""
     source = iter(studies)
     chunks = iter(lambda: list(itertools.islice(source, CHUNK)), [])
-    processes = min(processes, -(-len(studies) // CHUNK)) or 1
-    pool = _pool(processes)
-    pending: Pending = deque()
+    pending: deque[tuple[list[Study], Job]] = deque()
     try:
         while True:
-            for chunk in itertools.islice(chunks, processes * AHEAD - len(pending)):
-                pending.append((chunk, pool.submit(make_all, chunk, settings, salt)))
+            for chunk in itertools.islice(chunks, workers.count * AHEAD - len(pending)):
+                pending.append((chunk, workers.submit(chunk)))
             if not pending:
                 return
-            chunk, future = pending.popleft()
+            chunk, job = pending.popleft()
             try:
-                made = future.result()
-            except BrokenProcessPool:
-                pool.shutdown(cancel_futures=True)
-                made = [_alone(study, settings, salt) for study in chunk]
-                pool = _pool(processes)
-                pending = deque((waiting, pool.submit(make_all, waiting, settings, salt)) for waiting, _ in pending)
+                made = workers.result(job)
+            except Crashed:
+                made = [_alone(study, workers, recipe) for study in chunk]
+                pending = deque((waiting, workers.again(waiting, other)) for waiting, other in pending)
             yield from made
     finally:
-        pool.shutdown(cancel_futures=True)
+        workers.close()
 
 
-def _alone(study: Study, settings: TupleSettings, salt: bytes) -> Outcome:
-    """The study in a process of its own, so that a crash names the study that caused it."""
-    with _pool(1) as pool:
+def _alone(study: Study, workers: Workers[Job], recipe: Recipe) -> Outcome:
+    """The study as a job of its own, so that a crash names the study that caused it."""
+    for _ in range(TRIES):
         try:
-            return pool.submit(make, study, settings, salt).result()
+            return workers.result(workers.submit([study]))[0]
+        except Crashed:
+            continue
+    return crashed(study, recipe)
+
+
+class Processes:
+    """Workers on this machine; also a single one is a process, which a decoder may take down without the build."""
+
+    def __init__(self, recipe: Recipe, count: int) -> None:
+        self.count, self._recipe = count, recipe
+        self._pool = self._fresh()
+
+    def submit(self, studies: list[Study]) -> Future[list[Outcome]]:
+        try:
+            return self._pool.submit(make_all, studies, self._recipe)
         except BrokenProcessPool:
-            key = deid.pseudonym(salt, "image", study.image)
-            message = "the decoder crashed on this file"
-            return Outcome(key, [("image", key, study.image)], None, "pixels", Reason.DECODE.value, message)
+            self._pool = self._fresh()
+            return self._pool.submit(make_all, studies, self._recipe)
+
+    def result(self, job: Future[list[Outcome]]) -> list[Outcome]:
+        try:
+            return job.result()
+        except BrokenProcessPool:
+            raise Crashed from None
+
+    def again(self, studies: list[Study], job: Future[list[Outcome]]) -> Future[list[Outcome]]:
+        # One dead process breaks the whole pool; only what had been done before stays.
+        lost = not job.done() or isinstance(job.exception(), BrokenProcessPool)
+        return self.submit(studies) if lost else job
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _fresh(self) -> ProcessPoolExecutor:
+        # Not fork: the store and the progress bar run threads in this process. The server imports once for all.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["sharding.tuples"])
+        return ProcessPoolExecutor(self.count, mp_context=context, initializer=_follow_parent)
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
-    # Not fork: the store and the progress bar run threads in this process.
-    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+def _follow_parent() -> None:
+    """Ends this worker with the build, also where that is killed: nobody would fetch the results."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the build, which then ends its workers
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()

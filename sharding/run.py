@@ -1,30 +1,43 @@
 """The build: studies → shards, manifest, quarantine, audit and ledger.
 
 In: the studies of a source and the settings. Out: the data set at a URL and an `Account` of what became of every study.
-The order of samples is that of their pseudonyms, so it tells nothing and does not depend on the number of processes.
+Samples stand in the order of their pseudonyms, which tells nothing, and shard number k holds those of the k-th
+`shard_studies` studies: what changes in one study changes one shard, however many workers there are.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
+import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, astuple, dataclass, field
+from importlib.metadata import version
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sharding import deid, manifest, pool, quarantine
-from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, QUARANTINE_NAME, SHARD_NAME, Reason, UserError
-from sharding.journal import Entry, Journal
+from sharding.account import Account
+from sharding.contract import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    QUARANTINE_NAME,
+    SHARD_NAME,
+    Reason,
+    UserError,
+)
+from sharding.journal import Entry, Journal, Unit
 from sharding.sources import Reading, Study
 from sharding.storage import Store, open_store
-from sharding.tuples import JPEG_QUALITY, Outcome, Sample, TupleSettings
-from sharding.writer import write_shard
+from sharding.tuples import JPEG_QUALITY, TIMEOUT, Outcome, Recipe, Sample, TupleSettings
+from sharding.writer import ShardWriter
 
 AUDIT_NAME = "audit.json"
 
@@ -35,177 +48,210 @@ class BuildSettings:
 
     source: str
     tuples: TupleSettings = field(default_factory=TupleSettings)
-    shard_samples: int = 1000
+    shard_studies: int = 1000
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "source": self.source,
-            "shard_samples": self.shard_samples,
+            "shard_studies": self.shard_studies,
             "jpeg_quality": JPEG_QUALITY,
             **asdict(self.tuples),
         }
 
 
 @dataclass(frozen=True)
-class Account:
-    """What became of the studies: read = written + rejected + already there."""
+class Build:
+    """One build: what goes in, where it goes, and who does the work."""
 
-    read: int
-    written: int
-    already: int
-    rejected: dict[str, int]
-    left_out: dict[str, int]
-    shards: int
+    settings: BuildSettings
+    out: str
+    private: deid.PrivateFolder
+    workers: Callable[[Recipe], pool.Workers[Any]]
+    same_patient: dict[str, str] = field(default_factory=dict)
+    retry: frozenset[str] = frozenset()
+    timeout: float = TIMEOUT
 
     @property
-    def failed_share(self) -> float:
-        """Share of the studies rejected for a fault; another modality than the wanted ones is none."""
-        faults = sum(count for reason, count in self.rejected.items() if reason != Reason.MODALITY)
-        return faults / max(1, self.read)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"failed_share": self.failed_share}
-
-    def lines(self) -> list[str]:
-        """The account as printed."""
-        rejected = sum(self.rejected.values())
-        lines = [f"read {self.read} = written {self.written} + rejected {rejected} + already there {self.already}"]
-        if rejected:
-            lines.append("rejected: " + ", ".join(f"{reason} {count}" for reason, count in self.rejected.items()))
-        lines += [f"left out: {why} {count}" for why, count in self.left_out.items()]
-        return [*lines, f"shards: {self.shards}"]
+    def recipe(self) -> Recipe:
+        return Recipe(self.settings.tuples, self.private.salt, self.same_patient, self.timeout)
 
 
-def build(reading: Reading, settings: BuildSettings, out: str, private: deid.PrivateFolder, processes: int) -> Account:
-    """Build the data set at `out`, or go on where an interrupted build of the same plan stopped.
+@dataclass(frozen=True)
+class Job:
+    """A unit to make: all of it, or what `again` names beside what an earlier build left of it."""
 
-    The manifest is written last. Raises UserError for an output made with another private folder, or an empty input.
+    unit: Unit
+    entry: Entry | None
+    again: frozenset[str] = frozenset()
+
+    @property
+    def fresh(self) -> list[Study]:
+        return [study for key, study in self.unit.studies if self.entry is None or key in self.again]
+
+
+def build(reading: Reading, plan: Build) -> Account:
+    """Build the data set, or go on where an interrupted build stopped: what is finished and unchanged stays.
+
+    With `retry`, studies that were rejected for one of these reasons are tried again. The manifest is written last.
+    Raises UserError for an output made with another private folder, an empty input, a full disk.
     """
     if not reading.studies:
         raise UserError("no image to read in the input; check the folder, the table and --views")
-    studies = _ordered(reading.studies, private.salt)
-    store = open_store(out, create=True)
-    journal = Journal(private.path, store.url, _plan(studies, settings, private.salt))
-    if store.exists(MANIFEST_NAME) and not journal.known:
-        raise UserError(
-            f"{out} holds a data set that was built with another private folder; give --private or another --out"
-        )
-    journal.resume(store)
-    already = sum(len(entry.shard.rows) for entry in journal.entries if entry.shard)
-    if not _complete(journal, len(studies)):
-        store.delete(MANIFEST_NAME)
-        _make_shards(studies, settings, store, journal, private, processes)
-    return _finish(reading, settings, store, journal, already)
+    with plan.private.locked(), _room_needed():
+        store = open_store(plan.out, create=True)
+        journal = Journal(plan.private.path, store.url)
+        if store.exists(MANIFEST_NAME) and not journal.known:
+            raise UserError(
+                f"{plan.out} holds a data set built with another private folder; give --private or another --out"
+            )
+        units = _units(reading.studies, plan)
+        jobs = [_job(unit, journal.find(unit), store, plan.retry) for unit in units]
+        already = sum(job.entry.shard.samples for job in jobs if job.entry)
+        pending = [job for job in jobs if job.fresh]
+        if pending:
+            store.delete(MANIFEST_NAME)
+            _make_shards(pending, store, journal, plan)
+        return _finish(reading, units, already, store, journal, plan)
 
 
-def _ordered(studies: list[Study], salt: bytes) -> list[Study]:
-    return [study for _, study in sorted((deid.pseudonym(salt, "image", study.image), study) for study in studies)]
+@contextlib.contextmanager
+def _room_needed() -> Iterator[None]:
+    """Turns a full disk into one line; what is finished stays, and the same command goes on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError("no space left on the disk; free some and run the same command again") from None
+    except sqlite3.OperationalError as error:
+        raise UserError(f"the ledger cannot be written ({error}); free space and run the same command again") from None
 
 
-def _plan(studies: list[Study], settings: BuildSettings, salt: bytes) -> str:
-    """A digest of the settings and of all that the studies are read from; a changed file changes it."""
-    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, settings.as_dict()]).encode() + salt)
-    for study in studies:
-        values = [study.image, study.patient, study.study, study.text, study.layout, study.view, study.split]
-        digest.update(json.dumps([values, _state(study.path), _state(study.text_path)]).encode())
+def _units(studies: list[Study], plan: Build) -> list[Unit]:
+    keyed = {deid.pseudonym(plan.private.salt, "image", study.image): study for study in studies}
+    assert len(keyed) == len(studies), "a source names an image twice"
+    ranges = _ranges(sorted(keyed.items(), key=lambda item: item[0]), plan.settings.shard_studies)
+    return [Unit(number, part, _digest(part, plan)) for number, part in enumerate(ranges)]
+
+
+def _ranges(studies: list[tuple[str, Study]], size: int) -> Iterator[list[tuple[str, Study]]]:
+    for first in range(0, len(studies), size):
+        yield studies[first : first + size]
+
+
+def _digest(studies: list[tuple[str, Study]], plan: Build) -> str:
+    """Changes with the settings, this software's version and all that the studies are read from."""
+    decisive = [FORMAT_VERSION, version("sentalign"), plan.settings.as_dict(), sorted(plan.same_patient.items())]
+    digest = hashlib.sha256(json.dumps(decisive).encode() + plan.private.salt)
+    for _, study in studies:
+        digest.update(json.dumps(astuple(study)).encode())
     return digest.hexdigest()
 
 
-def _state(path: Path | None) -> list[int] | None:
-    if path is None:
-        return None
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return [found.st_size, found.st_mtime_ns]
+def _job(unit: Unit, entry: Entry | None, store: Store, retry: frozenset[str]) -> Job:
+    """What is left to do for a unit; a shard that is lost or cut off is made again."""
+    if entry is None or store.size(entry.shard.name) != entry.shard.bytes:
+        return Job(unit, None)
+    return Job(unit, entry, frozenset(row["id"] for row in entry.rejected if row["reason"] in retry))
 
 
-def _complete(journal: Journal, count: int) -> bool:
-    return bool(journal.entries) and journal.entries[-1].next == count
+def _make_shards(jobs: list[Job], store: Store, journal: Journal, plan: Build) -> None:
+    fresh = [study for job in jobs for study in job.fresh]
+    outcomes = pool.outcomes(fresh, plan.workers(plan.recipe), plan.recipe)
+    with contextlib.closing(outcomes):
+        shown = _shown(outcomes, len(fresh))
+        for job in jobs:
+            journal.put(*_make_shard(job, shown, store, journal, plan))
 
 
-def _make_shards(
-    studies: list[Study],
-    settings: BuildSettings,
-    store: Store,
-    journal: Journal,
-    private: deid.PrivateFolder,
-    processes: int,
-) -> None:
-    start = journal.entries[-1].next if journal.entries else 0
-    number = sum(1 for entry in journal.entries if entry.shard)
-    results = pool.outcomes(studies[start:], settings.tuples, private.salt, processes)
-    for outcomes in _batches(_shown(results, start, len(studies)), settings.shard_samples):
-        private.record(row for outcome in outcomes for row in outcome.ledger)
-        start += len(outcomes)
-        samples = [outcome.sample for outcome in outcomes if outcome.sample]
-        shard = _put_shard(samples, number, store, private.path) if samples else None
-        number += shard is not None
-        audit: Counter[str] = Counter()
-        for outcome in outcomes:
+def _make_shard(
+    job: Job, outcomes: Iterator[Outcome], store: Store, journal: Journal, plan: Build
+) -> tuple[Entry, pa.Table]:
+    name, path = SHARD_NAME.format(job.unit.number), plan.private.path / "shard.part"
+    kept = {sample.key: sample for sample in _kept(job, store, journal)}
+    rejected = {row["id"]: row for row in job.entry.rejected if row["id"] not in job.again} if job.entry else {}
+    audit = Counter(job.entry.audit if job.entry else {})
+    ledger: list[tuple[str, str, str]] = []
+    with ShardWriter(path, name) as writer:
+        for key, _ in job.unit.studies:
+            if key in rejected:
+                continue
+            if key in kept:
+                writer.add(kept[key])
+                continue
+            outcome = next(outcomes)
+            assert outcome.key == key, "outcomes come in the order of the studies"
+            ledger += outcome.ledger
             audit.update(outcome.audit)
-        rejected = [quarantine.row(outcome) for outcome in outcomes if outcome.sample is None]
-        journal.append(Entry(start, shard, rejected, dict(audit)))
+            if outcome.sample is None:
+                rejected[key] = quarantine.row(outcome)
+            else:
+                writer.add(outcome.sample)
+        shard, rows = writer.finish()
+        plan.private.record(ledger)
+        store.put_file(name, path)
+    in_order = [rejected[key] for key in sorted(rejected)]
+    return Entry(job.unit.number, job.unit.digest, shard, in_order, dict(audit)), rows
 
 
-def _batches(outcomes: Iterator[Outcome], samples: int) -> Iterator[list[Outcome]]:
-    """Runs of outcomes with `samples` samples each; the last has what is left."""
-    batch: list[Outcome] = []
-    filled = 0
-    for outcome in outcomes:
-        batch.append(outcome)
-        filled += outcome.sample is not None
-        if filled == samples:
-            yield batch
-            batch, filled = [], 0
-    if batch:
-        yield batch
+def _kept(job: Job, store: Store, journal: Journal) -> Iterator[Sample]:
+    """The samples that an earlier build left of the unit, read back from its shard."""
+    if job.entry is None:
+        return
+    for row in journal.rows(job.unit.number).to_pylist():
+        image = store.get_range(row["shard"], row["image_offset"], row["image_bytes"])
+        description = store.get_range(row["shard"], row["json_offset"], row["json_bytes"])
+        yield Sample(row["key"], image, description, row)
 
 
-def _shown(outcomes: Iterator[Outcome], start: int, total: int) -> Iterator[Outcome]:
+def _shown(outcomes: Iterable[Outcome], total: int) -> Iterator[Outcome]:
     """The same outcomes, with a progress bar on a terminal."""
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("images", total=total, completed=start)
-        for outcome in outcomes:
-            progress.advance(task)
-            yield outcome
+    columns = (
+        TextColumn("images"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.speed:.0f}/s"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        yield from progress.track(outcomes, total)
 
 
-def _put_shard(samples: list[Sample], number: int, store: Store, folder: Path) -> Any:
-    local = folder / "shard.part"
-    shard = write_shard(local, SHARD_NAME.format(number), samples)
-    store.put_file(shard.name, local)
-    local.unlink()
-    return shard
-
-
-def _finish(reading: Reading, settings: BuildSettings, store: Store, journal: Journal, already: int) -> Account:
-    shards = [entry.shard for entry in journal.entries if entry.shard]
-    rows = [row for shard in shards for row in shard.rows]
-    rejections = [row for entry in journal.entries for row in entry.rejected]
+def _finish(reading: Reading, units: list[Unit], already: int, store: Store, journal: Journal, plan: Build) -> Account:
+    entries = [entry for unit in units if (entry := journal.find(unit))]
+    assert len(entries) == len(units), "a unit is missing in the journal"
+    rows = pa.concat_tables([journal.rows(unit.number) for unit in units]).combine_chunks()
+    rejections = [row for entry in entries for row in entry.rejected]
     reasons = Counter(row["reason"] for row in rejections)
     rejected = {reason.value: reasons[reason.value] for reason in Reason if reasons[reason.value]}
     audit: Counter[str] = Counter()
-    for entry in journal.entries:
+    for entry in entries:
         audit.update(entry.audit)
     counts = {
         "read": len(reading.studies),
-        "samples": len(rows),
-        "sentences": sum(row["sentence_count"] for row in rows),
+        "samples": rows.num_rows,
+        "sentences": sum(rows["sentence_count"].to_pylist()),
         "rejected": rejected,
-        "splits": dict(sorted(Counter(row["split"] for row in rows).items())),
+        "splits": dict(sorted(Counter(rows["split"].to_pylist()).items())),
     }
+    shards = {entry.shard.name: entry.shard for entry in entries}
     store.put(QUARANTINE_NAME, quarantine.encode(rejections))
-    store.put(AUDIT_NAME, _audit(audit, len(rows)))
+    store.put(AUDIT_NAME, _audit(audit, rows.num_rows))
+    _remove_old(store, journal, set(shards))
     listed = {
-        shard.name: {"sha256": shard.sha256, "bytes": shard.bytes, "samples": len(shard.rows)} for shard in shards
+        name: {part: getattr(shard, part) for part in ("sha256", "bytes", "samples")} for name, shard in shards.items()
     }
+    store.put(MANIFEST_NAME, manifest.encode(rows, plan.settings.as_dict(), listed, counts))
+    return Account(len(reading.studies), rows.num_rows - already, already, rejected, reading.left_out, len(shards))
+
+
+def _remove_old(store: Store, journal: Journal, shards: set[str]) -> None:
+    """Removes what an earlier build with more shards left."""
+    journal.forget_from(len(shards))
     for name in store.list():
-        if name.startswith("shard-") and name.endswith(".tar") and name not in listed:
-            store.delete(name)  # of an earlier build with more shards
-    store.put(MANIFEST_NAME, manifest.encode(rows, settings.as_dict(), listed, counts))
-    return Account(len(reading.studies), len(rows) - already, already, rejected, reading.left_out, len(shards))
+        if name.startswith("shard-") and name.endswith(".tar") and name not in shards:
+            store.delete(name)
 
 
 def _audit(replaced: Counter[str], samples: int) -> bytes:

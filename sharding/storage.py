@@ -6,6 +6,10 @@ environment as obstore reads them; retries are obstore's. What the files mean is
 
 from __future__ import annotations
 
+import errno
+import functools
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -24,8 +28,17 @@ class Store:
 
     def get(self, name: str) -> bytes:
         """The whole file; raises UserError where it is missing or out of reach."""
+        data = self.find(name)
+        if data is None:
+            raise self._mistake(name, FileNotFoundError())
+        return data
+
+    def find(self, name: str) -> bytes | None:
+        """The whole file, None where there is none; raises UserError where the store is out of reach."""
         try:
             return bytes(obstore.get(self._backend, name).bytes())
+        except FileNotFoundError:
+            return None
         except (OSError, obstore.exceptions.BaseError) as error:
             raise self._mistake(name, error) from None
 
@@ -84,6 +97,21 @@ class Store:
         except (OSError, obstore.exceptions.BaseError) as error:
             raise self._mistake(prefix, error) from None
 
+    def states(self) -> dict[str, str]:
+        """Every file with what changes when its content does: size and time, or size and the store's own tag."""
+        folder = local_path(self.url)
+        if folder is not None:
+            return {path.relative_to(folder).as_posix(): file_state(path) for path in _files(folder)}
+        try:
+            batches = obstore.list(self._backend)
+            return {
+                str(entry["path"]): f"{entry['size']}-{entry['e_tag'] or entry['last_modified']}"
+                for batch in batches
+                for entry in batch
+            }
+        except (OSError, obstore.exceptions.BaseError) as error:
+            raise self._mistake("", error) from None
+
     def _mistake(self, name: str, error: Exception) -> UserError:
         where = f"{self.url}/{name}" if name else self.url
         if isinstance(error, FileNotFoundError):
@@ -114,3 +142,43 @@ def open_store(url: str | Path, create: bool = False) -> Store:
             f"{url}: cannot be opened ({str(error).splitlines()[0]}); use a path, s3://, gs:// or az://"
         ) from None
     return Store(url, backend)
+
+
+def read(location: str) -> bytes:
+    """The file at a path or URL.
+
+    Raises OSError as `Path.read_bytes` does where it is local, FileNotFoundError where a store has none; a store out of
+    reach is a UserError, since another try may well succeed.
+    """
+    path = local_path(location)
+    if path is not None:
+        return path.read_bytes()
+    parts = urlsplit(location)
+    data = _kept_open(f"{parts.scheme}://{parts.netloc}").find(parts.path.lstrip("/"))
+    if data is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return data
+
+
+@functools.lru_cache(maxsize=4)
+def _kept_open(root: str) -> Store:
+    """A bucket that stays open for the next file: connections are costly to make."""
+    return open_store(root)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below; links to folders are followed, and a folder that links to one around it only once."""
+    seen: set[str] = set()
+    for inner, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(inner))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(inner, name)) not in seen]
+        yield from (Path(inner) / name for name in names)
+
+
+def file_state(path: Path) -> str:
+    """Size and time of a local file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""  # a link to nothing; reading it says so
+    return f"{found.st_size}-{found.st_mtime_ns}"

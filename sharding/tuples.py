@@ -1,7 +1,7 @@
 """Study → SentenceTuple: one image and the sentences said of it, under pseudonyms.
 
-In: `Study` rows. Out: what the writer needs of each, or why it was rejected. The order of the checks is the order of
-`contract.Reason`. This module runs in worker processes; it writes no file.
+In: `Study` rows and a `Recipe`. Out: what the writer needs of each, or why it was rejected. The order of the checks is
+the order of `contract.Reason`. This module runs in worker processes; it writes no file.
 """
 
 # H rows, W columns
@@ -10,19 +10,21 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import signal
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
 
-from sharding import deid, pixels, reports, sentences
+from sharding import deid, pixels, reports, sentences, storage
 from sharding.contract import Reason, Rejected, Sentence, SentenceTuple
 from sharding.picture import Grey, Picture
 from sharding.sources import REPORT, Study
 
 JPEG_QUALITY = 95
+TIMEOUT = 120.0  # seconds for one study; the decoders need less than one, a store that stalls may need more
 STAGES = {Reason.DECODE: "pixels", Reason.DEIDENTIFICATION: "pixels", Reason.TEXT: "report"}
 
 
@@ -35,6 +37,16 @@ class TupleSettings:
     modalities: tuple[str, ...] | None = ("CR", "DX")
     allow_no_text: bool = False
     split_share: tuple[float, float, float] = (0.8, 0.1, 0.1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a worker needs beside the study: settings, the salt, and which patients are the same as which."""
+
+    settings: TupleSettings
+    salt: bytes
+    same_patient: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -60,28 +72,41 @@ class Outcome:
     audit: Counter[str] = field(default_factory=Counter)
 
 
-def make_all(studies: Iterable[Study], settings: TupleSettings, salt: bytes) -> list[Outcome]:
-    """The outcome of each study, in order."""
-    return [make(study, settings, salt) for study in studies]
+def make_all(studies: Iterable[Study], recipe: Recipe) -> list[Outcome]:
+    """The outcome of each study, in order, in a process that a decoder may take down: one that hangs ends it too."""
+    outcomes = []
+    for study in studies:
+        signal.setitimer(
+            signal.ITIMER_REAL, recipe.timeout
+        )  # the default action ends the process, even inside a C decoder
+        outcomes.append(make(study, recipe))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return outcomes
 
 
-def make(study: Study, settings: TupleSettings, salt: bytes) -> Outcome:
+def make(study: Study, recipe: Recipe) -> Outcome:
     """The sample of one study, or its rejection; never raises for what a file may hold."""
-    key = deid.pseudonym(salt, "image", study.image)
+    key = deid.pseudonym(recipe.salt, "image", study.image)
     ledger = [("image", key, study.image)]
     audit: Counter[str] = Counter()
     try:
-        row = _tuple(study, settings, salt, ledger, audit)
+        row = _tuple(study, recipe, ledger, audit)
     except Rejected as rejected:
         stage = STAGES.get(rejected.reason, "header")
-        return Outcome(key, ledger, None, stage, rejected.reason.value, rejected.message, audit)
+        return Outcome(key, ledger, None, stage, rejected.reason.value, rejected.message)
     return Outcome(key, ledger, _sample(row), audit=audit)
 
 
-def _tuple(
-    study: Study, settings: TupleSettings, salt: bytes, ledger: list[tuple[str, str, str]], audit: Counter[str]
-) -> SentenceTuple:
-    raw = pixels.open_image(_bytes(study), study.path.name if study.path else "")
+def crashed(study: Study, recipe: Recipe) -> Outcome:
+    """The rejection of a study that took its process down."""
+    key = deid.pseudonym(recipe.salt, "image", study.image)
+    message = f"the decoder crashed on this file, or did not end within {recipe.timeout:g} seconds"
+    return Outcome(key, [("image", key, study.image)], None, "pixels", Reason.DECODE.value, message)
+
+
+def _tuple(study: Study, recipe: Recipe, ledger: list[tuple[str, str, str]], audit: Counter[str]) -> SentenceTuple:
+    settings, salt = recipe.settings, recipe.salt
+    raw = pixels.open_image(_bytes(study), study.file)
     if settings.modalities and raw.modality is not None and raw.modality not in settings.modalities:
         raise Rejected(Reason.MODALITY, f"modality is not one of {', '.join(settings.modalities)}")
     picture = pixels.shrink(raw.picture(), settings.size)
@@ -93,6 +118,7 @@ def _tuple(
     if not said and not settings.allow_no_text:
         raise Rejected(Reason.TEXT, "no sentence; --allow-no-text keeps such images")
     patient = _named(ledger, salt, "patient", study.patient or raw.patient or study.image)
+    patient = recipe.same_patient.get(patient, patient)
     return SentenceTuple(
         key=ledger[0][1],
         image=_encode(picture.grey_HW, settings.image),
@@ -120,10 +146,10 @@ def split_of(patient: str, share: tuple[float, float, float]) -> str:
 
 
 def _bytes(study: Study) -> bytes:
-    if study.path is None:
+    if not study.file:
         raise Rejected(Reason.PARSE, "the image file is missing, or its name fits several files")
     try:
-        return study.path.read_bytes()
+        return storage.read(study.file)
     except OSError as error:
         raise Rejected(Reason.PARSE, f"the image file cannot be read ({error.strerror})") from None
 
@@ -138,10 +164,10 @@ def _sentences(study: Study, identifiers: tuple[str, ...], audit: Counter[str]) 
 def _report(study: Study) -> str:
     if study.text is not None:
         return study.text
-    if study.text_path is None:
+    if not study.text_file:
         return ""
     try:
-        return study.text_path.read_text(encoding="utf-8", errors="replace")
+        return storage.read(study.text_file).decode("utf-8", errors="replace")
     except OSError as error:
         raise Rejected(Reason.TEXT, f"the report cannot be read ({error.strerror})") from None
 
@@ -170,6 +196,7 @@ def _sample(row: SentenceTuple) -> Sample:
         "json_sha256": hashlib.sha256(description).hexdigest(),
         "width": row.geometry["width"],
         "height": row.geometry["height"],
+        "image_likeness": "",
         "view": row.view,
         "patient": row.patient,
         "study": row.study,

@@ -1,16 +1,21 @@
 """Samples → one shard: a plain tar of KEY.jpg and KEY.json, the same bytes for the same samples.
 
-In: `Sample` rows. Out: a local tar file, its checksum and the manifest rows with the place of every member in it.
+In: `Sample` rows, one by one. Out: a local tar file, its checksum and the manifest rows with the place of every member.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, Any, Self
 
+import pyarrow as pa
+
+from sharding.contract import MANIFEST_SCHEMA
 from sharding.tuples import Sample
 
 OWNER = "sentalign"
@@ -19,12 +24,12 @@ MODE = 0o444
 
 @dataclass(frozen=True)
 class Shard:
-    """A finished shard: name, size, checksum, and a manifest row per sample."""
+    """A finished shard: name, size, checksum and number of samples."""
 
     name: str
     bytes: int
     sha256: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    samples: int
 
 
 class _Hashing:
@@ -38,19 +43,42 @@ class _Hashing:
         return self._file.write(data)
 
 
-def write_shard(path: Path, name: str, samples: list[Sample]) -> Shard:
-    """Write the samples in their order to the tar at `path`; time, owner and mode are fixed."""
-    from webdataset.writer import TarWriter  # it imports torch where torch is installed: seconds that only builds pay
+class ShardWriter:
+    """Writes samples in their order to the tar at `path`, one at a time; time, owner and mode are fixed."""
 
-    with path.open("wb") as file:
-        stream = _Hashing(file)
-        with TarWriter(stream, user=OWNER, group=OWNER, mode=MODE, mtime=0, encoder=False) as tar:
-            for sample in samples:
-                tar.write({"__key__": sample.key, sample.row["image_member"]: sample.image, "json": sample.description})
-        size = file.tell()
-    places = member_places(path)
-    rows = [sample.row | _places(sample, places, name) for sample in samples]
-    return Shard(name, size, stream.digest.hexdigest(), rows)
+    def __init__(self, path: Path, name: str) -> None:
+        from webdataset.writer import TarWriter  # it imports torch where that is installed: seconds only builds pay
+
+        self._path, self._name, self._rows = path, name, list[dict[str, Any]]()
+        self._file = path.open("wb")
+        self._stream = _Hashing(self._file)
+        self._tar = TarWriter(self._stream, user=OWNER, group=OWNER, mode=MODE, mtime=0, encoder=False)
+
+    def add(self, sample: Sample) -> None:
+        member = sample.row["image_member"]
+        self._tar.write({"__key__": sample.key, member: sample.image, "json": sample.description})
+        self._rows.append(sample.row)
+
+    def finish(self) -> tuple[Shard, pa.Table]:
+        """Close the tar; the shard and its rows (MANIFEST_SCHEMA)."""
+        self._tar.close()
+        size = self._file.tell()
+        self._file.close()
+        places = member_places(self._path)
+        rows = [row | _places(row, places, self._name) for row in self._rows]
+        shard = Shard(self._name, size, self._stream.digest.hexdigest(), len(rows))
+        return shard, pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):  # a full disk has been said already
+            self._tar.close()
+            self._file.close()
+        self._path.unlink(missing_ok=True)
 
 
 def member_places(path: Path) -> dict[str, tuple[int, int]]:
@@ -59,7 +87,7 @@ def member_places(path: Path) -> dict[str, tuple[int, int]]:
         return {member.name: (member.offset_data, member.size) for member in tar}
 
 
-def _places(sample: Sample, places: dict[str, tuple[int, int]], shard: str) -> dict[str, Any]:
-    image, description = places[f"{sample.key}.{sample.row['image_member']}"], places[f"{sample.key}.json"]
-    assert (image[1], description[1]) == (len(sample.image), len(sample.description)), "the tar lost bytes"
+def _places(row: dict[str, Any], places: dict[str, tuple[int, int]], shard: str) -> dict[str, Any]:
+    image, description = places[f"{row['key']}.{row['image_member']}"], places[f"{row['key']}.json"]
+    assert (image[1], description[1]) == (row["image_bytes"], row["json_bytes"]), "the tar lost bytes"
     return {"shard": shard, "image_offset": image[0], "json_offset": description[0]}

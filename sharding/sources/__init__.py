@@ -1,12 +1,12 @@
-"""Where studies come from: each module of this package turns one layout on disk into `Study` rows.
+"""Where studies come from: each module of this package turns one layout of files into `Study` rows.
 
-In: a folder and tables. Out: rows with the source's own ids, which are replaced in `tuples`. No image is opened here.
+In: an `Inventory` of the input and tables. Out: rows with the source's own ids, which are replaced in `tuples`.
+No image is opened here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 REPORT, PLAIN = "report", "plain"
 
@@ -15,19 +15,21 @@ REPORT, PLAIN = "report", "plain"
 class Study:
     """One image of a study and the report on it, by the ids of the source (private until `tuples` replaces them).
 
-    `path` is None where the image was not found; `text` None means: read `text_path`. `layout` says whether the text
-    has section headers (REPORT) or is free (PLAIN). Empty `patient`, `study` or `view`: as the image's header says.
+    `file` and `text_file` are paths or URLs, `file` empty where the image was not found; `text` None means: read
+    `text_file`. `layout` says whether the text has section headers (REPORT) or is free (PLAIN). Empty `patient`,
+    `study` or `view`: as the image's header says. `state` changes when one of the two files does.
     """
 
     image: str
-    path: Path | None
+    file: str
     patient: str = ""
     study: str = ""
     text: str | None = ""
-    text_path: Path | None = None
+    text_file: str = ""
     layout: str = PLAIN
     view: str = ""
     split: str = ""
+    state: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,18 @@
 """A folder of images, with a table of texts or without one → studies.
 
-In: a folder; a CSV, TSV or Parquet table with a row per image. Out: `Study` rows. No image is opened here.
+In: an inventory; a CSV, TSV or Parquet table with a row per image. Out: `Study` rows. No image is opened here.
 """
 
 from __future__ import annotations
 
-import os
+import posixpath
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
+from sharding import storage
 from sharding.sources import Reading, Study
+from sharding.sources.inventory import Inventory
 from sharding.sources.table import read_table
 
 # What lies beside images and is none; every other ending, and none at all, is tried.
@@ -33,65 +34,67 @@ class FolderTable:
     view: str = ""
 
 
-def read(root: Path, columns: FolderTable | None) -> Reading:
+def read(inventory: Inventory, columns: FolderTable | None) -> Reading:
     """The studies of a folder; raises UserError for a missing table or column."""
     if columns is None:
-        return Reading([Study(image=name, path=root / name) for name in files_below(root)])
-    path = Path(columns.table) if Path(columns.table).is_file() else root / columns.table
+        return Reading([_study(name, name, inventory) for name in image_names(inventory)])
+    listed = inventory.first(columns.table)
+    table = inventory.location(listed) if listed else columns.table
     wanted = [name for name in (columns.image, columns.text, columns.patient, columns.view) if name]
-    values = read_table(path, list(dict.fromkeys(wanted)))
-    count = len(values[columns.image])
-    blank = [""] * count
-    finder = ImageFinder(root, path.parent)
+    values = read_table(table, list(dict.fromkeys(wanted)))
+    finder = ImageFinder(inventory, table)
     seen: Counter[str] = Counter()
     studies = []
-    for row in range(count):
-        name = values[columns.image][row]
+    for row, name in enumerate(values[columns.image]):
         seen[name] += 1
+        location, state = finder.find(name)
         studies.append(
             Study(
                 image=name if seen[name] == 1 else f"{name}#{seen[name]}",
-                path=finder.find(name),
-                patient=values.get(columns.patient, blank)[row],
-                text=values.get(columns.text, blank)[row],
-                view=values.get(columns.view, blank)[row],
+                file=location,
+                patient=_cell(values, columns.patient, row),
+                text=_cell(values, columns.text, row),
+                view=_cell(values, columns.view, row),
+                state=state,
             )
         )
     return Reading(studies)
 
 
+def _study(image: str, name: str, inventory: Inventory) -> Study:
+    return Study(image, inventory.location(name), state=inventory.states[name])
+
+
+def _cell(values: dict[str, list[str]], column: str, row: int) -> str:
+    return values[column][row] if column else ""
+
+
 class ImageFinder:
     """Where the image of a name lies: below the input, beside the table, else the only file of that base name."""
 
-    def __init__(self, root: Path, beside: Path) -> None:
-        self._folders = (root, beside)
-        self._root = root
-        self._by_name: dict[str, list[str]] | None = None
+    def __init__(self, inventory: Inventory, table: str) -> None:
+        self._inventory, self._beside = inventory, posixpath.dirname(table)
 
-    def find(self, name: str) -> Path | None:
-        """The file, or None where there is none or several could be meant."""
+    def find(self, name: str) -> tuple[str, str]:
+        """Location and state of the file; both empty where there is none or several could be meant."""
         if not name:
-            return None
-        for folder in self._folders:
-            if (folder / name).is_file():
-                return folder / name
-        found = self._index().get(Path(name).name, [])
-        return self._root / found[0] if len(found) == 1 else None
-
-    def _index(self) -> dict[str, list[str]]:
-        if self._by_name is None:
-            self._by_name = {}
-            for path in files_below(self._root):
-                self._by_name.setdefault(Path(path).name, []).append(path)
-        return self._by_name
+            return "", ""
+        inside = self._inventory.first(name, name.removeprefix(self._inventory.url + "/"))
+        if not inside:
+            beside = storage.local_path(posixpath.join(self._beside, name))
+            if beside is not None and beside.is_file():
+                return str(beside), storage.file_state(beside)
+            named = self._inventory.by_base_name.get(posixpath.basename(name), [])
+            inside = named[0] if len(named) == 1 else ""
+        return (self._inventory.location(inside), self._inventory.states[inside]) if inside else ("", "")
 
 
-def files_below(root: Path) -> list[str]:
-    """Relative paths of all files that may be images, sorted; hidden ones and known other kinds are left out."""
-    found = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if not name.startswith(".") and not NOT_IMAGE.fullmatch(Path(name).suffix) and name != "DICOMDIR":
-                found.append((Path(folder) / name).relative_to(root).as_posix())
-    return sorted(found)
+def image_names(inventory: Inventory) -> list[str]:
+    """Relative names of all files that may be images, sorted; hidden ones and known other kinds are left out."""
+    return sorted(name for name in inventory.states if _may_be_image(name))
+
+
+def _may_be_image(name: str) -> bool:
+    *folders, base = name.split("/")
+    hidden = any(part.startswith(".") for part in (*folders, base))
+    return not hidden and base != "DICOMDIR" and not NOT_IMAGE.fullmatch(posixpath.splitext(base)[1])

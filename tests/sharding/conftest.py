@@ -12,7 +12,39 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from sharding import pool, run
+from sharding.account import Account
 from sharding.deid import PrivateFolder, open_private
+from sharding.sources import Reading, mimic_cxr
+from sharding.sources import folder as folder_source
+from sharding.sources.folder import FolderTable
+from sharding.sources.inventory import Inventory
+
+TABLE = FolderTable("table.csv", "image", "text", "patient", "view")
+
+
+def build_with(
+    reading: Reading, settings: run.BuildSettings, out: object, private: PrivateFolder, processes: int = 1, **options
+) -> Account:
+    """A build by this many worker processes."""
+    plan = run.Build(settings, str(out), private, lambda recipe: pool.Processes(recipe, processes), **options)
+    return run.build(reading, plan)
+
+
+@pytest.fixture
+def build():
+    return build_with
+
+
+@pytest.fixture
+def read_folder():
+    """The studies of the `folder` fixture, or of any folder with `columns` None."""
+    return lambda root, columns=TABLE: folder_source.read(Inventory.of(str(root)), columns)
+
+
+@pytest.fixture
+def read_mimic():
+    return lambda root: mimic_cxr.read(Inventory.of(str(root)))
 
 
 def dicom_bytes(stored_HW=None, **elements) -> bytes:
@@ -130,4 +162,4 @@ def mimic(tmp_path) -> Path:
 def private(tmp_path) -> PrivateFolder:
     (tmp_path / "private").mkdir()
     (tmp_path / "private" / "salt").write_bytes(b"s" * 32)
-    return open_private(tmp_path / "private", tmp_path / "in", str(tmp_path / "out"))
+    return open_private(tmp_path / "private", str(tmp_path / "in"), str(tmp_path / "out"))

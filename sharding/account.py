@@ -1,0 +1,56 @@
+"""What became of the studies of a build, and whether that is good enough.
+
+In: the counts of a finished build. Out: `Account`, its printed lines and its judgement. Counting is in `run`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sharding.contract import Reason
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of the studies: read = written + rejected + already there."""
+
+    read: int
+    written: int
+    already: int
+    rejected: dict[str, int]
+    left_out: dict[str, int]
+    shards: int
+    leaks: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def failed_share(self) -> float:
+        """Share of the studies rejected for a fault; another modality than the wanted ones is none."""
+        faults = sum(count for reason, count in self.rejected.items() if reason != Reason.MODALITY)
+        return faults / max(1, self.read)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"failed_share": self.failed_share}
+
+    def lines(self) -> list[str]:
+        """The account as printed."""
+        rejected = sum(self.rejected.values())
+        lines = [f"read {self.read} = written {self.written} + rejected {rejected} + already there {self.already}"]
+        if rejected:
+            lines.append("rejected: " + ", ".join(f"{reason} {count}" for reason, count in self.rejected.items()))
+        lines += [f"left out: {why} {count}" for why, count in self.left_out.items()]
+        lines += [f"leak: {what} {count}; `verify` names them" for what, count in self.leaks.items() if count]
+        return [*lines, f"shards: {self.shards}"]
+
+    def failure(self, allowed: float) -> str:
+        """Why the build counts as failed, in one line with the way out; empty where it does not."""
+        if self.written + self.already == 0:
+            return "no image was written; quarantine.parquet in the output says why"
+        if self.failed_share <= allowed:
+            return ""
+        enough = math.ceil(self.failed_share * 100) / 100
+        return (
+            f"{self.failed_share:.1%} of the input was rejected and {allowed:.1%} is allowed; quarantine.parquet "
+            f"in the output says why; mend the input, or allow it with --max-failures {enough}"
+        )

@@ -1,0 +1,63 @@
+"""Workers on the machines of a Ray cluster: the same work as in `pool`, and the only importer of ray here.
+
+In: the address of a cluster whose machines have this package and see the input. Out: `Workers` for `pool.outcomes`. A
+dead machine's studies are made again by Ray itself. Studies and salt travel inside the cluster only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from sharding.contract import UserError
+from sharding.pool import Crashed
+from sharding.sources import Study
+from sharding.tuples import Outcome, Recipe, make_all
+
+RETRIES = 3  # of a chunk whose machine or worker died, before its studies are tried one by one
+
+
+class RayWorkers:
+    """Workers of a cluster; `count` is its number of CPUs when the build starts."""
+
+    def __init__(self, address: str, recipe: Recipe) -> None:
+        """Joins the cluster; raises UserError where ray is missing or nothing answers at the address."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ImportError:
+            raise UserError("--ray needs ray; install it with pip install 'sentalign[cluster]'") from None
+        self._ray = ray
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        except Exception as error:  # ray raises nearly any type here
+            cause = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(
+                f"--ray {address}: no Ray cluster answers ({cause}); start one with `ray start --head`"
+            ) from None
+        self.count = int(ray.cluster_resources().get("CPU", 0))
+        if self.count == 0:
+            self.close()
+            raise UserError(f"--ray {address}: the cluster has no CPU to offer; start its machines with --num-cpus")
+        self._recipe = ray.put(recipe)
+        self._make = ray.remote(num_cpus=1, max_retries=RETRIES)(make_all)
+
+    def submit(self, studies: list[Study]) -> Any:
+        return self._make.remote(studies, self._recipe)
+
+    def result(self, job: Any) -> list[Outcome]:
+        lost = (self._ray.exceptions.RayError,)
+        try:
+            made: list[Outcome] = self._ray.get(job)
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None  # what the work itself raised
+        except lost:
+            raise Crashed from None
+        return made
+
+    def again(self, studies: list[Study], job: Any) -> Any:
+        return job
+
+    def close(self) -> None:
+        self._ray.shutdown()

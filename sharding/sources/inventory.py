@@ -1,0 +1,53 @@
+"""The files of an input, listed once: where each lies and what changes when it does.
+
+In: a folder or the URL of a store. Out: `Inventory`. One listing stands for hundreds of thousands of questions, which
+would each cost a round trip on a network file system or an object store.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from sharding import storage
+from sharding.contract import UserError
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The files below `url`; `states` has one text per relative name, which changes when the file does."""
+
+    url: str
+    states: dict[str, str]
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Lists the input; raises UserError where it is missing, out of reach or empty."""
+        url = url.rstrip("/") or "/"
+        states = storage.open_store(url).states()
+        if not states:
+            raise UserError(f"{url}: no file in it; give the folder that holds the source")
+        return cls(url, states)
+
+    def location(self, name: str) -> str:
+        """The path or URL of a file by its relative name."""
+        return f"{self.url}/{name}"
+
+    def first(self, *names: str) -> str:
+        """The first of the relative names that there is, else an empty text."""
+        normal = (posixpath.normpath(name) for name in names if name)
+        return next((name for name in normal if name in self.states), "")
+
+    def read(self, name: str) -> bytes:
+        """The content of a listed file."""
+        return storage.read(self.location(name))
+
+    @cached_property
+    def by_base_name(self) -> dict[str, list[str]]:
+        """Relative names by what stands behind their last slash."""
+        found: dict[str, list[str]] = {}
+        for name in sorted(self.states):
+            found.setdefault(posixpath.basename(name), []).append(name)
+        return found

@@ -22,6 +22,7 @@ class Account:
     rejected: dict[str, int]
     left_out: dict[str, int]
     shards: int
+    notes: dict[str, int] = field(default_factory=dict)
     leaks: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -40,6 +41,7 @@ class Account:
         if rejected:
             lines.append("rejected: " + ", ".join(f"{reason} {count}" for reason, count in self.rejected.items()))
         lines += [f"left out: {why} {count}" for why, count in self.left_out.items()]
+        lines += [f"note: {what} {count}" for what, count in self.notes.items()]
         lines += [f"leak: {what} {count}; `verify` names them" for what, count in self.leaks.items() if count]
         return [*lines, f"shards: {self.shards}"]
 

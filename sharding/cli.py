@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from sharding.contract import Reason, UserError
 
 if TYPE_CHECKING:
+    from sharding.finish import BuildSettings
     from sharding.pool import Workers
-    from sharding.run import BuildSettings
     from sharding.sources import Reading
     from sharding.sources.folder import FolderTable
     from sharding.sources.inventory import Inventory
     from sharding.tuples import Recipe
 
+COLUMNS = ("image", "text", "patient", "view", "split")
 EXAMPLES = """examples:
   sentalign shard build mimic-cxr /data/mimic-cxr --out /data/shards
   sentalign shard build mimic-cxr /data/mimic-cxr --out s3://bucket/shards --exclude-subjects ms_cxr.csv
@@ -105,7 +106,25 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--max-failures", type=_share, default=0.05, metavar="SHARE", help="rejected share that fails (0.05)"
     )
     build.add_argument("--size", type=_positive, default=1024, help="longest side of an image at most (1024)")
-    build.add_argument("--image", choices=("jpg", "png"), default="jpg", help="how images are stored")
+    build.add_argument("--views", choices=("frontal", "all"), default="frontal", help="default frontal: AP and PA")
+    build.add_argument(
+        "--exclude-subjects", default="", metavar="FILE", help="subjects to leave out: ids, or an MS-CXR CSV or JSON"
+    )
+    build.add_argument(
+        "--same-patient", type=Path, metavar="FILE", help="patients that are one, as `verify` found them"
+    )
+    build.add_argument(
+        "--captures",
+        choices=("flagged", "strict"),
+        default="flagged",
+        help="refuse what the header flags as showing identity (default), or all that it does not clear",
+    )
+    build.add_argument(
+        "--image",
+        choices=("jpg", "png", "dcm"),
+        default="jpg",
+        help="how images are stored; dcm: the original pixels under an allow-listed header, whatever --size says",
+    )
     build.add_argument("--shard-studies", type=_positive, default=1000, metavar="N", help="images a shard (1000)")
     build.add_argument(
         "--split-share",
@@ -130,12 +149,9 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="try again what was rejected for " + " | ".join(Reason),
     )
     build.add_argument("--json", action="store_true", help="print the account as JSON")
-    mimic = build.add_argument_group("mimic-cxr")
-    mimic.add_argument("--views", choices=("frontal", "all"), default="frontal", help="default frontal: AP and PA")
-    mimic.add_argument("--exclude-subjects", default="", metavar="FILE", help="subject ids, or an MS-CXR CSV or JSON")
     folder = build.add_argument_group("folder")
     folder.add_argument("--table", metavar="T", help="CSV, TSV or Parquet, as given or below INPUT")
-    for part in ("image", "text", "patient", "view"):
+    for part in COLUMNS:
         folder.add_argument(f"--{part}-column", default="", metavar="C")
     build.set_defaults(run=run_build)
 
@@ -163,7 +179,7 @@ def _split_share(text: str) -> tuple[float, float, float]:
 
 def run_build(values: argparse.Namespace) -> int:
     """`build`; exit code 1 where more than the allowed share was rejected or nothing was written."""
-    from sharding import deid, run
+    from sharding import deid, run, same_patient
     from sharding.sources.inventory import Inventory
 
     settings = _settings(values)
@@ -174,6 +190,7 @@ def run_build(values: argparse.Namespace) -> int:
         values.out,
         private,
         _workers(values),
+        same_patient=same_patient.read(values.same_patient) if values.same_patient else {},
         retry=frozenset(values.retry_failed),
         timeout=values.timeout,
     )
@@ -194,32 +211,41 @@ def _workers(values: argparse.Namespace) -> Callable[[Recipe], Workers[Any]]:
 
 
 def _settings(values: argparse.Namespace) -> BuildSettings:
-    from sharding.run import BuildSettings
+    from sharding.finish import BuildSettings
     from sharding.tuples import TupleSettings
 
     wanted = tuple(sorted(name.strip().upper() for name in values.modality.split(",") if name.strip()))
     if not wanted:
         raise UserError("--modality names none; give a list as CR,DX, or any")
     modalities = None if wanted == ("ANY",) else wanted
-    tuples = TupleSettings(values.size, values.image, modalities, values.allow_no_text, values.split_share)
+    tuples = TupleSettings(
+        size=values.size,
+        image=values.image,
+        modalities=modalities,
+        allow_no_text=values.allow_no_text,
+        frontal_only=values.views == "frontal",
+        strict_captures=values.captures == "strict",
+        split_share=values.split_share,
+    )
     return BuildSettings(values.source, tuples, values.shard_studies)
 
 
 def _reading(values: argparse.Namespace, inventory: Inventory) -> Reading:
     from sharding.sources import folder, mimic_cxr, open_i
 
+    frontal = values.views == "frontal"
     if values.source == "mimic-cxr":
-        return mimic_cxr.read(inventory, values.views == "frontal", values.exclude_subjects)
+        return mimic_cxr.read(inventory, frontal, values.exclude_subjects)
     if values.source == "open-i":
-        return open_i.read(inventory)
-    return folder.read(inventory, _folder_table(values))
+        return open_i.read(inventory, frontal, values.exclude_subjects)
+    return folder.read(inventory, _folder_table(values), frontal, values.exclude_subjects)
 
 
 def _folder_table(values: argparse.Namespace) -> FolderTable | None:
     from sharding.sources.folder import FolderTable
 
     if values.table is None:
-        if values.image_column or values.text_column or values.patient_column or values.view_column:
+        if any(getattr(values, f"{part}_column") for part in COLUMNS):
             raise UserError("columns are named and no table; give it with --table")
         if not values.allow_no_text:
             raise UserError(
@@ -230,7 +256,7 @@ def _folder_table(values: argparse.Namespace) -> FolderTable | None:
         raise UserError("which column of the table names the images? give --image-column")
     if not values.text_column and not values.allow_no_text:
         raise UserError("which column of the table holds the text? give --text-column, or --allow-no-text")
-    return FolderTable(values.table, values.image_column, values.text_column, values.patient_column, values.view_column)
+    return FolderTable(values.table, *(getattr(values, f"{part}_column") for part in COLUMNS))
 
 
 def run_verify(values: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 from typing import Any
 
 from sharding.contract import UserError
@@ -16,6 +18,13 @@ from sharding.sources import Study
 from sharding.tuples import Outcome, Recipe, make_all
 
 RETRIES = 3  # of a chunk whose machine or worker died, before its studies are tried one by one
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at HOST:PORT: ray itself would wait for minutes."""
+    place = re.fullmatch(r"(?:ray://)?\[?([^\]]+?)\]?:(\d+)", address)
+    if place:
+        socket.create_connection((place.group(1), int(place.group(2))), timeout=10).close()
 
 
 class RayWorkers:
@@ -30,6 +39,7 @@ class RayWorkers:
             raise UserError("--ray needs ray; install it with pip install 'sentalign[cluster]'") from None
         self._ray = ray
         try:
+            _knock(address)
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except Exception as error:  # ray raises nearly any type here
             cause = (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -17,6 +17,7 @@ import pyarrow as pa
 FORMAT_VERSION = "2"
 MANIFEST_NAME = "manifest.parquet"
 QUARANTINE_NAME = "quarantine.parquet"
+AUDIT_NAME = "audit.json"
 IMAGE_MEMBERS = ("jpg", "png", "dcm")
 SPLITS = ("train", "validate", "test")
 SHARD_NAME = "shard-{:06d}.tar"
@@ -64,7 +65,10 @@ class Sentence:
 
 @dataclass(frozen=True)
 class SentenceTuple:
-    """One sample: an encoded image, the sentences said of it and where both come from (pseudonyms only)."""
+    """One sample: an encoded image, the sentences said of it and where both come from (pseudonyms only).
+
+    `likeness` is the image's fingerprint for the search for near-duplicates; it stands in the manifest alone.
+    """
 
     key: str
     image: bytes
@@ -76,6 +80,7 @@ class SentenceTuple:
     split: str
     geometry: dict[str, Any]
     pixels: dict[str, str] = field(default_factory=dict)
+    likeness: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The content of KEY.json (ARCHITECTURE, "A shard")."""

@@ -1,7 +1,7 @@
-"""De-identification: salted pseudonyms, the private folder with the ledger, and the scan of a report for identity.
+"""De-identification: salted pseudonyms and the private folder with the ledger.
 
-In: source ids, report texts, names from the header. Out: pseudonyms, masked texts and counts of what was masked. The
-images' headers never leave: shards hold pixels only. The header's flag of burned-in text is checked in `tuples`.
+In: source ids. Out: pseudonyms, and a ledger that resolves them. What identifies is sought in reports by `identity`
+and in pixels by `captures`; what may leave of a header is in `allow_list`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import fcntl
 import hashlib
 import hmac
 import os
-import re
 import secrets
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,65 +22,12 @@ from sharding.storage import local_path
 
 SALT_BYTES = 32
 KEY_LENGTHS = {"image": 24, "study": 16, "patient": 16}
-MONTHS = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
-    r"nov(?:ember)?|dec(?:ember)?)"
-)
-# In this order, since a telephone number may be a part of a longer number. One group: what is masked; none: all of it.
-PATTERNS: dict[str, re.Pattern[str]] = {
-    "email": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    "date": re.compile(
-        r"(?<![\d.])(?:(?:0?[1-9]|[12]\d|3[01])[/-](?:0?[1-9]|[12]\d|3[01])[/-](?:19|20)?\d{2}"
-        r"|(?:0?[1-9]|[12]\d|3[01])\.(?:0?[1-9]|1[0-2])\.(?:19|20)\d{2}"
-        r"|(?:19|20)\d{2}[-/.](?:0[1-9]|1[0-2])[-/.](?:0[1-9]|[12]\d|3[01])"
-        r"|(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?!\d)"
-        rf"|\b{MONTHS}\.?\s+\d{{1,2}}(?:st|nd|rd|th)?,?\s+(?:19|20)\d{{2}}\b"
-        rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{MONTHS}\.?,?\s+(?:19|20)\d{{2}}\b"
-        rf"|\b{MONTHS}\.?,?\s+(?:19|20)\d{{2}}\b",
-        re.I,
-    ),
-    "phone": re.compile(r"(?<!\d)(?:\+\d{1,3}[ .-]?)?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?!\d)"),
-    "number": re.compile(
-        r"(?<![\d.])\d{6,}(?!\d)|\b\d{3}-\d{2}-\d{4}\b"
-        r"|\b(?:mrn|medical record|record no|record number|accession|patient id)\b[\s.:#]*(?:no\.?|number)?[\s.:#]*"
-        r"([A-Z]*\d[\w-]*)",
-        re.I,
-    ),
-    "name": re.compile(r"\b(?:Drs?|Mrs?|Ms|Prof|Doctor)\b\.?\s+((?:[A-Z]\.\s*)*[A-Z][\w'’-]+(?:\s+[A-Z][a-z'’-]+)?)"),
-}
-SHORTEST_NAME = 3  # shorter parts of a name are initials and syllables, which would mask ordinary words
 
 
 def pseudonym(salt: bytes, kind: str, source: str) -> str:
     """Truncated HMAC-SHA256 of a source id, hexadecimal; the same id and salt give the same pseudonym."""
     digest = hmac.new(salt, f"{kind}\0{source}".encode(), hashlib.sha256).hexdigest()
     return digest[: KEY_LENGTHS[kind]]
-
-
-def mask(text: str, identifiers: Iterable[str] = ()) -> tuple[str, Counter[str]]:
-    """The text with every date, telephone, long number, e-mail and name under `_`, and how many of each kind.
-
-    A mask is as long as what it hides, so that offsets stay those of the report; `sentences` writes it as `___`.
-    """
-    counts: Counter[str] = Counter()
-    patterns = [*PATTERNS.items(), *_names_pattern(identifiers)]
-    for kind, pattern in patterns:
-        for match in pattern.finditer(text):
-            group = 1 if match.lastindex else 0
-            first, last = match.span(group)
-            hidden = text[first:last]
-            if "_" in hidden and not hidden.strip("_ "):
-                continue
-            text = text[:first] + "_" * (last - first) + text[last:]
-            counts[kind] += 1
-    return text, counts
-
-
-def _names_pattern(identifiers: Iterable[str]) -> list[tuple[str, re.Pattern[str]]]:
-    parts = {part.strip(".,") for part in identifiers}
-    long = sorted((part for part in parts if len(part) >= SHORTEST_NAME), key=lambda part: (-len(part), part))
-    words = "|".join(map(re.escape, long))
-    return [("name", re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.I))] if long else []
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,39 @@
 """The display chain of a DICOM image: stored values → 8-bit grey, dense bright, square pixels.
 
 In: a parsed dataset. Out: a `Picture`. The order is that of DICOM PS3.4 N.2: modality LUT, VOI LUT or window, then
-inversion. Where the header gives no window, percentiles of the values serve, and the provenance says so.
+inversion. It runs on each value once (`levels`), not on each pixel. Where the header gives no window, percentiles of
+the pixels serve, and the provenance says so. Overlays are never burnt in. The decoders are in `codecs`.
 """
 
-# H rows, W columns, C colour channels
+# H rows, W columns, C colour channels, V values that a pixel may have
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydicom import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel_array
-from pydicom.uid import RLELossless
+from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_color_lut
 
+from sharding.codecs import Layout, Stored, stored_values
 from sharding.contract import Reason, Rejected
-from sharding.header import number, pair, text
-from sharding.picture import Geometry, Grey, Picture, resize
+from sharding.header import number, pair, text, value
+from sharding.levels import Levels
+from sharding.picture import MOST_PIXELS, Geometry, Grey, Picture, resize
+from sharding.transforms import Values, lookup, luminance, stretch, to_8_bit, window
 
-Values = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Steps = dict[str, str]
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601, as Pillow's "L"
-PERCENTILES = (0.5, 99.5)
+MOST_TABLE_BYTES = 2**21
 SQUARE = 2e-3  # spacings that differ by less are the same pixel
+OVERLAYS = 0x60  # first byte of the groups 6000 to 60FF
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+COLOUR = {"voi_source": "none", "inverted": "no", "luminance": "Rec. 601"}
 
 
 def decode(dataset: Dataset) -> Picture:
@@ -43,146 +50,171 @@ def decode(dataset: Dataset) -> Picture:
 
 
 def _picture(dataset: Dataset) -> Picture:
-    frames = number(dataset, "NumberOfFrames") or 1
-    if frames > 1:
-        raise Rejected(Reason.DECODE, f"multi-frame: {frames:.0f} frames, one is expected")
-    if int(dataset.Rows) * int(dataset.Columns) > (Image.MAX_IMAGE_PIXELS or 0):
-        raise Rejected(Reason.DECODE, "more pixels than any X-ray has: refused as a decompression bomb")
-    stored = _stored_values(dataset)
-    grey_HW, steps = _colour_chain(dataset, stored) if _has_colour(dataset) else _grey_chain(dataset, stored)
-    square_HW, geometry = _square(grey_HW, dataset)
+    stored = stored_values(dataset)
+    if stored.layout.samples > 1:
+        grey_HW, steps = _colour_chain(stored)
+    elif stored.photometric == "PALETTE COLOR":
+        grey_HW, steps = _palette_chain(dataset, Levels.of(stored.values))
+    else:
+        grey_HW, steps = _grey_chain(dataset, stored.layout, Levels.of(stored.values))
+    square_HW, geometry, aspect = _square(grey_HW, dataset)
+    tags = dataset.keys()  # iterating over the dataset itself would convert every element
     header = {
         "codec": dataset.file_meta.TransferSyntaxUID.name,
-        "photometric": str(dataset.PhotometricInterpretation),
-        "bits": str(int(dataset.BitsStored)),
+        "decoder": stored.decoder,
+        "photometric": stored.layout.photometric,
+        "bits": str(stored.layout.bits),
+        "aspect": aspect,
+        "overlays": "left out" if any(tag >> 24 == OVERLAYS for tag in tags) else "no",
     }
     return Picture(square_HW, geometry, header | steps)
 
 
-def _stored_values(dataset: Dataset) -> NDArray[Any]:
-    # The plugin of pylibjpeg panics on damaged RLE and prints a trace; pydicom's own decoder raises.
-    plugin = "pydicom" if dataset.file_meta.TransferSyntaxUID == RLELossless else ""
-    return pixel_array(dataset, decoding_plugin=plugin)
+def _colour_chain(stored: Stored) -> tuple[Grey, Steps]:
+    """Colour has no VOI transform (PS3.3 C.11.2): its luminance, which is the first channel of YBR_FULL."""
+    values = stored.values
+    if values.dtype not in (np.uint8, np.uint16):
+        raise Rejected(Reason.DECODE, "colour that is signed or of more than 16 bits")
+    if values.ndim == 3:
+        values = values[..., 0] if stored.photometric.startswith("YBR_FULL") else luminance(values)
+    levels = Levels.of(values)
+    return levels.paint(_fraction(levels.values_V, 2**stored.layout.bits - 1)), COLOUR
 
 
-def _has_colour(dataset: Dataset) -> bool:
-    return int(dataset.SamplesPerPixel) > 1 or dataset.PhotometricInterpretation == "PALETTE COLOR"
+def _palette_chain(dataset: Dataset, levels: Levels) -> tuple[Grey, Steps]:
+    rgb_VC = apply_color_lut(levels.values_V, dataset)
+    return levels.paint(_fraction(luminance(rgb_VC), int(np.iinfo(rgb_VC.dtype).max))), COLOUR
 
 
-def _colour_chain(dataset: Dataset, stored: NDArray[Any]) -> tuple[Grey, dict[str, str]]:
-    """Colour has no VOI transform (PS3.3 C.11.2): luminance of the RGB that pydicom makes of YBR and palettes."""
-    rgb_HWC = stored
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        rgb_HWC = apply_color_lut(stored, dataset)
-        bits = int(np.iinfo(rgb_HWC.dtype).bits)
-    else:
-        bits = int(dataset.BitsStored)
-    grey_HW = to_8_bit(rgb_HWC[..., :3].astype(np.float32) @ LUMINANCE / np.float32(2**bits - 1))
-    return grey_HW, {"voi_source": "none", "inverted": "no", "luminance": "Rec. 601"}
+def _fraction(values_V: NDArray[Any], top: int) -> Grey:
+    return to_8_bit(values_V.astype(np.float32) / np.float32(top))
 
 
-def _grey_chain(dataset: Dataset, stored_HW: NDArray[Any]) -> tuple[Grey, dict[str, str]]:
-    padding_HW = _padding(dataset, stored_HW)
-    values_HW = apply_modality_lut(stored_HW, dataset)
-    display_HW, voi_source = _value_of_interest(dataset, values_HW, padding_HW)
-    inverted = dataset.PhotometricInterpretation == "MONOCHROME1" or text(dataset, "PresentationLUTShape") == "INVERSE"
+def _grey_chain(dataset: Dataset, layout: Layout, levels: Levels) -> tuple[Grey, Steps]:
+    padding_V = _padding(dataset, layout, levels)
+    values_V, modality = _modality(dataset, levels.values_V)
+    display_V, voi = _value_of_interest(dataset, layout, values_V, levels, padding_V)
+    shape = text(dataset, "PresentationLUTShape").upper()
+    inverted = layout.photometric == "MONOCHROME1" or shape == "INVERSE"
     if inverted:
-        display_HW = 1 - display_HW
-    if padding_HW is not None:
-        display_HW[padding_HW] = 0
-    steps = {"voi_source": voi_source, "inverted": "yes" if inverted else "no", "luminance": "no"}
-    return to_8_bit(display_HW), steps
+        display_V = 1 - display_V
+    if padding_V is not None:
+        display_V[padding_V] = 0
+    steps = {
+        "modality": modality,
+        "inverted": "yes" if inverted else "no",
+        "padding": "no" if padding_V is None else "black",
+        "luminance": "no",
+    }
+    return levels.paint(to_8_bit(display_V)), voi | steps
 
 
-def _padding(dataset: Dataset, stored_HW: NDArray[Any]) -> Mask | None:
-    """Pixels outside the exposed field (PS3.3 C.7.5.1.1.2), in stored values; None where there are none."""
+def _padding(dataset: Dataset, layout: Layout, levels: Levels) -> Mask | None:
+    """Values of pixels outside the exposed field (PS3.3 C.7.5.1.1.2); None where no pixel or every pixel has them."""
     low = number(dataset, "PixelPaddingValue")
     if low is None:
         return None
-    high = number(dataset, "PixelPaddingRangeLimit")
-    bounds = sorted(_as_stored(dataset, value) for value in (low, low if high is None else high))
-    padding_HW = (stored_HW >= bounds[0]) & (stored_HW <= bounds[1])
-    return padding_HW if padding_HW.any() and not padding_HW.all() else None
+    limit = number(dataset, "PixelPaddingRangeLimit")
+    bounds = sorted(_as_stored(layout, value) for value in (low, low if limit is None else limit))
+    padding_V = (levels.values_V >= bounds[0]) & (levels.values_V <= bounds[1])
+    return padding_V if not padding_V.all() and levels.hold(*bounds) else None
 
 
-def _as_stored(dataset: Dataset, value: float) -> float:
+def _as_stored(layout: Layout, value: float) -> float:
     """Some writers give a negative padding value as the unsigned number of the same bits."""
-    wraps = int(dataset.PixelRepresentation) == 1 and value >= 2 ** (int(dataset.BitsAllocated) - 1)
-    return value - 2 ** int(dataset.BitsAllocated) if wraps else value
+    wraps = layout.signed and value >= 2 ** (layout.allocated - 1)
+    return value - 2**layout.allocated if wraps else value
 
 
-def _value_of_interest(dataset: Dataset, values_HW: NDArray[Any], padding_HW: Mask | None) -> tuple[Values, str]:
-    """Values in 0..1 and where the range comes from: a VOI LUT goes before a window, the first of several is taken."""
-    if dataset.get("VOILUTSequence"):
-        depth = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        looked_up_HW = apply_voi(values_HW.astype(np.int64), dataset, index=0)
-        return np.clip(looked_up_HW.astype(np.float32) / np.float32(2**depth - 1), 0, 1), "lut"
-    values_HW = values_HW.astype(np.float32)
+def _modality(dataset: Dataset, stored_V: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """The values in the units of the modality: by its LUT, else by rescale slope and intercept (PS3.3 C.11.1)."""
+    tables = _tables(dataset, "ModalityLUTSequence")
+    if tables:
+        return lookup(stored_V, tables[0])[0], "lut"
+    slope, intercept = _rescale(dataset)
+    if (slope, intercept) == (1, 0):
+        return stored_V, "no"
+    return stored_V.astype(np.float64) * slope + intercept, "rescale"
+
+
+def _tables(dataset: Dataset, name: str) -> Sequence[Dataset]:
+    """The items of a sequence of lookup tables; refused unread where it is longer than 16 tables of 65,536 entries."""
+    unread = dataset.get_item(name) if name in dataset else None
+    if isinstance(unread, RawDataElement) and unread.length > MOST_TABLE_BYTES:
+        raise Rejected(Reason.DECODE, "more lookup tables than any X-ray has")
+    return dataset.get(name) or ()
+
+
+def _rescale(dataset: Dataset) -> tuple[float, float]:
+    slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
+    return (1.0, 0.0) if slope is None or intercept is None else (slope, intercept)
+
+
+def _value_of_interest(
+    dataset: Dataset, layout: Layout, values_V: NDArray[Any], levels: Levels, padding_V: Mask | None
+) -> tuple[Values, Steps]:
+    """Values in 0..1 and by what: the first VOI LUT, else the first window, else as stored, else percentiles."""
+    tables = _tables(dataset, "VOILUTSequence")
+    if tables:
+        looked_up_V, top = lookup(values_V.astype(np.int64), tables[0])
+        shares_V = np.clip(looked_up_V.astype(np.float32) / np.float32(top), 0, 1)
+        return shares_V, {"voi_source": "lut", "voi": f"1 of {len(tables)}"}
+    values_V = values_V.astype(np.float32)
     centre, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
+    why = "no window"
     if centre is not None and width is not None and width > 0:
-        windowed_HW = window(values_HW, centre, width, text(dataset, "VOILUTFunction").upper() or "LINEAR")
-        # Real files have windows that lie wholly outside their values; what would be blank is stretched, and says so.
-        if np.ptp(windowed_HW) > 0 or np.ptp(values_HW) == 0:
-            return windowed_HW, "window"
-        return stretch(values_HW, padding_HW), "percentile"
-    if int(dataset.BitsStored) <= 8 or text(dataset, "PresentationIntentType").upper() == "FOR PRESENTATION":
-        low, high = _output_range(dataset)
-        return np.clip((values_HW - low) / (high - low), 0, 1), "none"
-    return stretch(values_HW, padding_HW), "percentile"
+        function = _function(dataset)
+        windowed_V = window(values_V, centre, width, function)
+        if not _is_blank(dataset, windowed_V, values_V, levels):
+            return windowed_V, {"voi_source": "window", "voi": f"1 of {_windows(dataset)}, {function}"}
+        why = "window beside all values"
+    elif layout.bits <= 8 or text(dataset, "PresentationIntentType").upper() == "FOR PRESENTATION":
+        low, high = _output_range(dataset, layout)
+        return np.clip((values_V - low) / (high - low), 0, 1), {"voi_source": "none", "voi": "full range"}
+    counts_V = levels.counts if padding_V is None else np.where(padding_V, 0, levels.counts)
+    return stretch(values_V, counts_V), {"voi_source": "percentile", "voi": why}
 
 
-def window(values_HW: Values, centre: float, width: float, function: str) -> Values:
-    """Values in 0..1 by the window functions LINEAR, LINEAR_EXACT and SIGMOID of PS3.3 C.11.2.1.2 and C.11.2.1.3."""
-    if function == "SIGMOID":
-        return np.float32(1) / (1 + np.exp(-4 * (values_HW - np.float32(centre)) / np.float32(width)))
-    if function == "LINEAR" and width >= 1:
-        centre, width = centre - 0.5, width - 1
-    if width <= 0:
-        return (values_HW > centre).astype(np.float32)
-    return np.clip((values_HW - np.float32(centre)) / np.float32(width) + np.float32(0.5), 0, 1)
+def _function(dataset: Dataset) -> str:
+    named = text(dataset, "VOILUTFunction").upper()
+    return named if named in FUNCTIONS else "LINEAR"
 
 
-def _output_range(dataset: Dataset) -> tuple[np.float32, np.float32]:
+def _windows(dataset: Dataset) -> int:
+    centres = value(dataset, "WindowCenter")
+    return len(centres) if isinstance(centres, list | MultiValue) else 1
+
+
+def _is_blank(dataset: Dataset, windowed_V: Values, values_V: Values, levels: Levels) -> bool:
+    """Whether the window shows nothing of an image that is not blank, as in some real files."""
+    if _tables(dataset, "ModalityLUTSequence"):  # it need not rise, so the ends of the values do not tell
+        held_V = levels.counts > 0
+        windowed_V, values_V = windowed_V[held_V], values_V[held_V]
+    return bool(np.ptp(windowed_V) == 0 and np.ptp(values_V) > 0)
+
+
+def _output_range(dataset: Dataset, layout: Layout) -> tuple[np.float32, np.float32]:
     """Lowest and highest value after the modality transform of an image that is ready for display as it stands."""
-    if dataset.get("ModalityLUTSequence"):
-        return np.float32(0), np.float32(2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
-    bits, signed = int(dataset.BitsStored), int(dataset.PixelRepresentation) == 1
-    stored = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    slope = number(dataset, "RescaleSlope")
-    intercept = number(dataset, "RescaleIntercept")
-    if slope is None or intercept is None:
-        return np.float32(stored[0]), np.float32(stored[1])
-    low, high = sorted((stored[0] * slope + intercept, stored[1] * slope + intercept))
+    tables = _tables(dataset, "ModalityLUTSequence")
+    if tables:
+        return np.float32(0), np.float32(2 ** int(tables[0].LUTDescriptor[2]) - 1)
+    slope, intercept = _rescale(dataset)
+    low, high = sorted(end * slope + intercept for end in layout.range)
     return np.float32(low), np.float32(high)
 
 
-def stretch(values_HW: NDArray[Any], padding_HW: Mask | None) -> Values:
-    """Values in 0..1 between two percentiles of what is not padding; a constant image becomes zeros."""
-    inside = values_HW if padding_HW is None else values_HW[~padding_HW]
-    low, high = np.percentile(inside, PERCENTILES).astype(np.float32)
-    if high <= low:
-        low, high = np.float32(inside.min()), np.float32(inside.max())
-    if high <= low:
-        return np.zeros(values_HW.shape, np.float32)
-    return np.clip((values_HW.astype(np.float32) - low) / (high - low), 0, 1)
-
-
-def to_8_bit(display_HW: Values) -> Grey:
-    """Display values in 0..1 as 0..255, rounded half up."""
-    return (np.clip(display_HW, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-
-
-def _square(grey_HW: Grey, dataset: Dataset) -> tuple[Grey, Geometry]:
+def _square(grey_HW: Grey, dataset: Dataset) -> tuple[Grey, Geometry, str]:
     """The image with square pixels: the coarser axis is enlarged, so nothing is lost."""
     rows, columns = grey_HW.shape
     identity = Geometry.identity(rows, columns, _spacing(dataset))
     ratio = _aspect(dataset)
     if abs(ratio - 1) <= SQUARE:
-        return grey_HW, identity
+        return grey_HW, identity, "square"
     height, width = (max(1, round(rows * ratio)), columns) if ratio > 1 else (rows, max(1, round(columns / ratio)))
-    if height * width > (Image.MAX_IMAGE_PIXELS or 0):
+    if height * width > MOST_PIXELS:
         raise Rejected(Reason.DECODE, "the pixel aspect ratio is beyond any X-ray's")
-    return resize(grey_HW, height, width), identity.then(Geometry.resized(rows, columns, height, width))
+    geometry = identity.then(Geometry.resized(rows, columns, height, width))
+    return resize(grey_HW, height, width), geometry, "rows enlarged" if ratio > 1 else "columns enlarged"
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:

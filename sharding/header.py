@@ -9,17 +9,26 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+import zlib
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileMetaDataset
+from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from sharding.contract import Reason, Rejected
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings quote values of the header
 
+PREAMBLE = 132  # bytes, with the prefix
+PIXEL_DATA = 0x7FE00010
+MOST_INFLATED = 2**27 + 2**24  # bytes: 16 bits for each of the most pixels, and a header
+ELEMENT_BYTES = 8  # of the shortest element; fewer at the end of a file are padding
+MOST_READS = 500_000  # two or three for an element
 REQUIRED = (
     "Rows",
     "Columns",
@@ -30,20 +39,6 @@ REQUIRED = (
     "PhotometricInterpretation",
     "PixelData",
 )
-PERSONS = (
-    "PatientName",
-    "OtherPatientNames",
-    "PatientBirthName",
-    "PatientMotherBirthName",
-    "ResponsiblePerson",
-    "ReferringPhysicianName",
-    "PerformingPhysicianName",
-    "RequestingPhysician",
-    "NameOfPhysiciansReadingStudy",
-    "PhysiciansOfRecord",
-    "OperatorsName",
-)
-NUMBERS = ("PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID")
 VIEWS = frozenset(
     (
         "AP",
@@ -86,6 +81,8 @@ def parse(data: bytes) -> Dataset:
             dataset = _read(data)
         except UserWarning:
             dataset, cut_off = _read(data, stop_before_pixels=True), True
+    except Rejected:
+        raise
     except Exception:
         # Damaged files raise nearly any type in pydicom, and their texts may quote values of the header.
         raise Rejected(Reason.PARSE, "the DICOM file cannot be parsed to its end") from None
@@ -96,11 +93,60 @@ def parse(data: bytes) -> Dataset:
 
 
 def _read(data: bytes, stop_before_pixels: bool = False) -> Dataset:
+    """As `pydicom.dcmread` reads, which would inflate a deflated file however large it becomes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # pydicom only warns where a file stops in the middle of an element.
         warnings.filterwarnings("error", message=".*(End of file|EOF).*", category=UserWarning)
-        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=stop_before_pixels)
+        file = _Bounded(data)
+        file.seek(PREAMBLE)
+        meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2))
+        syntax = meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            file = _Bounded(_inflated(data[file.tell() :]))
+        dataset = read_dataset(
+            file,
+            is_implicit_VR=syntax == ImplicitVRLittleEndian,
+            is_little_endian=syntax != ExplicitVRBigEndian,
+            stop_when=(lambda tag, *_: tag == PIXEL_DATA) if stop_before_pixels else None,
+        )
+        dataset.file_meta = meta
+        if not stop_before_pixels and not _is_whole(dataset, file):
+            raise EOFError
+        return dataset
+
+
+def _is_whole(dataset: Dataset, file: io.BytesIO) -> bool:
+    """Whether the file was read to its end and ends with an element: pydicom stops, or cuts the last, without a word.
+
+    Pixel data that is cut is the business of `display.decode`.
+    """
+    tags = list(dataset.keys())
+    last = dataset.get_item(tags[-1]) if tags else None
+    is_cut = isinstance(last, RawDataElement) and last.tag != PIXEL_DATA and len(last.value or b"") < last.length
+    return not is_cut and len(file.getbuffer()) - file.tell() < ELEMENT_BYTES
+
+
+class _Bounded(io.BytesIO):
+    """A file that ends the reading of one made of countless elements, each of which costs a hundred times its bytes."""
+
+    left = MOST_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise Rejected(Reason.PARSE, "more elements than any image file has")
+        return super().read(size)
+
+
+def _inflated(deflated: bytes) -> bytes:
+    """The dataset of a deflated file (PS3.5 A.5)."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = stream.decompress(deflated, MOST_INFLATED)
+    if not stream.eof:
+        why = "inflates to more than any image file has" if len(inflated) == MOST_INFLATED else "is cut off"
+        raise Rejected(Reason.PARSE, f"the deflated file {why}")
+    return inflated
 
 
 def _missing(dataset: Dataset) -> list[str]:
@@ -116,11 +162,6 @@ def modality(dataset: Dataset) -> str:
     return text(dataset, "Modality").upper()
 
 
-def burned_in(dataset: Dataset) -> bool:
-    """Whether the header says that identity may stand in the pixels (PS3.3 C.7.6.1.1.3)."""
-    return text(dataset, "BurnedInAnnotation").upper() == "YES"
-
-
 def patient_id(dataset: Dataset) -> str:
     return text(dataset, "PatientID")
 
@@ -133,17 +174,6 @@ def view(dataset: Dataset) -> str:
     """ViewPosition where it is a code of PS3.3 C.8.7.1 or C.8.11.5, else empty: free text could name people."""
     code = text(dataset, "ViewPosition").upper()
     return code if code in VIEWS else ""
-
-
-def identifiers(dataset: Dataset) -> tuple[str, ...]:
-    """Parts of people's names and the numbers given to them, as the header writes them; for the scan of the report."""
-    found: set[str] = set()
-    for name in PERSONS:
-        found.update(
-            text(dataset, name).replace("^", " ").replace("=", " ").replace("\\", " ").replace(",", " ").split()
-        )
-    found.update(text(dataset, name) for name in NUMBERS)
-    return tuple(sorted(part for part in found if part))
 
 
 def text(dataset: Dataset, name: str) -> str:

@@ -12,51 +12,23 @@ import errno
 import hashlib
 import json
 import sqlite3
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import astuple, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sharding import deid, manifest, pool, quarantine
+from sharding import deid, pool, progress, quarantine
 from sharding.account import Account
-from sharding.contract import (
-    FORMAT_VERSION,
-    MANIFEST_NAME,
-    QUARANTINE_NAME,
-    SHARD_NAME,
-    Reason,
-    UserError,
-)
+from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, SHARD_NAME, UserError
+from sharding.finish import BuildSettings, finish
 from sharding.journal import Entry, Journal, Unit
 from sharding.sources import Reading, Study
 from sharding.storage import Store, open_store
-from sharding.tuples import JPEG_QUALITY, TIMEOUT, Outcome, Recipe, Sample, TupleSettings
+from sharding.tuples import TIMEOUT, Outcome, Recipe, Sample
 from sharding.writer import ShardWriter
-
-AUDIT_NAME = "audit.json"
-
-
-@dataclass(frozen=True)
-class BuildSettings:
-    """What decides the bytes of the data set; all of it stands in the manifest."""
-
-    source: str
-    tuples: TupleSettings = field(default_factory=TupleSettings)
-    shard_studies: int = 1000
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "source": self.source,
-            "shard_studies": self.shard_studies,
-            "jpeg_quality": JPEG_QUALITY,
-            **asdict(self.tuples),
-        }
 
 
 @dataclass(frozen=True)
@@ -111,7 +83,7 @@ def build(reading: Reading, plan: Build) -> Account:
         if pending:
             store.delete(MANIFEST_NAME)
             _make_shards(pending, store, journal, plan)
-        return _finish(reading, units, already, store, journal, plan)
+        return finish(reading, units, already, store, journal, plan.settings)
 
 
 @contextlib.contextmanager
@@ -158,10 +130,16 @@ def _job(unit: Unit, entry: Entry | None, store: Store, retry: frozenset[str]) -
 def _make_shards(jobs: list[Job], store: Store, journal: Journal, plan: Build) -> None:
     fresh = [study for job in jobs for study in job.fresh]
     outcomes = pool.outcomes(fresh, plan.workers(plan.recipe), plan.recipe)
-    with contextlib.closing(outcomes):
-        shown = _shown(outcomes, len(fresh))
+    with contextlib.closing(outcomes), progress.bar("images", len(fresh)) as advance:
+        shown = _shown(outcomes, advance)
         for job in jobs:
             journal.put(*_make_shard(job, shown, store, journal, plan))
+
+
+def _shown(outcomes: Iterable[Outcome], advance: progress.Advance) -> Iterator[Outcome]:
+    for outcome in outcomes:
+        advance(1)
+        yield outcome
 
 
 def _make_shard(
@@ -170,7 +148,7 @@ def _make_shard(
     name, path = SHARD_NAME.format(job.unit.number), plan.private.path / "shard.part"
     kept = {sample.key: sample for sample in _kept(job, store, journal)}
     rejected = {row["id"]: row for row in job.entry.rejected if row["id"] not in job.again} if job.entry else {}
-    audit = Counter(job.entry.audit if job.entry else {})
+    counted = Counter(job.entry.audit if job.entry else {})
     ledger: list[tuple[str, str, str]] = []
     with ShardWriter(path, name) as writer:
         for key, _ in job.unit.studies:
@@ -182,7 +160,7 @@ def _make_shard(
             outcome = next(outcomes)
             assert outcome.key == key, "outcomes come in the order of the studies"
             ledger += outcome.ledger
-            audit.update(outcome.audit)
+            counted.update(outcome.audit)
             if outcome.sample is None:
                 rejected[key] = quarantine.row(outcome)
             else:
@@ -191,7 +169,7 @@ def _make_shard(
         plan.private.record(ledger)
         store.put_file(name, path)
     in_order = [rejected[key] for key in sorted(rejected)]
-    return Entry(job.unit.number, job.unit.digest, shard, in_order, dict(audit)), rows
+    return Entry(job.unit.number, job.unit.digest, shard, in_order, dict(counted)), rows
 
 
 def _kept(job: Job, store: Store, journal: Journal) -> Iterator[Sample]:
@@ -202,60 +180,3 @@ def _kept(job: Job, store: Store, journal: Journal) -> Iterator[Sample]:
         image = store.get_range(row["shard"], row["image_offset"], row["image_bytes"])
         description = store.get_range(row["shard"], row["json_offset"], row["json_bytes"])
         yield Sample(row["key"], image, description, row)
-
-
-def _shown(outcomes: Iterable[Outcome], total: int) -> Iterator[Outcome]:
-    """The same outcomes, with a progress bar on a terminal."""
-    columns = (
-        TextColumn("images"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.speed:.0f}/s"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        yield from progress.track(outcomes, total)
-
-
-def _finish(reading: Reading, units: list[Unit], already: int, store: Store, journal: Journal, plan: Build) -> Account:
-    entries = [entry for unit in units if (entry := journal.find(unit))]
-    assert len(entries) == len(units), "a unit is missing in the journal"
-    rows = pa.concat_tables([journal.rows(unit.number) for unit in units]).combine_chunks()
-    rejections = [row for entry in entries for row in entry.rejected]
-    reasons = Counter(row["reason"] for row in rejections)
-    rejected = {reason.value: reasons[reason.value] for reason in Reason if reasons[reason.value]}
-    audit: Counter[str] = Counter()
-    for entry in entries:
-        audit.update(entry.audit)
-    counts = {
-        "read": len(reading.studies),
-        "samples": rows.num_rows,
-        "sentences": sum(rows["sentence_count"].to_pylist()),
-        "rejected": rejected,
-        "splits": dict(sorted(Counter(rows["split"].to_pylist()).items())),
-    }
-    shards = {entry.shard.name: entry.shard for entry in entries}
-    store.put(QUARANTINE_NAME, quarantine.encode(rejections))
-    store.put(AUDIT_NAME, _audit(audit, rows.num_rows))
-    _remove_old(store, journal, set(shards))
-    listed = {
-        name: {part: getattr(shard, part) for part in ("sha256", "bytes", "samples")} for name, shard in shards.items()
-    }
-    store.put(MANIFEST_NAME, manifest.encode(rows, plan.settings.as_dict(), listed, counts))
-    return Account(len(reading.studies), rows.num_rows - already, already, rejected, reading.left_out, len(shards))
-
-
-def _remove_old(store: Store, journal: Journal, shards: set[str]) -> None:
-    """Removes what an earlier build with more shards left."""
-    journal.forget_from(len(shards))
-    for name in store.list():
-        if name.startswith("shard-") and name.endswith(".tar") and name not in shards:
-            store.delete(name)
-
-
-def _audit(replaced: Counter[str], samples: int) -> bytes:
-    counts = {kind: replaced[kind] for kind in sorted({*deid.PATTERNS, *replaced})}
-    return (
-        json.dumps({"format_version": FORMAT_VERSION, "samples": samples, "masked_in_reports": counts}, indent=2) + "\n"
-    ).encode()

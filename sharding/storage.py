@@ -1,147 +1,209 @@
 """One way to read and write files in a folder or an object store (S3, Google, Azure).
 
-In: a local path or a URL (s3://, gs://, az://). Out: bytes, ranges of bytes, names. Credentials come from the
-environment as obstore reads them; retries are obstore's. What the files mean is not known here.
+In: a local path, a file:// URL, or the address of a store (s3://, gs://, az://, abfss://) as it is written: nothing in
+it is decoded. Out: bytes, ranges of bytes, names. Files in a folder are read and written here, those in an object store
+in `buckets`. What the files mean is not known here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
-from collections.abc import Iterator
+import re
+import shutil
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import IO
 from urllib.request import url2pathname
 
-import obstore
-from obstore.store import LocalStore, ObjectStore, from_url
-
+from sharding import files
 from sharding.contract import UserError
+from sharding.files import state as file_state
+
+# What a killed `put` leaves; the next one of the same name takes its place.
+PART = re.compile(r"(?:.*/)?\.[^/]*\.part")
+MISTAKES = {
+    errno.ENOSPC: "no space left on the disk; free some and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.ENOTDIR: "a file stands where a folder should be; remove it or name another folder",
+    errno.EEXIST: "a file stands where a folder should be; remove it or name another folder",
+    errno.EISDIR: "a folder stands where a file should be; remove it or name another folder",
+}
 
 
-class Store:
+class Store(ABC):
     """A folder of files under one URL; names inside are relative, with forward slashes."""
 
-    def __init__(self, url: str, backend: ObjectStore) -> None:
-        self.url, self._backend = url, backend
+    url: str
 
     def get(self, name: str) -> bytes:
         """The whole file; raises UserError where it is missing or out of reach."""
         data = self.find(name)
         if data is None:
-            raise self._mistake(name, FileNotFoundError())
+            raise self._missing(name)
         return data
-
-    def find(self, name: str) -> bytes | None:
-        """The whole file, None where there is none; raises UserError where the store is out of reach."""
-        try:
-            return bytes(obstore.get(self._backend, name).bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, obstore.exceptions.BaseError) as error:
-            raise self._mistake(name, error) from None
-
-    def get_range(self, name: str, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`; raises UserError where the file is missing or shorter."""
-        if length == 0:
-            return b""
-        try:
-            part = bytes(obstore.get_range(self._backend, name, start=offset, length=length))
-        except (OSError, obstore.exceptions.BaseError) as error:
-            raise self._mistake(name, error) from None
-        if len(part) != length:
-            raise UserError(f"{self.url}: {name} ends before byte {offset + length}; build or copy the data set again")
-        return part
-
-    def put(self, name: str, data: bytes) -> None:
-        """Write the whole file; a reader sees the old one or the new one, never a part."""
-        try:
-            obstore.put(self._backend, name, data)
-        except (OSError, obstore.exceptions.BaseError) as error:
-            raise self._mistake(name, error) from None
-
-    def put_file(self, name: str, source: Path) -> None:
-        """Write a local file under `name`, as atomically as `put`."""
-        try:
-            obstore.put(self._backend, name, source)
-        except (OSError, obstore.exceptions.BaseError) as error:
-            raise self._mistake(name, error) from None
-
-    def delete(self, name: str) -> None:
-        """Remove the file where there is one."""
-        try:
-            obstore.delete(self._backend, name)
-        except FileNotFoundError:
-            return  # gone already, which is what was wanted
-        except (OSError, obstore.exceptions.BaseError) as error:
-            raise self._mistake(name, error) from None
-
-    def size(self, name: str) -> int | None:
-        """Bytes of the file, None where there is none."""
-        try:
-            return int(obstore.head(self._backend, name)["size"])
-        except FileNotFoundError:
-            return None
-        except (OSError, obstore.exceptions.BaseError) as error:
-            raise self._mistake(name, error) from None
 
     def exists(self, name: str) -> bool:
         return self.size(name) is not None
 
+    @abstractmethod
+    def find(self, name: str) -> bytes | None:
+        """The whole file, None where there is none; raises UserError where the store is out of reach."""
+
+    @abstractmethod
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset`; raises UserError where the file is missing or shorter."""
+
+    @abstractmethod
+    def put(self, name: str, data: bytes) -> None:
+        """Write the whole file; a reader sees the old one or the new one, never a part, also after a loss of power."""
+
+    @abstractmethod
+    def put_file(self, name: str, source: Path) -> None:
+        """Write a local file under `name`, as atomically as `put`."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove the file where there is one."""
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Bytes of the file, None where there is none."""
+
+    @abstractmethod
     def list(self, prefix: str = "") -> list[str]:
         """All names below `prefix` (a folder), sorted."""
-        try:
-            batches = obstore.list(self._backend, prefix or None)
-            return sorted(str(entry["path"]) for batch in batches for entry in batch)
-        except (OSError, obstore.exceptions.BaseError) as error:
-            raise self._mistake(prefix, error) from None
 
+    @abstractmethod
     def states(self) -> dict[str, str]:
         """Every file with what changes when its content does: size and time, or size and the store's own tag."""
-        folder = local_path(self.url)
-        if folder is not None:
-            return {path.relative_to(folder).as_posix(): file_state(path) for path in _files(folder)}
-        try:
-            batches = obstore.list(self._backend)
-            return {
-                str(entry["path"]): f"{entry['size']}-{entry['e_tag'] or entry['last_modified']}"
-                for batch in batches
-                for entry in batch
-            }
-        except (OSError, obstore.exceptions.BaseError) as error:
-            raise self._mistake("", error) from None
 
-    def _mistake(self, name: str, error: Exception) -> UserError:
-        where = f"{self.url}/{name}" if name else self.url
-        if isinstance(error, FileNotFoundError):
-            return UserError(f"{where}: no such file; check the path or build the data set first")
-        # obstore appends a dump of its sources behind the first line.
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
-        return UserError(f"{where}: cannot be read or written ({cause}); check the address, rights and credentials")
+    def _missing(self, name: str) -> UserError:
+        return UserError(f"{self.url}/{name}: no such file; check the path or build the data set first")
+
+    def _short(self, name: str, end: int) -> UserError:
+        return UserError(f"{self.url}: {name} ends before byte {end}; build or copy the data set again")
+
+
+class Folder(Store):
+    """A local folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = Path(os.path.abspath(folder))
+        self.url = str(self._folder)
+
+    def find(self, name: str) -> bytes | None:
+        try:
+            return files.read(self._path(name))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._mistake(name, error) from None
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        try:
+            with self._path(name).open("rb") as file:
+                file.seek(offset)
+                part = file.read(length)
+        except FileNotFoundError:
+            raise self._missing(name) from None
+        except OSError as error:
+            raise self._mistake(name, error) from None
+        if len(part) != length:
+            raise self._short(name, offset + length)
+        return part
+
+    def put(self, name: str, data: bytes) -> None:
+        self._write(name, lambda file: file.write(data))
+
+    def put_file(self, name: str, source: Path) -> None:
+        with source.open("rb") as content:
+            self._write(name, lambda file: shutil.copyfileobj(content, file, 1 << 20))
+
+    def _write(self, name: str, fill: Callable[[IO[bytes]], object]) -> None:
+        path = self._path(name)
+        fresh = path.with_name(f".{path.name}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with fresh.open("wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())  # before the name: a manifest must not outlive the shards that it names
+            fresh.replace(path)
+            _sync(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise self._mistake(name, error) from None
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._mistake(name, error) from None
+
+    def size(self, name: str) -> int | None:
+        try:
+            found = self._path(name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._mistake(name, error) from None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def list(self, prefix: str = "") -> list[str]:
+        below = f"{prefix.rstrip('/')}/" if prefix else ""
+        names = (below + name for name, _ in files.below(self._path(below)))
+        return sorted(name for name in names if not PART.fullmatch(name))
+
+    def states(self) -> dict[str, str]:
+        found = {name: file_state(entry) for name, entry in files.below(self._folder)}
+        return dict(sorted(found.items()))
+
+    def _path(self, name: str) -> Path:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise UserError(f"{self.url}: {name} lies outside; build or copy the data set again")
+        return self._folder / name
+
+    def _mistake(self, name: str, error: OSError) -> UserError:
+        why = MISTAKES.get(error.errno or 0, f"cannot be read or written ({error.strerror}); check path and rights")
+        return UserError(f"{self.url}/{name}: {why}")
 
 
 def local_path(url: str) -> Path | None:
     """The folder that a plain path or a file:// URL names, None for an object store."""
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return Path(url2pathname(parts.path))
-    return None if "://" in url else Path(url)
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return Path(url)
+    if scheme != "file":
+        return None
+    host, slash, path = rest.partition("/")
+    if host not in ("", "localhost"):
+        raise UserError("a file:// URL has three slashes and no host in it: file:///data/images")
+    return Path(url2pathname(slash + path))
 
 
 def open_store(url: str | Path, create: bool = False) -> Store:
     """The store at a path or URL; raises UserError for an unknown scheme or, without `create`, a missing folder."""
-    url = str(url).rstrip("/") or "/"
-    folder = local_path(url)
-    if folder is not None and not create and not folder.is_dir():
-        raise UserError(f"{url}: no such folder; check the path")
+    folder = local_path(str(url))
+    if folder is None:
+        from sharding.buckets import Bucket  # it imports this module
+
+        return Bucket(str(url))
     try:
-        backend = from_url(url) if folder is None else LocalStore(folder.resolve(), mkdir=create)
-    except (OSError, ValueError, obstore.exceptions.BaseError) as error:
-        raise UserError(
-            f"{url}: cannot be opened ({str(error).splitlines()[0]}); use a path, s3://, gs:// or az://"
-        ) from None
-    return Store(url, backend)
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = MISTAKES.get(error.errno or 0, f"cannot be made ({error.strerror}); check path and rights")
+        raise UserError(f"{folder}: {why}") from None
+    if not os.path.isdir(folder):
+        raise UserError(f"{folder}: no such folder; check the path")
+    return Folder(folder)
 
 
 def read(location: str) -> bytes:
@@ -152,9 +214,10 @@ def read(location: str) -> bytes:
     """
     path = local_path(location)
     if path is not None:
-        return path.read_bytes()
-    parts = urlsplit(location)
-    data = _kept_open(f"{parts.scheme}://{parts.netloc}").find(parts.path.lstrip("/"))
+        return files.read(path)
+    scheme, _, rest = location.partition("://")
+    bucket, _, name = rest.partition("/")
+    data = _kept_open(f"{scheme}://{bucket}").find(name)
     if data is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return data
@@ -166,19 +229,11 @@ def _kept_open(root: str) -> Store:
     return open_store(root)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """All files below; links to folders are followed, and a folder that links to one around it only once."""
-    seen: set[str] = set()
-    for inner, folders, names in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(inner))
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(inner, name)) not in seen]
-        yield from (Path(inner) / name for name in names)
-
-
-def file_state(path: Path) -> str:
-    """Size and time of a local file."""
+def _sync(folder: Path) -> None:
+    """Makes a new name in the folder last; some network file systems cannot, and write it at once anyway."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        found = path.stat()
-    except OSError:
-        return ""  # a link to nothing; reading it says so
-    return f"{found.st_size}-{found.st_mtime_ns}"
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -17,11 +17,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
+from pydicom import Dataset
 
-from sharding import deid, pixels, reports, sentences, storage
-from sharding.contract import Reason, Rejected, Sentence, SentenceTuple
-from sharding.picture import Grey, Picture
+from sharding import (
+    captures,
+    deid,
+    header_identifiers,
+    identity,
+    likeness,
+    pixels,
+    release,
+    reports,
+    sentences,
+    storage,
+)
+from sharding.contract import Reason, Rejected, Sentence, SentenceTuple, UserError
+from sharding.identifiers import identifiers_of
+from sharding.picture import Grey
 from sharding.sources import REPORT, Study
+from sharding.sources.views import FRONTAL
 
 JPEG_QUALITY = 95
 TIMEOUT = 120.0  # seconds for one study; the decoders need less than one, a store that stalls may need more
@@ -36,6 +50,8 @@ class TupleSettings:
     image: str = "jpg"
     modalities: tuple[str, ...] | None = ("CR", "DX")
     allow_no_text: bool = False
+    frontal_only: bool = True
+    strict_captures: bool = False
     split_share: tuple[float, float, float] = (0.8, 0.1, 0.1)
 
 
@@ -92,45 +108,70 @@ def make(study: Study, recipe: Recipe) -> Outcome:
     try:
         row = _tuple(study, recipe, ledger, audit)
     except Rejected as rejected:
-        stage = STAGES.get(rejected.reason, "header")
-        return Outcome(key, ledger, None, stage, rejected.reason.value, rejected.message)
+        return _rejection(key, ledger, rejected)
+    except UserError:
+        raise  # a store out of reach is no fault of the study
+    except Exception as error:
+        # No input ends a build; the text of an unforeseen error may quote the input, its type does not.
+        return _rejection(key, ledger, Rejected(Reason.DECODE, f"unforeseen {type(error).__name__}; please report it"))
     return Outcome(key, ledger, _sample(row), audit=audit)
+
+
+def _rejection(key: str, ledger: list[tuple[str, str, str]], rejected: Rejected) -> Outcome:
+    stage = STAGES.get(rejected.reason, "header")
+    return Outcome(key, ledger, None, stage, rejected.reason.value, rejected.message)
 
 
 def crashed(study: Study, recipe: Recipe) -> Outcome:
     """The rejection of a study that took its process down."""
     key = deid.pseudonym(recipe.salt, "image", study.image)
     message = f"the decoder crashed on this file, or did not end within {recipe.timeout:g} seconds"
-    return Outcome(key, [("image", key, study.image)], None, "pixels", Reason.DECODE.value, message)
+    return _rejection(key, [("image", key, study.image)], Rejected(Reason.DECODE, message))
 
 
 def _tuple(study: Study, recipe: Recipe, ledger: list[tuple[str, str, str]], audit: Counter[str]) -> SentenceTuple:
-    settings, salt = recipe.settings, recipe.salt
+    settings = recipe.settings
     raw = pixels.open_image(_bytes(study), study.file)
-    if settings.modalities and raw.modality is not None and raw.modality not in settings.modalities:
-        raise Rejected(Reason.MODALITY, f"modality is not one of {', '.join(settings.modalities)}")
-    picture = pixels.shrink(raw.picture(), settings.size)
-    if raw.burned_in:
-        raise Rejected(
-            Reason.DEIDENTIFICATION, "the header says BurnedInAnnotation YES: identity may stand in the pixels"
-        )
-    said = _sentences(study, raw.identifiers, audit)
+    view = study.view or raw.view
+    _check_wanted(raw, view, settings)
+    picture = raw.picture()
+    refusal = captures.refusal(raw.dataset, settings.strict_captures) if raw.dataset else ""
+    if refusal:
+        raise Rejected(Reason.DEIDENTIFICATION, refusal)
+    audit.update(captures.counted(raw.dataset))
+    said = _sentences(study, raw.dataset, audit)
     if not said and not settings.allow_no_text:
         raise Rejected(Reason.TEXT, "no sentence; --allow-no-text keeps such images")
-    patient = _named(ledger, salt, "patient", study.patient or raw.patient or study.image)
+    patient = _named(ledger, recipe.salt, "patient", study.patient or raw.patient or study.image)
     patient = recipe.same_patient.get(patient, patient)
+    key, name = ledger[0][1], _named(ledger, recipe.salt, "study", study.study or raw.study or study.image)
+    if settings.image == "dcm" and raw.dataset:
+        image = release.dicom(raw.dataset, key=key, study=name, patient=patient, salt=recipe.salt)
+        member = "dcm"
+    else:
+        picture = pixels.shrink(picture, settings.size)
+        member = "jpg" if settings.image == "jpg" else "png"
+        image = _encode(picture.grey_HW, member)
     return SentenceTuple(
-        key=ledger[0][1],
-        image=_encode(picture.grey_HW, settings.image),
-        image_member=settings.image,
+        key=key,
+        image=image,
+        image_member=member,
         sentences=tuple(said),
-        view=study.view or raw.view,
-        study=_named(ledger, salt, "study", study.study or raw.study or study.image),
+        view=view,
+        study=name,
         patient=patient,
         split=study.split or split_of(patient, settings.split_share),
-        geometry=_geometry(picture),
+        geometry=picture.geometry.as_dict(),
         pixels=picture.provenance,
+        likeness=likeness.of(picture.grey_HW),
     )
+
+
+def _check_wanted(raw: pixels.RawImage, view: str, settings: TupleSettings) -> None:
+    if settings.modalities and raw.modality is not None and raw.modality not in settings.modalities:
+        raise Rejected(Reason.MODALITY, f"modality is not one of {', '.join(settings.modalities)}")
+    if settings.frontal_only and view and view not in FRONTAL:
+        raise Rejected(Reason.MODALITY, "the header says that the view is not frontal; --views all takes it")
 
 
 def _named(ledger: list[tuple[str, str, str]], salt: bytes, kind: str, source: str) -> str:
@@ -154,8 +195,11 @@ def _bytes(study: Study) -> bytes:
         raise Rejected(Reason.PARSE, f"the image file cannot be read ({error.strerror})") from None
 
 
-def _sentences(study: Study, identifiers: tuple[str, ...], audit: Counter[str]) -> list[Sentence]:
-    text, counts = deid.mask(_report(study), identifiers)
+def _sentences(study: Study, dataset: Dataset | None, audit: Counter[str]) -> list[Sentence]:
+    known = identifiers_of(ids=[study.patient, study.study], files=[study.image, study.file])
+    if dataset:
+        known |= header_identifiers.identifiers(dataset)
+    text, counts = identity.mask(_report(study), known)
     audit.update(counts)
     found = reports.official(text) if study.layout == REPORT else reports.plain(text)
     return [sentence for part in found for sentence in sentences.split(text, part.name, part.start, part.end)]
@@ -170,10 +214,6 @@ def _report(study: Study) -> str:
         return storage.read(study.text_file).decode("utf-8", errors="replace")
     except OSError as error:
         raise Rejected(Reason.TEXT, f"the report cannot be read ({error.strerror})") from None
-
-
-def _geometry(picture: Picture) -> dict[str, Any]:
-    return picture.geometry.as_dict()
 
 
 def _encode(grey_HW: Grey, member: str) -> bytes:
@@ -196,7 +236,7 @@ def _sample(row: SentenceTuple) -> Sample:
         "json_sha256": hashlib.sha256(description).hexdigest(),
         "width": row.geometry["width"],
         "height": row.geometry["height"],
-        "image_likeness": "",
+        "image_likeness": row.likeness,
         "view": row.view,
         "patient": row.patient,
         "study": row.study,

@@ -1,112 +1,129 @@
 """A data set → the list of what is wrong with it.
 
-In: the URL of shards and manifest. Out: one line per fault, none for a sound data set. Nothing is mended here.
+In: the URL of shards and manifest. Out: `Findings`: one line per fault, none for a sound data set, and the leaks
+between its splits. Every byte is read once, in bounded memory. Nothing is mended here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import sys
-import tarfile
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
+import numpy as np
+import pyarrow as pa
 
-from sharding import manifest
-from sharding.contract import IMAGE_MEMBERS, KEY_PATTERN, MANIFEST_NAME, QUARANTINE_NAME, text_hash
-from sharding.run import AUDIT_NAME
+from sharding import leaks, manifest, progress, verify_table
+from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME
+from sharding.leaks import Kind, Leak
 from sharding.storage import Store, open_store
+from sharding.verify_shard import faults_of_shard
 
-SIDE_FILES = frozenset((MANIFEST_NAME, QUARANTINE_NAME, AUDIT_NAME))
+READERS = 4  # shards read at a time: checksums and downloads leave the interpreter to the others
+SIDE_FILES = (MANIFEST_NAME, QUARANTINE_NAME, AUDIT_NAME)
+MEND = "build again with --same-patient FILE, which `verify --leaks FILE` writes"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The faults in words, leaks across splits among them; all leaks, also those within one split; what was counted."""
+
+    faults: list[str]
+    leaks: list[Leak]
+    counts: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        listed = [asdict(leak) for leak in self.leaks]
+        return {"sound": not self.faults, "faults": self.faults, "counts": self.counts, "leaks": listed}
+
+    def lines(self) -> list[str]:
+        """As printed: the faults, or that there are none; then what is worth knowing."""
+        notes = [f"{what}: {count}" for what, count in self.counts.items() if count]
+        return (self.faults or ["sound: every checksum, offset and count agrees, and no split leaks"]) + notes
+
+
+def check(url: str) -> Findings:
+    """Check every checksum, offset, count and member, then look for leaks.
+
+    Raises UserError where there is no data set to check, or its manifest cannot be read at all.
+    """
+    store = open_store(url)
+    found = manifest.read_from(store)
+    faults = verify_table.faults_of_metadata(found.metadata) or verify_table.faults_of_rows(found)
+    if faults:
+        return Findings(faults, [], {})  # what such a manifest says cannot be looked up in the shards
+    faults = [*verify_table.faults_of_counts(found), *verify_table.faults_of_quarantine(store, found)]
+    faults += [*verify_table.faults_of_audit(store, found), *_faults_of_files(store, found)]
+    faults += _faults_of_shards(store, found)
+    leaking = leaks.find(found.table, store)
+    faults += [_line(leak) for leak in leaking if leak.across]
+    return Findings(faults, leaking, _counts(found.table, leaking))
 
 
 def verify(url: str) -> list[str]:
-    """Check every checksum, offset, count and member; raises UserError where there is no data set to check."""
-    store = open_store(url)
-    found = manifest.read_from(store)
+    """The faults alone; raises UserError as `check` does."""
+    return check(url).faults
+
+
+def _faults_of_files(store: Store, found: manifest.Manifest) -> Iterator[str]:
+    listed = {*found.metadata["shards"], *SIDE_FILES}
+    for name in store.list():
+        if name not in listed:
+            yield f"{name.encode('unicode_escape').decode()[:100]}: not named in the manifest; take it out"
+
+
+def _faults_of_shards(store: Store, found: manifest.Manifest) -> list[str]:
     shards: dict[str, Any] = found.metadata["shards"]
-    names = set(store.list())
-    faults = [f"{name}: named in the manifest and missing" for name in sorted(set(shards) - names)]
-    faults += [f"{name}: not named in the manifest" for name in sorted(names - set(shards) - SIDE_FILES)]
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in shards}
-    for row in found.table.to_pylist():
-        rows.setdefault(row["shard"], []).append(row)
-    faults += [f"{name}: has rows in the manifest and no checksum" for name in sorted(set(rows) - set(shards))]
-    faults += _wrong_counts(found)
-    present = sorted(set(shards) & names)
-    for name in track(present, "shards", console=Console(stderr=True), disable=not sys.stderr.isatty()):
-        faults += _faults_of_shard(store, name, shards[name], rows[name])
-    return faults
+    rows = _rows_of_shards(found.table)
+    readers = min(READERS, os.cpu_count() or 1)
+    total = sum(said["bytes"] for said in shards.values())
+    with ThreadPoolExecutor(readers) as pool, progress.bar("shards", total, in_bytes=True) as advance:
+
+        def faults_of(name: str) -> list[str]:
+            table = found.table.take(rows.get(name, pa.array([], pa.int64())))
+            return faults_of_shard(store, name, shards[name], table.to_pylist(), advance)
+
+        return [fault for faults in pool.map(faults_of, sorted(shards)) for fault in faults]
 
 
-def _wrong_counts(found: manifest.Manifest) -> list[str]:
-    counts, shards = found.metadata["counts"], found.metadata["shards"]
-    keys = found.table["key"].to_pylist()
-    faults = []
-    if counts["samples"] != len(keys) or sum(shard["samples"] for shard in shards.values()) != len(keys):
-        faults.append(f"{MANIFEST_NAME}: counts {counts['samples']} samples and has {len(keys)} rows")
-    if len(set(keys)) != len(keys):
-        faults.append(f"{MANIFEST_NAME}: {len(keys) - len(set(keys))} keys stand twice")
-    if counts["read"] != counts["samples"] + sum(counts["rejected"].values()):
-        faults.append(f"{MANIFEST_NAME}: read is not samples plus rejected")
-    return faults
+def _rows_of_shards(table: pa.Table) -> dict[str, pa.Array]:
+    """The row numbers of each shard, in order."""
+    encoded = table["shard"].combine_chunks().dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1))
+    return {
+        name: pa.array(order[first:last])
+        for name, first, last in zip(encoded.dictionary.to_pylist(), bounds, bounds[1:], strict=False)
+    }
 
 
-def _faults_of_shard(store: Store, name: str, said: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
-    data = store.get(name)
-    faults = []
-    if len(data) != said["bytes"]:
-        faults.append(f"{name}: {len(data)} bytes, the manifest says {said['bytes']}")
-    if hashlib.sha256(data).hexdigest() != said["sha256"]:
-        faults.append(f"{name}: checksum differs from the manifest")
-    if len(rows) != said["samples"]:
-        faults.append(f"{name}: {len(rows)} rows, the manifest says {said['samples']}")
-    places, broken = _members(name, data)
-    faults += broken
-    expected = {f"{row['key']}.{member}" for row in rows for member in (row["image_member"], "json")}
-    faults += [f"{name}: {member} stands in no row" for member in sorted(set(places) - expected)]
-    return faults + [fault for row in rows for fault in _faults_of_row(name, data, places, row)]
+def _line(leak: Leak) -> str:
+    if leak.kind == Kind.SPLITS:
+        return (
+            f"leak: patient {leak.patient} stands in {leak.split} and {leak.other_split} (images {leak.key} and "
+            f"{leak.other_key}); correct the splits of the source, or leave the patient out"
+        )
+    return (
+        f"leak: patients {leak.patient} in {leak.split} and {leak.other_patient} in {leak.other_split} have "
+        f"{leak.kind} ({leak.key} and {leak.other_key}, agreement {leak.agreement:.2f}); {MEND}"
+    )
 
 
-def _members(name: str, data: bytes) -> tuple[dict[str, tuple[int, int]], list[str]]:
-    places: dict[str, tuple[int, int]] = {}
-    faults = []
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-            for member in tar:
-                key, _, kind = member.name.partition(".")
-                if not member.isreg() or kind not in (*IMAGE_MEMBERS, "json") or not KEY_PATTERN.fullmatch(key):
-                    faults.append(f"{name}: a member that does not belong in a shard")
-                elif member.name in places:
-                    faults.append(f"{name}: {member.name} stands twice")
-                places[member.name] = (member.offset_data, member.size)
-    except tarfile.TarError:
-        faults.append(f"{name}: no readable tar")
-    return places, faults
-
-
-def _faults_of_row(name: str, data: bytes, places: dict[str, tuple[int, int]], row: dict[str, Any]) -> list[str]:
-    faults = []
-    for part, member in (("image", row["image_member"]), ("json", "json")):
-        offset, length = row[f"{part}_offset"], row[f"{part}_bytes"]
-        if places.get(f"{row['key']}.{member}") != (offset, length):
-            faults.append(f"{name}: {row['key']}.{member} is not where the manifest says")
-        elif hashlib.sha256(data[offset : offset + length]).hexdigest() != row[f"{part}_sha256"]:
-            faults.append(f"{name}: {row['key']}.{member} differs from its checksum")
-    return faults or _disagreements(name, data[row["json_offset"] : row["json_offset"] + row["json_bytes"]], row)
-
-
-def _disagreements(name: str, description: bytes, row: dict[str, Any]) -> list[str]:
-    try:
-        said = json.loads(description)
-        hashes = [text_hash(sentence["text"]) for sentence in said["sentences"]]
-        agrees = hashes == row["text_hashes"] == [sentence["hash"] for sentence in said["sentences"]]
-        agrees &= all(said[part] == row[part] for part in ("view", "study", "patient", "split"))
-        agrees &= row["sentence_count"] == len(hashes)
-        agrees &= (said["geometry"]["height"], said["geometry"]["width"]) == (row["height"], row["width"])
-    except (ValueError, KeyError, TypeError):
-        return [f"{name}: {row['key']}.json cannot be read"]
-    return [] if agrees else [f"{name}: {row['key']}.json and its row disagree"]
+def _counts(table: pa.Table, found: list[Leak]) -> dict[str, int]:
+    """How many leaks of each kind across splits, pairs within one, reports alike, and patients that hang together."""
+    across = Counter(leak.kind for leak in found if leak.across)
+    together = leaks.groups(found)
+    return {
+        "patients in two splits": across[Kind.SPLITS],
+        "equal images across splits": across[Kind.EXACT],
+        "nearly equal images across splits": across[Kind.NEAR],
+        "image pairs of two patients within a split": sum(not leak.across for leak in found),
+        "patients that look like another": sum(map(len, together)),
+        "largest group of patients that look like one": max(map(len, together), default=0),
+        "reports word for word under two patients in two splits": leaks.repeated_texts(table),
+    }

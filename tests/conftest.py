@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Fixtures of all tests that need a server.
+from tests.servers import az, azure_server, clean_environment, gs, line, s3, s3_server  # noqa: F401
+
 
 @pytest.fixture(scope="session")
 def realdata() -> Path:

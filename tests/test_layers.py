@@ -15,6 +15,7 @@ GATES = {
     "deepspeed": "sentalign/engine/",
     "mlflow": "sentalign/track/uplink.py",
     "ray": ("sentalign/sweep/", "sharding/cluster.py"),
+    "obstore": "sharding/buckets.py",
     "highdicom": "sentalign/localize/dicom_out.py",
     "gradio": "sentalign/localize/demo.py",
 }

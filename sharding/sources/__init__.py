@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 REPORT, PLAIN = "report", "plain"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Study:
     """One image of a study and the report on it, by the ids of the source (private until `tuples` replaces them).
 
-    `file` and `text_file` are paths or URLs, `file` empty where the image was not found; `text` None means: read
-    `text_file`. `layout` says whether the text has section headers (REPORT) or is free (PLAIN). Empty `patient`,
-    `study` or `view`: as the image's header says. `state` changes when one of the two files does.
+    `image` is unique in a source. `file` and `text_file` are paths or URLs, `file` empty where the image was not found
+    or several could be meant; `text` None means: read `text_file`. `layout` says whether the text has section headers
+    (REPORT) or is free (PLAIN). `view` is a code (`views`), `split` one of `contract.SPLITS`. Empty `patient`, `study`
+    or `view`: as the image's header says. `state` changes when one of the two files does.
     """
 
     image: str
@@ -34,7 +35,16 @@ class Study:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a source holds: the rows to build from, and how many were left out on purpose, by why."""
+    """What a source holds: the rows to build from, how many were left out, by why, and what else is to be said.
+
+    `notes` counts what was kept although something is missing or odd. Neither names anyone.
+    """
 
     studies: list[Study]
     left_out: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+
+
+def counted(counts: dict[str, int]) -> dict[str, int]:
+    """Without the counts that are nought."""
+    return {why: count for why, count in counts.items() if count}

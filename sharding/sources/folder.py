@@ -8,10 +8,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sharding import storage
-from sharding.sources import Reading, Study
+from sharding.contract import UserError
+from sharding.sources import Reading, Study, counted, exclusion, splits, views
+from sharding.sources.finder import ImageFinder
 from sharding.sources.inventory import Inventory
 from sharding.sources.table import read_table
 
@@ -32,61 +33,102 @@ class FolderTable:
     text: str = ""
     patient: str = ""
     view: str = ""
+    split: str = ""
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(filter(None, (self.image, self.text, self.patient, self.view, self.split))))
 
 
-def read(inventory: Inventory, columns: FolderTable | None) -> Reading:
-    """The studies of a folder; raises UserError for a missing table or column."""
+def read(inventory: Inventory, columns: FolderTable | None, frontal_only: bool = True, exclude: str = "") -> Reading:
+    """The studies of a folder; raises UserError for a missing table or column, and for a patient in two splits.
+
+    `exclude` lists patients that are left out (`exclusion`); a row without a patient is then left out too, since nobody
+    can say that it is not theirs. Rows that repeat another one, and images that stand under two patients, are left out.
+    """
+    if exclude and not (columns and columns.patient):
+        raise UserError(f"{exclude}: subjects can be left out only where a table names them; give --patient-column")
     if columns is None:
-        return Reading([_study(name, name, inventory) for name in image_names(inventory)])
-    listed = inventory.first(columns.table)
+        named = image_names(inventory)
+        return Reading([Study(name, inventory.location(name), state=inventory.states[name]) for name in named])
+    left_out, notes = Counter[str](), Counter[str]()
+    studies = _without_doubles(_of_table(inventory, columns, left_out), left_out)
+    if exclude:
+        studies = _without_subjects(studies, exclude, left_out, notes)
+    if frontal_only:
+        studies, left_out["not a frontal view"], notes["view unknown, kept"] = views.frontal(studies)
+    return Reading(_under_names_of_their_own(studies), counted(left_out), counted(notes))
+
+
+def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]) -> list[Study]:
+    finder = ImageFinder(inventory)
+    listed = inventory.first(finder.below(columns.table))
     table = inventory.location(listed) if listed else columns.table
-    wanted = [name for name in (columns.image, columns.text, columns.patient, columns.view) if name]
-    values = read_table(table, list(dict.fromkeys(wanted)))
     finder = ImageFinder(inventory, table)
-    seen: Counter[str] = Counter()
-    studies = []
-    for row, name in enumerate(values[columns.image]):
-        seen[name] += 1
-        location, state = finder.find(name)
-        studies.append(
-            Study(
-                image=name if seen[name] == 1 else f"{name}#{seen[name]}",
-                file=location,
-                patient=_cell(values, columns.patient, row),
-                text=_cell(values, columns.text, row),
-                view=_cell(values, columns.view, row),
-                state=state,
-            )
+    values = read_table(table, columns.columns)
+    names = values[columns.image]
+    empty = [""] * len(names)
+    texts, patients, told = (values.get(name, empty) for name in (columns.text, columns.patient, columns.view))
+    files = [finder.find(name) for name in names]
+    owners = [patient or file for patient, file in zip(patients, files, strict=True)]
+    held = splits.of_patients(owners, splits.read(values.get(columns.split, empty), table), table)
+    left_out["row that names no image"] = names.count("")
+    return [
+        Study(
+            image=name,
+            file=inventory.location(file) if file else "",
+            patient=patient,
+            text=text,
+            view=views.code(view),
+            split=split,
+            state=inventory.states.get(file, ""),
         )
-    return Reading(studies)
+        for name, file, text, patient, view, split in zip(names, files, texts, patients, told, held, strict=True)
+        if name
+    ]
 
 
-def _study(image: str, name: str, inventory: Inventory) -> Study:
-    return Study(image, inventory.location(name), state=inventory.states[name])
+def _without_doubles(studies: list[Study], left_out: Counter[str]) -> list[Study]:
+    """Rows that say the same of the same file once, and none of a file that two patients claim."""
+    claims: dict[str, set[str]] = {}
+    for study in studies:
+        claims.setdefault(study.file, set()).add(study.patient)
+    torn = {file for file, patients in claims.items() if file and len(patients - {""}) > 1}
+    kept: dict[tuple[str, ...], Study] = {}
+    for study in studies:
+        if study.file in torn:
+            left_out["image of two patients"] += 1
+        elif kept.setdefault(_said(study), study) is not study:
+            left_out["row that repeats another"] += 1
+    return list(kept.values())
 
 
-def _cell(values: dict[str, list[str]], column: str, row: int) -> str:
-    return values[column][row] if column else ""
+def _said(study: Study) -> tuple[str, ...]:
+    return (study.file or study.image, study.patient, study.text or "", study.view, study.split)
 
 
-class ImageFinder:
-    """Where the image of a name lies: below the input, beside the table, else the only file of that base name."""
+def _without_subjects(studies: list[Study], exclude: str, left_out: Counter[str], notes: Counter[str]) -> list[Study]:
+    patient_of = {study.image: study.patient for study in studies}
+    excluded, notes["excluded id that means nobody here"] = exclusion.patients(exclude, patient_of)
+    left_out["excluded subject"] = sum(study.patient in excluded for study in studies)
+    left_out["no patient to compare with the excluded"] = sum(not study.patient for study in studies)
+    return [study for study in studies if study.patient and study.patient not in excluded]
 
-    def __init__(self, inventory: Inventory, table: str) -> None:
-        self._inventory, self._beside = inventory, posixpath.dirname(table)
 
-    def find(self, name: str) -> tuple[str, str]:
-        """Location and state of the file; both empty where there is none or several could be meant."""
-        if not name:
-            return "", ""
-        inside = self._inventory.first(name, name.removeprefix(self._inventory.url + "/"))
-        if not inside:
-            beside = storage.local_path(posixpath.join(self._beside, name))
-            if beside is not None and beside.is_file():
-                return str(beside), storage.file_state(beside)
-            named = self._inventory.by_base_name.get(posixpath.basename(name), [])
-            inside = named[0] if len(named) == 1 else ""
-        return (self._inventory.location(inside), self._inventory.states[inside]) if inside else ("", "")
+def _under_names_of_their_own(studies: list[Study]) -> list[Study]:
+    """An image with several texts is several samples; the second is called name#2."""
+    given = {study.image for study in studies}
+    seen: Counter[str] = Counter()
+    return [_numbered(study, seen, given) for study in studies]
+
+
+def _numbered(study: Study, seen: Counter[str], given: set[str]) -> Study:
+    seen[study.image] += 1
+    if seen[study.image] == 1:
+        return study
+    while (image := f"{study.image}#{seen[study.image]}") in given:
+        seen[study.image] += 1
+    return replace(study, image=image)
 
 
 def image_names(inventory: Inventory) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 from sharding import storage
@@ -25,11 +24,11 @@ class Inventory:
     @classmethod
     def of(cls, url: str) -> Self:
         """Lists the input; raises UserError where it is missing, out of reach or empty."""
-        url = url.rstrip("/") or "/"
-        states = storage.open_store(url).states()
+        store = storage.open_store(url)
+        states = store.states()
         if not states:
             raise UserError(f"{url}: no file in it; give the folder that holds the source")
-        return cls(url, states)
+        return cls(store.url, states)
 
     def location(self, name: str) -> str:
         """The path or URL of a file by its relative name."""
@@ -44,10 +43,6 @@ class Inventory:
         """The content of a listed file."""
         return storage.read(self.location(name))
 
-    @cached_property
-    def by_base_name(self) -> dict[str, list[str]]:
-        """Relative names by what stands behind their last slash."""
-        found: dict[str, list[str]] = {}
-        for name in sorted(self.states):
-            found.setdefault(posixpath.basename(name), []).append(name)
-        return found
+    def size(self, name: str) -> int:
+        """Bytes of a listed file; nought for a link to nothing."""
+        return int(self.states[name].split("-")[0] or 0)

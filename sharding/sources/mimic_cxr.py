@@ -1,145 +1,113 @@
 """MIMIC-CXR and MIMIC-CXR-JPG as they are distributed → studies (FORMATS: MIMIC-CXR).
 
-In: an inventory with `files/` and the record, metadata and split tables. Out: `Study` rows; the reports are read later.
+In: an inventory with `files/` and the record, metadata and split tables; reports lie in `files/` too or, for the JPG
+tree, in any folder that mimic-cxr-reports.zip was unpacked into. Out: `Study` rows; the reports are read later.
 """
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
-from dataclasses import dataclass
+from functools import cached_property
 
-from sharding import storage
-from sharding.contract import SPLITS, UserError
-from sharding.sources import REPORT, Reading, Study
+from sharding.contract import UserError
+from sharding.sources import REPORT, Reading, Study, counted, exclusion, mimic_tables
 from sharding.sources.inventory import Inventory
-from sharding.sources.table import Columns, read_table
+from sharding.sources.mimic_tables import ImageRow
 
 FRONTAL = frozenset(("AP", "PA"))
-SUBJECT = re.compile(r"(?:^|/)p(\d{3,})(?:/|$)")
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The tables side by side, keyed by dicom_id."""
-
-    subject: dict[str, str]
-    study: dict[str, str]
-    path: dict[str, str]
-    view: dict[str, str]
-    split: dict[str, str]
+ENDINGS = (".dcm", ".jpg", ".png")
+REPORT_FOLDERS = ("", "mimic-cxr-reports")
+REPORTS_ZIP = "mimic-cxr-reports.zip"
+OF_SUBJECT = re.compile(r"p\d{3,}")
 
 
 def read(inventory: Inventory, frontal_only: bool = True, exclude: str = "") -> Reading:
-    """The studies; raises UserError where the tables are missing or `exclude` cannot be read.
+    """The studies; raises UserError where tables are missing or contradict each other on splits, or no list is read.
 
-    `exclude` is a text file of subject ids or an MS-CXR table (CSV, JSON): its subjects are left out.
+    `exclude` names subjects that are left out, or is MS-CXR (`exclusion`).
     """
-    tables = _tables(inventory, frontal_only)
-    excluded = _subjects(exclude, tables) if exclude else frozenset()
-    left_out = {"lateral or unknown view": 0, "excluded subject": 0}
+    tables = mimic_tables.read(inventory, frontal_only)
+    left_out, notes = tables.left_out, tables.notes
+    excluded: frozenset[str] = frozenset()
+    if exclude:
+        subject_of = {dicom_id: image.subject for dicom_id, image in tables.images.items()}
+        excluded, notes["excluded id that means nobody here"] = exclusion.patients(
+            exclude, subject_of, mimic_tables.number
+        )
+    files = Files(inventory, tables.folder)
     studies = []
-    for dicom_id, subject in tables.subject.items():
-        if subject in excluded:
+    for dicom_id, image in tables.images.items():
+        if image.subject in excluded:
             left_out["excluded subject"] += 1
-        elif frontal_only and tables.view.get(dicom_id) not in FRONTAL:
+        elif frontal_only and image.view not in FRONTAL:
             left_out["lateral or unknown view"] += 1
         else:
-            studies.append(_study(inventory, dicom_id, tables))
-    return Reading(studies, {why: count for why, count in left_out.items() if count})
+            studies.append(_study(dicom_id, image, files))
+    _say_of_reports(studies, inventory, notes)
+    return Reading(studies, counted(left_out), counted(notes))
 
 
-def _study(inventory: Inventory, dicom_id: str, tables: Tables) -> Study:
-    subject, study = tables.subject[dicom_id], tables.study[dicom_id]
-    folder = f"files/p{subject[:2]}/p{subject}"
-    stem, ending = posixpath.splitext(tables.path.get(dicom_id) or f"{folder}/s{study}/{dicom_id}.dcm")
-    image = inventory.first(stem + ending, stem + ".jpg", stem + ".png")
-    report = inventory.first(f"{folder}/s{study}.txt", f"mimic-cxr-reports/{folder}/s{study}.txt")
+def _say_of_reports(studies: list[Study], inventory: Inventory, notes: dict[str, int]) -> None:
+    notes["image without a report"] = sum(not study.text_file for study in studies)
+    packed = next((name for name in inventory.states if posixpath.basename(name) == REPORTS_ZIP), "")
+    if packed and studies and notes["image without a report"] == len(studies):
+        raise UserError(f"{inventory.location(packed)}: the reports are still packed; unzip them beside it")
+
+
+def _study(dicom_id: str, image: ImageRow, files: Files) -> Study:
+    file, report = files.image(dicom_id, image), files.report(image)
     return Study(
         image=dicom_id,
-        file=inventory.location(image) if image else "",
-        patient=subject,
-        study=study,
+        file=files.inventory.location(file) if file else "",
+        patient=image.subject,
+        study=image.study,
         text=None,
-        text_file=inventory.location(report) if report else "",
+        text_file=files.inventory.location(report) if report else "",
         layout=REPORT,
-        view=tables.view.get(dicom_id, ""),
-        split=tables.split.get(dicom_id, ""),
-        state=f"{inventory.states.get(image, '')} {inventory.states.get(report, '')}",
+        view=image.view,
+        split=image.split,
+        state=f"{files.inventory.states.get(file, '')} {files.inventory.states.get(report, '')}",
     )
 
 
-def _tables(inventory: Inventory, frontal_only: bool) -> Tables:
-    records, metadata, splits = (_table(inventory, part) for part in ("record-list", "metadata", "split"))
-    if not records and not metadata:
-        raise UserError(
-            f"{inventory.url}: neither cxr-record-list.csv.gz nor mimic-cxr-*-metadata.csv.gz; "
-            "give the folder that holds files/"
-        )
-    if not metadata and frontal_only:
-        raise UserError(
-            f"{inventory.url}: no mimic-cxr-*-metadata.csv.gz, so no views are known; "
-            "add it, or take all with --views all"
-        )
-    meta = read_table(metadata, ("dicom_id", "subject_id", "study_id", "ViewPosition")) if metadata else {}
-    base = read_table(records, ("dicom_id", "subject_id", "study_id", "path")) if records else meta
-    split = _pairs(read_table(splits, ("dicom_id", "split")), "split") if splits else {}
-    unknown = set(split.values()) - set(SPLITS)
-    if unknown:
-        raise UserError(
-            f"{inventory.url}: the split table has {', '.join(sorted(unknown))}; it may hold {', '.join(SPLITS)}"
-        )
-    subjects = {dicom_id: subject.removeprefix("p") for dicom_id, subject in _pairs(base, "subject_id").items()}
-    studies = {dicom_id: study.removeprefix("s") for dicom_id, study in _pairs(base, "study_id").items()}
-    return Tables(subjects, studies, _pairs(base, "path"), _pairs(meta, "ViewPosition"), split)
+class Files:
+    """Where the images and reports of the tables lie: at their official place, else where their id names one file."""
+
+    def __init__(self, inventory: Inventory, folder: str) -> None:
+        self.inventory, self._folder = inventory, folder
+
+    def image(self, dicom_id: str, image: ImageRow) -> str:
+        """The relative name of the image; empty where there is none or several could be meant."""
+        path = image.path or f"files/p{image.subject[:2]}/p{image.subject}/s{image.study}/{dicom_id}.dcm"
+        stem, ending = posixpath.splitext(posixpath.join(self._folder, path))
+        official = self.inventory.first(*(stem + one for one in dict.fromkeys((ending, *ENDINGS))))
+        return official or _only(image.subject, self._images.get(dicom_id, []))
+
+    def report(self, image: ImageRow) -> str:
+        """The relative name of the report; empty where there is none or several could be meant."""
+        place = f"files/p{image.subject[:2]}/p{image.subject}/s{image.study}.txt"
+        official = self.inventory.first(*(posixpath.join(self._folder, one, place) for one in REPORT_FOLDERS))
+        return official or _only(image.subject, self._reports.get(f"s{image.study}", []))
+
+    @cached_property
+    def _images(self) -> dict[str, list[str]]:
+        return self._by_stem(ENDINGS)
+
+    @cached_property
+    def _reports(self) -> dict[str, list[str]]:
+        return self._by_stem((".txt",))
+
+    def _by_stem(self, endings: tuple[str, ...]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self.inventory.states:
+            stem, ending = posixpath.splitext(posixpath.basename(name))
+            if ending in endings:
+                found.setdefault(stem, []).append(name)
+        return found
 
 
-def _table(inventory: Inventory, part: str) -> str:
-    """The location of the table whose name ends in `part`, at the top of the input; empty where there is none."""
-    named = (name for name in inventory.states if "/" not in name and name.endswith((f"{part}.csv.gz", f"{part}.csv")))
-    found = min(named, default="")
-    return inventory.location(found) if found else ""
-
-
-def _pairs(columns: Columns, name: str) -> dict[str, str]:
-    return dict(zip(columns["dicom_id"], columns[name], strict=True)) if name in columns else {}
-
-
-def _subjects(location: str, tables: Tables) -> frozenset[str]:
-    """The subject ids in a text file, an MS-CXR JSON or a CSV with subject_id, path or dicom_id."""
-    if location.endswith(".json"):
-        found = _subjects_of_json(location)
-    elif location.endswith((".csv", ".csv.gz")):
-        columns = read_table(location)
-        dicoms = {tables.subject[dicom_id] for dicom_id in columns.get("dicom_id", []) if dicom_id in tables.subject}
-        found = set(columns.get("subject_id", [])) | _in_paths(columns.get("path", [])) | dicoms
-    else:
-        found = set(_read_list(location).decode("utf-8", errors="replace").split())
-    if not found:
-        raise UserError(f"{location}: names no subject; give subject ids, one a line, or an MS-CXR table")
-    return frozenset(subject.removeprefix("p") for subject in found if subject)
-
-
-def _read_list(location: str) -> bytes:
-    try:
-        return storage.read(location)
-    except OSError as error:
-        raise UserError(
-            f"{location}: cannot be read ({error.strerror}); give subject ids, one a line, or an MS-CXR table"
-        ) from None
-
-
-def _subjects_of_json(location: str) -> set[str]:
-    data = _read_list(location)
-    try:
-        images = json.loads(data)["images"]
-        return _in_paths([str(image["path"]) for image in images])
-    except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{location}: not an MS-CXR JSON with images[].path; give that, or subject ids, one a line"
-        ) from None
-
-
-def _in_paths(paths: list[str]) -> set[str]:
-    return {match.group(1) for match in map(SUBJECT.search, paths) if match}
+def _only(subject: str, names: list[str]) -> str:
+    """The one file of these, if it lies in no other subject's folder."""
+    own = [name for name in names if set(filter(OF_SUBJECT.fullmatch, name.split("/"))) <= {f"p{subject}"}]
+    return own[0] if len(own) == 1 else ""

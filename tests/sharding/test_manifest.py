@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from sharding import manifest
-from sharding.contract import MANIFEST_SCHEMA, UserError
+from sharding.contract import FORMAT_VERSION, MANIFEST_SCHEMA, UserError
 
 ROW = dict.fromkeys(MANIFEST_SCHEMA.names, "x") | dict.fromkeys(
     ("image_offset", "image_bytes", "json_offset", "json_bytes", "width", "height", "sentence_count"), 1
@@ -14,8 +15,9 @@ ROW["text_hashes"] = ["a", "b"]
 
 
 def write(folder, rows, settings=None):
+    table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
     (folder / "manifest.parquet").write_bytes(
-        manifest.encode(rows, settings or {"size": 1}, {}, {"samples": len(rows)})
+        manifest.encode(table, settings or {"size": 1}, {}, {"samples": len(rows)})
     )
     return manifest.read(str(folder))
 
@@ -23,7 +25,7 @@ def write(folder, rows, settings=None):
 def test_it_comes_back_as_written(tmp_path):
     found = write(tmp_path, [ROW])
     assert found.table.to_pylist() == [ROW]
-    assert found.metadata == {"format_version": "1", "settings": {"size": 1}, "shards": {}, "counts": {"samples": 1}}
+    assert found.metadata == {"format_version": FORMAT_VERSION, "settings": {"size": 1}, "shards": {}, "counts": {"samples": 1}}
 
 
 def test_the_fingerprint_changes_with_rows_and_settings(tmp_path):

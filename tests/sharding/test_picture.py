@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageFilter
 
-from sharding.picture import Geometry, Picture, letterbox, shrink
+from sharding.picture import Geometry, Picture, letterbox, resize, shrink
 
 SIDES = st.integers(1, 3000)
 POINTS = st.lists(st.tuples(st.floats(-50, 4000), st.floats(-50, 4000)), min_size=1, max_size=5).map(np.array)
@@ -70,6 +71,33 @@ def test_shrink_keeps_the_aspect_and_says_the_exact_scale(shape, expected):
     assert small.grey_HW.shape == expected
     edge = small.geometry.to_output(np.array([[shape[1], shape[0]]]))
     np.testing.assert_allclose(edge, [[expected[1], expected[0]]])
+
+
+def test_what_was_shrunk_says_by_what():
+    small = shrink(Picture(np.zeros((300, 400), np.uint8), Geometry.identity(300, 400), {"codec": "PNG"}), 100)
+    assert small.provenance == {"codec": "PNG", "resize": "triangle, reducing gap 1.2"}
+
+
+@given(st.integers(300, 1200), st.integers(300, 1200), st.integers(40, 100))
+def test_averaging_pixels_first_moves_nothing(rows, columns, size):
+    """Sides that the averaging does not divide: the middle of a spot stays where the geometry says."""
+    image_HW = np.zeros((rows, columns), np.uint8)
+    image_HW[rows // 3 : rows // 3 + 60, columns // 2 : columns // 2 + 80] = 255
+    small = shrink(Picture(image_HW, Geometry.identity(rows, columns), {}), size)
+    row_N, column_N = np.nonzero(small.grey_HW)
+    weights_N = small.grey_HW[row_N, column_N].astype(float)
+    middle = [np.average(column_N + 0.5, weights=weights_N), np.average(row_N + 0.5, weights=weights_N)]
+    expected = small.geometry.to_output(np.array([[columns // 2 + 40, rows // 3 + 30]]))
+    np.testing.assert_allclose([middle], expected, atol=0.15)
+
+
+def test_averaging_pixels_first_stays_near_the_filter_alone():
+    noise_HW = np.random.default_rng(0).integers(0, 256, (900, 700)).astype(np.uint8)
+    smooth_HW = np.asarray(Image.fromarray(noise_HW).filter(ImageFilter.GaussianBlur(2)))
+    alone_HW = np.asarray(Image.fromarray(smooth_HW).resize((233, 300), Image.Resampling.BILINEAR))
+    apart_HW = abs(resize(smooth_HW, 300, 233).astype(int) - alone_HW)
+    assert 0 < apart_HW.mean() < 1
+    assert apart_HW.max() <= 6
 
 
 def test_shrinking_is_antialiased():

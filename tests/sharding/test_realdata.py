@@ -11,6 +11,7 @@ from sharding import pixels, reports, sentences
 from sharding.cli import main
 from sharding.contract import Reason, Rejected
 from sharding.sources import open_i
+from sharding.sources.inventory import Inventory
 
 pytestmark = pytest.mark.realdata
 
@@ -90,7 +91,7 @@ def test_every_open_i_report_yields_sentences(realdata, tmp_path):
     with tarfile.open(next((realdata / "openi").glob("*.tgz"))) as archive:
         members = archive.getmembers()[:400]
         archive.extractall(tmp_path, members, filter="data")
-    studies = open_i.read(tmp_path).studies
+    studies = open_i.read(Inventory.of(str(tmp_path))).studies
     assert len(studies) > 300
     for study in studies:
         text = study.text or ""

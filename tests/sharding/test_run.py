@@ -168,7 +168,7 @@ def test_no_identity_leaves(folder, private, dicom_bytes, tmp_path, build, read_
     ):
         assert word not in content
     audit = json.loads((out / "audit.json").read_text())["masked_in_reports"]
-    assert (audit["date"], audit["name"]) == (1, 3)
+    assert (audit["date"], audit["known"]) == (1, 3)
 
 
 def test_quarantine_ids_are_resolved_by_the_ledger_alone(folder, private, tmp_path, build, read_folder):

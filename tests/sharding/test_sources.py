@@ -1,148 +1,132 @@
-"""Each layout on disk becomes the same kind of rows."""
+"""What the sources share: lists of excluded subjects, views, splits, encodings."""
 
 from __future__ import annotations
 
+import gzip
 import json
 
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 
 from sharding.contract import UserError
-from sharding.sources import folder as folder_source
-from sharding.sources import mimic_cxr, open_i
-from sharding.sources.folder import FolderTable
+from sharding.header import VIEWS
+from sharding.sources import encoding, exclusion, splits, views
 
-TABLE = FolderTable("table.csv", "image", "text", "patient", "view")
-
-
-def test_a_table_names_images_anywhere_below(folder):
-    studies = folder_source.read(folder, TABLE).studies
-    assert [study.image for study in studies[:2]] == ["john-doe-0.png", "john-doe-1.png"]
-    assert all(study.path and study.path.parent.name == "images" for study in studies)
-    assert (studies[1].patient, studies[1].view, studies[1].split) == ("doe1", "PA", "")
+PATIENT_OF = {"image-1": "10000001", "image-2": "10000002", "image-3": "10000003", "image-4": ""}
+PATH = "files/p10/p10000002/s50000001/image-2.jpg"
 
 
-@pytest.mark.parametrize("ending", [".tsv", ".parquet", ".csv.gz"])
-def test_tables_of_other_kinds_read_the_same(folder, ending):
-    import gzip
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.txt", "10000002\n10000003\n"),
+        ("l.txt", "\ufeff10000002\r\n\r\n10000003\r\n"),
+        ("l", "10000002, 10000003"),
+        ("l", "10000002 10000003\t"),
+        ("l.csv", "subject_id\n10000002\n10000003\n"),
+        ("l.csv", "name\n10000002\n10000003\n"),
+        ("l.csv", "10000002\n10000003\n"),
+        ("l.csv", "Patient_ID,age\n10000002,1\n10000003,2\n10000003,2\n"),
+        ("l.tsv", "dicom_id\tx\nimage-2\tx\nimage-3\tx\n"),
+        ("l.csv", f"path,subject_id\n{PATH},\nx,10000003\n"),
+        ("l.json", json.dumps(["10000002", 10000003])),
+        ("l.json", json.dumps({"images": [{"path": PATH}, {"file_name": "image-3.jpg"}, {}, 7]})),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_kind_of_list_names_the_same_patients(tmp_path, name, content, packed):
+    path = tmp_path / (name + ".gz" * packed)
+    path.write_bytes(gzip.compress(content.encode()) if packed else content.encode())
+    assert exclusion.patients(str(path), PATIENT_OF)[0] == {"10000002", "10000003"}
 
-    text = (folder / "table.csv").read_text()
-    path = folder / f"other{ending}"
-    rows = [line.split(",") for line in text.replace('"', "").splitlines()]
-    if ending == ".parquet":
-        pa.parquet.write_table(pa.table(dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))), path)
-    elif ending == ".tsv":
-        path.write_text(text.replace('",', '"\t').replace(',"', '\t"').replace(",", "\t"))
-    else:
-        path.write_bytes(gzip.compress(text.encode()))
-    expected = folder_source.read(folder, TABLE).studies
-    assert folder_source.read(folder, FolderTable(str(path), "image", "text", "patient", "view")).studies == expected
+
+@pytest.mark.parametrize(
+    ("name", "content", "lost"),
+    [
+        ("l.txt", "10000001\nJohn Doe\n10000009\n", 2),
+        ("l.csv", "dicom_id\nimage-1\nimage-8\nimage-9\n", 2),
+        ("l.csv", "subject_id,dicom_id\n10000001,image-8\n", 0),
+        ("l.csv", "subject\n10000001\n", 0),
+    ],
+)
+def test_ids_that_mean_nobody_are_counted(tmp_path, name, content, lost):
+    (tmp_path / name).write_text(content)
+    assert exclusion.patients(str(tmp_path / name), PATIENT_OF) == ({"10000001"}, lost)
 
 
-def test_a_missing_column_names_those_there_are(folder):
-    with pytest.raises(UserError, match="no column filename; it has image, text, patient, view"):
-        folder_source.read(folder, FolderTable("table.csv", "filename"))
-
-
-@pytest.mark.parametrize("content", [b"", b"image,text\n\xff\xfe\xff,b\n", b"image,text\na,b,c,d\n"])
-def test_a_damaged_table_is_said_in_one_line(folder, content):
-    (folder / "bad.csv").write_bytes(content)
-    with pytest.raises(UserError, match="CSV") as caught:
-        folder_source.read(folder, FolderTable("bad.csv", "image"))
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("l.txt", b"", "names no subject"),
+        ("l.csv", b"", "the table is empty"),
+        ("l.csv", b"subject_id\n", "names no subject"),
+        ("l.txt", b"99\n", "none of its subjects is in the input"),
+        ("l.csv", b"dicom_id\nimage-4\n", "none of its subjects is in the input"),
+        ("l.csv", b"a,b\n1,2\n", "neither subject_id nor dicom_id nor path"),
+        ("l.txt", b"\xff\xff\xff", "not UTF-8"),
+        ("l.json", b"{", "not an MS-CXR JSON"),
+        ("l.json", b"[" * 100_000, "not an MS-CXR JSON"),
+        ("l.json", b'{"images": 7}', "not an MS-CXR JSON"),
+        ("l.json", b'{"images": [{"path": 7}]}', "none of its subjects"),
+        ("l.json", b"7", "not an MS-CXR JSON"),
+    ],
+)
+def test_a_list_that_leaves_out_nobody_is_refused(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words) as caught:
+        exclusion.patients(str(tmp_path / name), PATIENT_OF)
     assert "\n" not in str(caught.value)
 
 
-def test_an_image_named_twice_is_two_samples(folder):
-    (folder / "twice.csv").write_text("image,text\njohn-doe-0.png,Edema.\njohn-doe-0.png,Nodule.\n")
-    studies = folder_source.read(folder, FolderTable("twice.csv", "image", "text")).studies
-    assert [study.image for study in studies] == ["john-doe-0.png", "john-doe-0.png#2"]
-    assert studies[0].path == studies[1].path
+def test_a_missing_list_is_said(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        exclusion.patients(str(tmp_path / "l.txt"), PATIENT_OF)
 
 
-def test_a_name_that_fits_several_files_fits_none(folder):
-    (folder / "other").mkdir()
-    (folder / "other" / "john-doe-0.png").write_bytes(b"x")
-    assert folder_source.read(folder, TABLE).studies[0].path is None
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        *((code, code) for code in sorted(VIEWS)),
+        ("ap", "AP"),
+        ("AP Supine", "AP"),
+        ("AP_erect", "AP"),
+        ("Chest PA (standing)", "PA"),
+        ("postero-anterior", ""),
+        ("Posteroanterior", "PA"),
+        ("Frontal", "FRONTAL"),
+        ("frontal, AP", "AP"),
+        ("AP or PA", "FRONTAL"),
+        ("Lateral", "LATERAL"),
+        ("left lateral", "LATERAL"),
+        ("L", "LATERAL"),
+        ("PA and lateral", ""),
+        ("lateral decubitus", ""),
+        ("Coronal", ""),
+        ("John Doe", ""),
+        ("apple", ""),
+        ("", ""),
+    ],
+)
+def test_views_are_codes(words, code):
+    assert views.code(words) == code
 
 
-def test_without_a_table_every_file_that_may_be_an_image_is_read(folder):
-    for name in ("notes.txt", "x.tgz", ".hidden", "noending", "scan.dcm"):
-        (folder / name).write_bytes(b"x")
-    names = [study.image for study in folder_source.read(folder, None).studies]
-    assert {"noending", "scan.dcm", "images/broken.png"} <= set(names)
-    assert not {"notes.txt", "x.tgz", ".hidden", "table.csv"} & set(names)
-    assert names == sorted(names)
+def test_splits_by_any_of_their_names():
+    told = ["train", "Training", "val", "VALID", "validation", "validate", "test", "testing", ""]
+    assert splits.read(told, "t") == [*["train"] * 2, *["validate"] * 4, *["test"] * 2, ""]
 
 
-def test_mimic_takes_frontal_views_and_official_splits(mimic):
-    reading = mimic_cxr.read(mimic)
-    assert [(s.image, s.view, s.split) for s in reading.studies] == [
-        ("aa-1", "PA", "train"),
-        ("bb-1", "AP", "train"),
-        ("cc-1", "AP", "validate"),
+def test_a_patient_has_one_split():
+    assert splits.of_patients(["a", "a", "b", "", ""], ["train", "", "", "test", ""], "t") == [
+        "train",
+        "train",
+        "",
+        "test",
+        "",
     ]
-    assert reading.left_out == {"lateral or unknown view": 1}
-    assert reading.studies[0].text_path.name == "s50414267.txt"
+    with pytest.raises(UserError, match="2 patients stand in two splits"):
+        splits.of_patients(["a", "a", "b", "b"], ["train", "test", "test", "train"], "t")
 
 
-def test_mimic_takes_all_views_when_asked(mimic):
-    assert len(mimic_cxr.read(mimic, frontal_only=False).studies) == 4
-
-
-def test_mimic_jpg_has_no_record_list(mimic):
-    (mimic / "cxr-record-list.csv.gz").unlink()
-    for path in mimic.rglob("*.dcm"):
-        path.rename(path.with_suffix(".jpg"))
-    assert [study.path.suffix for study in mimic_cxr.read(mimic).studies] == [".jpg"] * 3
-
-
-@pytest.mark.parametrize("kind", ["text", "csv", "csv-1.0", "json"])
-def test_subjects_of_the_test_set_are_left_out(mimic, tmp_path, kind):
-    path = tmp_path / {"text": "subjects.txt", "csv": "ms.csv", "csv-1.0": "ms.csv", "json": "ms.json"}[kind]
-    image = "files/p10/p10000764/s57375967/bb-1.jpg"
-    path.write_text(
-        {
-            "text": "p10000764\n",
-            "csv": "subject_id,dicom_id\n10000764,bb-1\n",
-            "csv-1.0": f"dicom_id,path\nbb-1,{image}\n",
-            "json": json.dumps({"images": [{"id": 1, "path": image}]}),
-        }[kind]
-    )
-    reading = mimic_cxr.read(mimic, exclude=path)
-    assert [study.image for study in reading.studies] == ["aa-1", "cc-1"]
-    assert reading.left_out["excluded subject"] == 1
-
-
-def test_mimic_without_tables_says_what_is_missing(tmp_path):
-    with pytest.raises(UserError, match="record-list"):
-        mimic_cxr.read(tmp_path)
-
-
-XML = """<?xml version="1.0" encoding="utf-8"?>
-<eCitation><uId id="CXR7"/><MedlineCitation><Article><Abstract>
-<AbstractText Label="COMPARISON">None.</AbstractText>
-<AbstractText Label="FINDINGS">Heart is &lt;large&gt;.
- No XXXX.</AbstractText>
-<AbstractText Label="IMPRESSION"/>
-</Abstract></Article></MedlineCitation>
-<parentImage id="CXR7_IM-1"><panel><url>/x</url></panel></parentImage><parentImage id="CXR7_IM-2"/></eCitation>"""
-
-
-def test_open_i_joins_reports_and_images(tmp_path, png_bytes):
-    (tmp_path / "7.xml").write_text(XML)
-    (tmp_path / "8.xml").write_text(XML[: XML.index("<parentImage")] + "</eCitation>")
-    (tmp_path / "9.xml").write_text("<!DOCTYPE x [<!ENTITY a 'b'>]>" + XML.split("?>")[1])
-    (tmp_path / "CXR7_IM-1.png").write_bytes(png_bytes())
-    reading = open_i.read(tmp_path)
-    assert [(s.image, s.study, s.path and s.path.name) for s in reading.studies] == [
-        ("CXR7_IM-1", "CXR7", "CXR7_IM-1.png"),
-        ("CXR7_IM-2", "CXR7", None),
-    ]
-    assert reading.studies[0].text == "COMPARISON: None.\n\nFINDINGS: Heart is <large>. No XXXX."
-    assert reading.left_out == {"report without an image": 1, "unreadable report": 1}
-
-
-def test_open_i_without_reports(tmp_path):
-    with pytest.raises(UserError, match=r"no \.xml report"):
-        open_i.read(tmp_path)
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16"])
+def test_texts_are_decoded_by_their_mark(codec):
+    assert encoding.text("zoë\n".encode(codec), "t") == "zoë\n"

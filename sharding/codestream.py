@@ -1,0 +1,99 @@
+"""What a compressed frame says of itself: JPEG, JPEG-LS and JPEG 2000 headers, read before a decoder sees them.
+
+In: the bytes of one frame. Out: its size, or None where it has no header that says so. A decoder believes the frame and
+not the DICOM header, so a small file could ask for any amount of memory. Nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+SOI = b"\xff\xd8"
+J2K_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ
+JP2_BOXES = 2**16  # bytes in which the boxes of a JP2 wrapper end, colour profiles among them
+# SOF markers: C4, C8 and CC between them are tables and an extension (ITU-T T.81 table B.1); F7 is that of JPEG-LS.
+FRAME_MARKERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
+REMARKS = frozenset((*range(0xE0, 0xF0), 0xFE))
+STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
+START_OF_SCAN, LOSSLESS, SEQUENTIAL = 0xDA, 0xC3, (0xC0, 0xC1)
+SINGLE_SCAN = (*SEQUENTIAL, LOSSLESS, 0xF7)  # one is enough for them, if it has all components
+ALL_COEFFICIENTS = bytes((0, 63))
+MOST_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over the whole image, however short it is
+
+
+@dataclass(frozen=True)
+class Codestream:
+    """`precision` is in bits; `lossless` is the lossless process of JPEG (SOF3), `one_pass` that of a single scan."""
+
+    rows: int
+    columns: int
+    samples: int
+    precision: int
+    lossless: bool = False
+    one_pass: bool = True
+
+
+def of_jpeg(frame: bytes) -> Codestream | None:
+    """The frame header of a JPEG or JPEG-LS stream (ITU-T T.81 B.2.2, T.87 C.2.2); None where there is none.
+
+    A sequential scan that does not ask for all 64 coefficients is against the standard (T.81 table B.3) and counts as
+    none: decoders do not agree on what it shows.
+    """
+    found, process = None, 0
+    for marker, start, end in _segments(frame):
+        segment = frame[start + 4 : end]
+        if marker in FRAME_MARKERS and len(segment) >= 6:
+            precision, rows, columns, samples = struct.unpack_from(">BHHB", segment)
+            found, process = Codestream(rows, columns, samples, precision, marker == LOSSLESS), marker
+        if marker == START_OF_SCAN and found:
+            if process in SEQUENTIAL and segment[-3:-1] != ALL_COEFFICIENTS:
+                return None
+            return replace(found, one_pass=process in SINGLE_SCAN and segment[:1] == bytes((found.samples,)))
+    return None
+
+
+def without_remarks(frame: bytes) -> bytes:
+    """A JPEG without application data and comments, which say nothing that DICOM's own header does not."""
+    kept, last = [], 0
+    for marker, start, end in _segments(frame):
+        if marker in REMARKS:
+            kept.append(frame[last:start])
+            last = end
+    return b"".join((*kept, frame[last:])) if kept else frame
+
+
+def _segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of the segments up to the header of the first scan, which is the last."""
+    place, marker = (2 if frame.startswith(SOI) else len(frame)), 0
+    while place + 4 <= len(frame) and frame[place] == 0xFF and marker != START_OF_SCAN:
+        marker = frame[place + 1]
+        if marker == 0xFF or marker in STANDALONE:  # fill bytes may stand before a marker
+            place += 1 if marker == 0xFF else 2
+            continue
+        end = place + 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+        yield marker, place, end
+        place = end
+
+
+def of_j2k(frame: bytes) -> Codestream | None:
+    """The SIZ segment of a JPEG 2000 codestream (ITU-T T.800 A.5.1), bare or in a JP2 wrapper; None without one.
+
+    Components of unequal size or depth have none either: no radiograph has them.
+    """
+    start = 0 if frame.startswith(J2K_START) else frame.find(J2K_START, 0, JP2_BOXES)
+    if start < 0 or start + 42 > len(frame):
+        return None
+    right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
+    (samples,) = struct.unpack_from(">H", frame, start + 40)
+    components = frame[start + 42 : start + 42 + 3 * samples]
+    if len(components) < 3 * max(samples, 1) or components != components[:3] * samples or components[1:3] != b"\1\1":
+        return None
+    return Codestream(bottom - top, right - left, samples, (components[0] & 0x7F) + 1)
+
+
+def has_too_many_scans(frame: bytes) -> bool:
+    """Whether a JPEG has more scans than any encoder writes: inside a scan, FF never stands before DA."""
+    found = of_jpeg(frame)
+    return not (found and found.one_pass) and frame.count(bytes((0xFF, START_OF_SCAN))) > MOST_SCANS

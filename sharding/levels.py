@@ -1,0 +1,79 @@
+"""Grey values by table: the display chain runs once for each stored value, not once for each pixel.
+
+In: the stored values of an image. Out: the values that it may hold, how often it holds them, and the picture painted by
+a table of grey values. What the chain does to a value is in `display`.
+"""
+
+# H rows, W columns, V values that a pixel may have
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharding.picture import Grey
+
+BLOCK = 2**18  # pixels looked up at a time: numpy makes a 64-bit index of each, which shall stay in the cache
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The values between the lowest and the highest of an image, each once, in their order; `low` is the first.
+
+    An image with fewer pixels than that, or with more than 16 bits, is its own list of values (`low` is None).
+    """
+
+    stored_HW: NDArray[Any]
+    values_V: NDArray[Any]
+    low: int | None
+
+    @classmethod
+    def of(cls, stored_HW: NDArray[Any]) -> Self:
+        low, high = int(stored_HW.min()), int(stored_HW.max())
+        if stored_HW.dtype.itemsize > 2 or high - low >= stored_HW.size:
+            return cls(stored_HW, stored_HW.reshape(-1), None)
+        return cls(stored_HW, np.arange(low, high + 1).astype(stored_HW.dtype), low)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How many pixels have each value."""
+        if self.low is None:
+            return np.ones(self.values_V.shape, np.int64)
+        counts = np.zeros(self.values_V.shape, np.int64)
+        for block_HW in self._blocks(self.stored_HW):
+            above_low = block_HW.reshape(-1) if self.low == 0 else block_HW.reshape(-1).astype(np.intp) - self.low
+            counts += np.bincount(above_low, minlength=len(counts))
+        return counts
+
+    def hold(self, low: float, high: float) -> bool:
+        """Whether any pixel lies in low..high."""
+        if high < self.values_V.min() or low > self.values_V.max():
+            return False
+        return bool(((self.stored_HW >= low) & (self.stored_HW <= high)).any())
+
+    def paint(self, grey_V: Grey) -> Grey:
+        """The picture in which every pixel has the grey of its value; may share memory with the stored values."""
+        if self.low is None:
+            return grey_V.reshape(self.stored_HW.shape)
+        if self.stored_HW.dtype == np.uint8:
+            if np.array_equal(grey_V, self.values_V):
+                return self.stored_HW
+            if np.array_equal(grey_V, 255 - self.values_V):
+                return np.invert(self.stored_HW)
+        # Negative values count from the end of the table, as they do in numpy.
+        size = self.low + len(grey_V) if self.low >= 0 else 2 ** (8 * self.stored_HW.dtype.itemsize)
+        table = np.zeros(size, np.uint8)
+        table[self.values_V] = grey_V
+        grey_HW = np.empty(self.stored_HW.shape, np.uint8)
+        for stored_BW, grey_BW in zip(self._blocks(self.stored_HW), self._blocks(grey_HW), strict=True):
+            np.take(table, stored_BW, out=grey_BW, mode="wrap")
+        return grey_HW
+
+    @staticmethod
+    def _blocks(pixels_HW: NDArray[Any]) -> list[NDArray[Any]]:
+        rows, columns = pixels_HW.shape
+        step = max(1, BLOCK // columns)
+        return [pixels_HW[top : top + step] for top in range(0, rows, step)]

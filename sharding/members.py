@@ -1,0 +1,41 @@
+"""A manifest row → the picture and the description of its sample, by two range reads.
+
+In: an open store and a row. Out: grey pixels, or the content of KEY.json. Checksums are the business of `verify`.
+"""
+
+# H rows, W columns
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sharding import pixels
+from sharding.contract import Reason, Rejected
+from sharding.picture import Grey
+from sharding.storage import Store
+
+Row = Mapping[str, Any]
+
+
+def grey(store: Store, row: Row, long_side: int) -> Grey:
+    """The stored picture, as it is or reduced to no less than `long_side` where that is cheaper (H, W), uint8.
+
+    Raises UserError where the bytes are not there, Rejected where they are no picture.
+    """
+    raw = pixels.open_image(store.get_range(row["shard"], row["image_offset"], row["image_bytes"]))
+    if raw.raster is not None:
+        raw.raster.draft("L", (long_side, long_side))  # JPEG decodes straight to an eighth, a quarter or a half
+    return raw.picture().grey_HW
+
+
+def description(store: Store, row: Row) -> dict[str, Any]:
+    """The content of KEY.json; raises UserError where the bytes are not there, Rejected where they are none."""
+    data = store.get_range(row["shard"], row["json_offset"], row["json_bytes"])
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Rejected(Reason.PARSE, "no description in JSON")
+    return found

@@ -1,0 +1,121 @@
+"""PNG or JPEG bytes → a grey image, as a viewer shows it.
+
+In: the bytes of one file. Out: `Picture`. Colour becomes Rec. 601 luminance, transparency lies over black, the EXIF
+flag turns, 16 bits are stretched between percentiles. A colour profile says how to print a grey, not which it is, and
+is left out. DICOM is the business of `display`.
+"""
+
+# H rows, W columns, V values that a pixel may have
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sharding import codestream
+from sharding.contract import Reason, Rejected
+from sharding.levels import Levels
+from sharding.picture import MOST_PIXELS, Geometry, Grey, Picture
+from sharding.transforms import stretch, to_8_bit
+
+ORIENTATION = 0x0112  # the EXIF flag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+GREY_MODES = ("1", "L", "LA", *WIDE_MODES)
+ALPHA_MODES = ("LA", "PA", "RGBA")
+
+
+def open_raster(data: bytes) -> Image.Image:
+    """The image, not decoded yet; raises Rejected(PARSE), for a picture bomb or several pictures DECODE."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+            pictures = getattr(image, "n_frames", 1) if image.format == "PNG" else 1
+    except Image.DecompressionBombError:
+        raise _bomb("pixels") from None
+    except Exception:
+        # Pillow raises nearly any type for damaged headers.
+        raise Rejected(Reason.PARSE, "the PNG or JPEG header cannot be read") from None
+    if image.width * image.height > MOST_PIXELS:
+        raise _bomb("pixels")
+    if image.format != "PNG" and codestream.has_too_many_scans(data):
+        raise _bomb("scans")
+    if pictures > 1:
+        raise Rejected(Reason.DECODE, "animated: one picture is expected")
+    return image
+
+
+def _bomb(what: str) -> Rejected:
+    return Rejected(Reason.DECODE, f"more {what} than any X-ray has: refused as a decompression bomb")
+
+
+def decode(image: Image.Image) -> Picture:
+    """The picture; raises Rejected(DECODE)."""
+    codec, mode = "PNG" if image.format == "PNG" else "JPEG", image.mode
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's texts quote what the file holds
+        turned = _orientation(image)
+        try:
+            grey, over_black = _decoded(image)
+        except Exception:
+            raise Rejected(Reason.DECODE, f"the {codec} data is damaged or cut off") from None
+    if turned in TURNS:
+        grey = grey.transpose(TURNS[turned])
+    grey_HW, voi_source = _to_8_bit(np.asarray(grey))
+    provenance = {
+        "codec": codec,
+        "decoder": "pillow",
+        "photometric": mode,
+        "bits": "1" if mode == "1" else "16" if mode in WIDE_MODES else "8",
+        "voi_source": voi_source,
+        "inverted": "no",
+        "luminance": "no" if mode in GREY_MODES else "Rec. 601",
+        "transparency": "over black" if over_black else "no",
+        "orientation": str(turned),
+    }
+    return Picture(grey_HW, Geometry.identity(*grey_HW.shape), provenance)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF flag, 1 to 8; 1 (as it stands) where there is none or the EXIF block cannot be read."""
+    try:
+        flag = image.getexif().get(ORIENTATION, 1)
+    except Exception:
+        return 1  # viewers show such images as they stand
+    return flag if flag in TURNS else 1
+
+
+def _decoded(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Luminance in 8 bits, or 16 as they stand; and whether something transparent was laid over black."""
+    if image.format != "PNG":
+        image.draft("L", None)  # the decoder then leaves the colours out; equal to within 1 of decoding them
+    if image.mode in WIDE_MODES or (image.mode == "L" and "transparency" not in image.info):
+        image.load()
+        return image, False
+    if image.mode in ALPHA_MODES or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        if rgba.getchannel("A").getextrema() != (255, 255):
+            over_black = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
+            return over_black.convert("L"), True
+        image = rgba
+    return image.convert("L"), False
+
+
+def _to_8_bit(values_HW: NDArray[Any]) -> tuple[Grey, str]:
+    if values_HW.dtype == np.uint8:
+        return values_HW, "none"
+    found = Levels.of(values_HW)
+    return found.paint(to_8_bit(stretch(found.values_V.astype(np.float32), found.counts))), "percentile"

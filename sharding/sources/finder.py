@@ -1,0 +1,95 @@
+"""The name of an image as a table writes it → the file that it means.
+
+In: an inventory, and where the table lies. Out: relative names of the inventory; none where several files could be
+meant. No file outside the input is looked at, and none is asked for one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from urllib.parse import unquote
+
+from sharding import storage
+from sharding.sources.inventory import Inventory
+
+ELSEWHERE = re.compile(r"/|[a-z][a-z0-9+.-]+://|[a-z]:[\\/]", re.I)
+Parts = tuple[str, ...]
+
+
+class ImageFinder:
+    """Finds images by name: below the input or beside the table, else by the end of the path, if one file fits it.
+
+    "b/x.png" may mean a/b/x.png, and /old/place/b/x.png may mean b/x.png; a file of the same base name in another
+    folder is as likely another patient's. Other spelling is tried last: upper case, Unicode's forms, %20, backslashes,
+    and a name without its ending.
+    """
+
+    def __init__(self, inventory: Inventory, table: str = "") -> None:
+        self._inventory = inventory
+        self._roots = tuple(f"{root}/" for root in _roots(inventory.url))
+        self._beside = posixpath.dirname(self.below(table))
+        self._indexes: dict[tuple[Callable[[str], Parts], int], dict[Parts, list[str]]] = {}
+
+    def below(self, name: str) -> str:
+        """A path or URL as a relative name where it lies in the input, else as it is."""
+        return next((name[len(root) :] for root in self._roots if name.startswith(root)), name)
+
+    def find(self, name: str) -> str:
+        """The relative name of the file that `name` means; empty where there is none or several could be meant."""
+        if not name:
+            return ""
+        name = self.below(name)
+        exact = {self._inventory.first(name), self._inventory.first(posixpath.join(self._beside, name))} - {""}
+        found = sorted(exact) or next(filter(None, self._candidates(name)), [])
+        return found[0] if len(found) == 1 else ""
+
+    def _candidates(self, name: str) -> Iterator[list[str]]:
+        """The files that the name may mean, from the strictest reading to the most tolerant."""
+        for wanted, spelling in ((_strict(name), _strict), (_loose(name), _loose), (_loose(name), _bare)):
+            if len(wanted) <= self._depth:
+                yield self._index(spelling, len(wanted)).get(wanted, [])
+            if ELSEWHERE.match(name):
+                for length in range(min(len(wanted), self._depth), 0, -1):
+                    yield self._index(spelling).get(wanted[-length:], [])
+
+    def _index(self, spelling: Callable[[str], Parts], length: int = 0) -> dict[Parts, list[str]]:
+        """The files by the last `length` parts of their path, by all of it for nought; made once."""
+        if (spelling, length) not in self._indexes:
+            found: dict[Parts, list[str]] = {}
+            for name in sorted(self._inventory.states):
+                parts = spelling(name)
+                if len(parts) >= length:
+                    found.setdefault(parts[-length:], []).append(name)
+            self._indexes[spelling, length] = found
+        return self._indexes[spelling, length]
+
+    @cached_property
+    def _depth(self) -> int:
+        return 1 + max(name.count("/") for name in self._inventory.states)
+
+
+def _roots(url: str) -> tuple[str, ...]:
+    """All ways to write where the input lies."""
+    folder = storage.local_path(url)
+    if folder is None:
+        return (url,)
+    path = os.path.abspath(folder)
+    return (url, path, os.path.realpath(folder), f"file://{path}")
+
+
+def _strict(name: str) -> Parts:
+    return tuple(posixpath.normpath(name).split("/"))
+
+
+def _loose(name: str) -> Parts:
+    return _strict(unicodedata.normalize("NFC", unquote(name.replace("\\", "/"))).casefold())
+
+
+def _bare(name: str) -> Parts:
+    *folders, base = _loose(name)
+    return (*folders, posixpath.splitext(base)[0])

@@ -1,0 +1,176 @@
+"""A sentence of a report → tags: negated, uncertain, normal, comparison, non-image.
+
+In: the words of one sentence. Out: the tags that hold. Rules with scope, no model; what each tag means and how well the
+rules do on real reports stands in tests/golden. Cutting a report into sentences is in `sentences`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+REMOVED = re.compile(r"\bX{3,}\b|_+", re.I)
+
+
+def _any(*phrases: str) -> re.Pattern[str]:
+    """One of the phrases, as whole words, in lower case."""
+    return re.compile(r"\b(?:" + "|".join(phrases) + r")(?!\w)")
+
+
+TAGS = ("negated", "uncertain", "normal", "comparison", "non-image")
+# A sentence is what its negations deny and what is left, the affirmed part. An affirmed word asserts a finding unless
+# it is one of these: grammar, anatomy, examination, normality and change.
+WORD = re.compile(r"[a-z]{2,}")
+NEUTRAL = frozenset(
+    WORD.findall(
+        """
+        about above after again all also am an and any are as at be been being below both but by can could do does each
+        either entire every for from had has have here in into is it its may might no not of on only or other otherwise
+        over per so than that the their there these this those through throughout to under up was were which with within
+        would
+
+        abdomen abdominal airway airways alignment angle angles aorta aortic apex apical apices arch arteries artery
+        axillary base bases basilar bibasilar bilateral bilaterally body bone bones bony border borders bowel bronchi
+        bronchial cage cardiac cardiomediastinal cardiopulmonary cardiovascular carina cervical chamber
+        chambers chest clavicle clavicles costophrenic diaphragm diaphragmatic diaphragms disc disk esophagus field
+        fields fissure fissures glenohumeral great heart height heights hemidiaphragm hemidiaphragms hemithoraces
+        hemithorax hila hilar hilum humeral interstitial interstitium intrathoracic joint joints left ligament liver
+        lobe lobes lower lumbar lung lungs main major mediastinal mediastinum middle midlung neck
+        osseous paraspinal paratracheal parenchyma parenchymal pattern pericardial pericardium perihilar pleura pleural
+        pulmonary region regions rib ribs right root scapula scapulae shadow shadows shoulder shoulders silhouette
+        silhouettes skeletal skeleton soft space spaces spinal spine sternum stomach structure structures sulci sulcus
+        thoracic thoracolumbar thorax tissue tissues trachea tracheal tracheobronchial tree upper vascular vascularity
+        vasculature veins venous ventricle ventricles vertebra vertebrae vertebral vessel vessels visceral volume
+        volumes wall walls zone zones
+
+        ap evidence evident exam examination examined film finding findings frontal identified image imaged images
+        impression included lateral pa part parts portable portion portions projection radiograph radiographic
+        radiographically radiographs see seen show showing shown shows study supine technique upright view viewed views
+        visible visualised visualization visualized
+
+        acute adequate adequately adult aerated aeration age appear appearance appearances appeared appearing appears
+        appropriate appropriately caliber calibre change changed changes clear clearly compared comparison completely
+        configuration considering contour contours course definite demonstrate demonstrated demonstrates demonstrating
+        distribution essentially expanded expansion expected fairly full fully general generally given good gross
+        grossly inflated inflation intact interval limit limits maintained midline mineralization mineralized negative
+        normal normally noted now outline outlines overall patent patient patients position positioned preserved
+        previous previously prior range relatively remain remainder remaining remains rest satisfactory shape sharp
+        sharply similar since size sized stable symmetric symmetrical symmetrically time today top unchanged
+        unremarkable very well year years young
+        """
+    )
+)
+SEEN = r"(?:chest|exam\w*|stud(?:y|ies)|radiographs?|films?|images?|imaging|x-?rays?|ct|scans?|views?|(?:x-)?xxxx|_+)"
+# Negation words that deny no finding: they speak of doubt, of change, or of what could not be seen.
+NOT_EXCLUDED = _any(
+    r"(?:can ?not|can't|could ?n[o']t|not) (?:be )?(?:\w+ly )?(?:excluded?|ruled? out)", "not (?:be )?certain"
+)
+NO_EARLIER = _any(
+    rf"(?:no|without|none) (?:\w+ )?(?:for )?(?:comparisons?|priors?|previous)(?: {SEEN})*"
+    r"(?:(?: \w+){0,2} for comparison)?"
+)
+DENIES_NOTHING = _any(
+    r"(?:no|without) (?:evidence of )?(?:(?:\w+ly|significant|interval|definite|appreciable|substantial|acute|gross|"
+    r"major|relevant|other|further|overall) )*(?:change|increase|decrease|improvement|progression|worsening)",
+    r"not (?:\w+ly )?(?:been )?(?:changed|increased|decreased|improved|worsened|progressed)",
+    r"not (?:only|necessarily|previously|seen on (?:the )?(?:prior|previous))",
+    r"not (?:as )?(?:well|fully|completely|entirely|optimally|adequately|clearly|included|imaged|available)",
+    r"(?:interval )?removal of [\w\s-]{1,80}?(?=,|;| without| with no)",
+    "no the",
+    NO_EARLIER.pattern,
+)
+# A negation denies what follows it in its clause, or the whole clause.
+DENIES_REST = _any(
+    *("no(?! longer)", "without", "negative for", "absence of", "(?:free|clear) (?:of|from)", "neither", "nor"),
+    *("denies", "devoid of", "lack of", "rather than"),
+)
+DENIES_CLAUSE = _any("not", "no longer", "isn't", "aren't", "absent", "ruled out", "excluded", "negative", "never")
+CLAUSE_END = re.compile(
+    r"[;:]|\.(?=\s)|\b(?:but|however|although|though|except|aside from|apart from|other than|while|whereas|with)\b|"
+    r"(?:,(?: and)?| and) (?=(?:the|there|it|this|heart|lungs?|stable|unchanged|persistent|again|status post)\b)"
+)
+LOOKS_NORMAL = _any(
+    *(r"(?<!above )(?<!than )normal", "unremarkable", r"within (?:the )?(?:\w+ )?limits", "intact", "clear", "midline"),
+    *("preserved", "(?:well|fully)[- ](?:expanded|aerated|inflated)"),
+)
+# Denied, these say that nothing is wrong overall.
+OVERALL = _any(
+    *("abnormalit(?:y|ies)", "negative(?! for)"),
+    r"(?:acute|active|significant|cardiopulmonary) (?:(?!air|interstitial|infiltrat|pneumon|granulom)[\w/-]+ ){0,4}?"
+    r"(?:disease|process\w*|pathology|findings?|injury|changes?)",
+)
+HEDGE = _any(
+    r"(?:may|might|could)(?! be (?:of|help|useful|obtained|considered|performed|warranted|indicated|beneficial)"
+    r"| provide)",
+    *(r"possib\w+", r"probabl\w+", r"(?:un)?likely", "most x{3,}", r"suspect\w*", r"suspici\w+", r"suggest\w*"),
+    *(r"question\w*", "concern(?:ing)? for", "consider", "perhaps", "equivocal", "differential"),
+    *("apparent", "versus", "vs", r"presum\w+", "or"),
+)
+COMPARISON = _any(
+    *("(?:un)?changed", "stable", "stability", "interval", "compar(?:ed|ison|ing)", "again", r"persist\w*", "similar"),
+    r"(?:previous(?:ly)?|prior|earlier)(?! (?:\w+ )?"
+    r"(?:granulo|infect|surg|sternot|trauma|fractur|injur|operat|inflam|cabg|\w+ectomy))",
+    *("remain(?:s|ed)?", "increas(?:ed?|es|ing)", "decreas(?:ed?|es|ing)", r"improv\w+", r"worsen\w*", r"progress\w*"),
+    *("new(?:ly)?", "since", r"resolv\w+", "resolution", r"redemonstrat\w+", "no longer", "removed", "removal"),
+    *("cleared", "clearing", "continued", "residual", "developed", r"(?:no|without) (?:\w+ )?change"),
+)
+TOLD = _any(
+    *("discussed", r"telephon\w*", "phone[dr]?", r"communicat\w+", "notified", "informed", "paged", r"dictat\w+"),
+    *("conveyed", "(?:was|were|been) (?:called|reported|relayed)", "ordered by", "attending", "my interpretation"),
+    *("history of", "years?[- ]old", "present(?:s|ing) (?:with|to)", "admitted"),
+    "patient (?:(?:is|was) status post|denies|complains|reports)",
+)
+ADVISED = _any(
+    *(r"recommend\w*", "advis(?:ed?|able)", "correlat(?:e|ion)", "of (?:benefit|value)", "further evaluation"),
+    *(rf"consider (?:a )?(?:repeat|follow|further|{SEEN})", r"if (?:\w+ )?(?:warranted|indicated|feasible|needed)"),
+    rf"follow[- ]?up (?:is|with|to|in|by|as|per|evaluation|{SEEN})",
+)
+CONDITION = re.compile(r"if|given|for|to|in|when|as|because|due")
+# The whole sentence is technique, or names the examination that it is compared with.
+TECHNIQUE = re.compile(
+    rf"(?:(?!show|demonstrat|reveal)[\w,/()-]+ )*?{SEEN}(?: of the \w+)? (?:(?:was|were|is|are) (?:\w+ )?)?"
+    r"(?:obtained|performed|submitted|provided|available|acquired|reviewed|presented|taken|made)\b|"
+    r"(?=[x_\W]*[^\Wx_])(?:(?:ap|pa|upright|supine|erect|semi-?erect|portable|frontal|lateral|and|single|"
+    rf"one|two|three|four|\d|total|of|the|{SEEN})(?!\w)[ ,.:]*+)+$|comparison:? |{NO_EARLIER.pattern}"
+)
+
+
+def of(sentence: str) -> tuple[str, ...]:
+    """Which of `TAGS` hold for the sentence; what each means stands in tests/golden/README.md."""
+    words = sentence.lower()
+    affirmed, denied = _scopes(NOT_EXCLUDED.sub("possible", words))
+    asserts = _asserts(affirmed)
+    normal = not asserts and bool(LOOKS_NORMAL.search(affirmed) or OVERALL.search(denied))
+    found = (
+        bool(denied) and not asserts,
+        not normal and bool(HEDGE.search(affirmed) or "?" in words),
+        normal,
+        bool(COMPARISON.search(NO_EARLIER.sub(" ", words))),
+        bool(TOLD.search(words) or TECHNIQUE.match(words)) or _advises(words),
+    )
+    return tuple(itertools.compress(TAGS, found))
+
+
+def _scopes(sentence: str) -> tuple[str, str]:
+    """What the sentence leaves standing and what its negations deny, clause by clause."""
+    affirmed, denied = [], []
+    for clause in CLAUSE_END.split(DENIES_NOTHING.sub(" ", sentence)):
+        negation = DENIES_REST.search(clause)
+        if negation:
+            affirmed.append(clause[: negation.start()])
+            denied.append(clause[negation.start() :])
+        else:
+            (denied if DENIES_CLAUSE.search(clause) else affirmed).append(clause)
+    return ";".join(affirmed), ";".join(denied)
+
+
+def _asserts(words: str) -> bool:
+    """Whether there is more than neutral words, hedges and removal tokens."""
+    return not NEUTRAL.issuperset(WORD.findall(REMOVED.sub(" ", HEDGE.sub(" ", words))))
+
+
+def _advises(words: str) -> bool:
+    """Whether advice is the main statement: no clause before it describes the image."""
+    advice = ADVISED.search(words)
+    before = words[: advice.start()].rpartition(",")[0] if advice else ""
+    return advice is not None and (bool(CONDITION.match(before)) or not _asserts(before))

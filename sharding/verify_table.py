@@ -1,0 +1,176 @@
+"""Manifest, quarantine and audit → what is wrong with them, before a shard is opened.
+
+In: what `manifest` read, and the other two files. Out: one line per kind of fault with how many rows have it; no value
+is quoted, since a wrong one may be an identity.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sharding import likeness
+from sharding.contract import AUDIT_NAME, IMAGE_MEMBERS, MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Reason
+from sharding.deid import KEY_LENGTHS
+from sharding.manifest import Manifest
+from sharding.quarantine import QUARANTINE_SCHEMA
+from sharding.storage import Store
+from sharding.tarwalk import BLOCK, MOST_KEPT
+from sharding.verify_sample import MOST_JSON
+
+SHARD_PATTERN = re.compile(r"shard-[0-9]{6,}\.tar")
+SHA256 = "[0-9a-f]{64}"
+MOST_MESSAGE = 500  # characters of a quarantine message
+AGAIN = "build the data set again"
+Column = Any  # of Arrow, chunked or not
+
+# What each value of a column must look like, in full.
+PATTERNS = {
+    "key": f"[0-9a-f]{{{KEY_LENGTHS['image']}}}",
+    "patient": f"[0-9a-f]{{{KEY_LENGTHS['patient']}}}",
+    "study": f"[0-9a-f]{{{KEY_LENGTHS['study']}}}",
+    "image_member": "|".join(IMAGE_MEMBERS),
+    "image_sha256": SHA256,
+    "json_sha256": SHA256,
+    "image_likeness": f"({likeness.PATTERN})?",
+    "view": "[A-Z0-9 _]{0,16}",  # a DICOM code
+    "split": "|".join(SPLITS),
+}
+RANGES = {
+    "image_offset": (BLOCK, 1 << 60),
+    "json_offset": (BLOCK, 1 << 60),
+    "image_bytes": (1, MOST_KEPT),
+    "json_bytes": (1, MOST_JSON),
+    "width": (1, 1 << 20),
+    "height": (1, 1 << 20),
+}
+
+
+def faults_of_metadata(metadata: dict[str, Any]) -> list[str]:
+    """Whether shards and counts are there in their shape; what follows relies on it."""
+    shards, counts = metadata["shards"], metadata["counts"]
+    sound = isinstance(shards, dict) and isinstance(counts, dict) and isinstance(metadata["settings"], dict)
+    sound = sound and all(SHARD_PATTERN.fullmatch(name) and _is_shard(said) for name, said in shards.items())
+    sound = sound and _is_count(counts.get("read")) and _is_count(counts.get("samples"))
+    rejected = counts.get("rejected") if sound else None
+    sound = sound and isinstance(rejected, dict) and all(map(_is_count, rejected.values()))
+    return [] if sound else [f"{MANIFEST_NAME}: its shards or counts are damaged; {AGAIN}"]
+
+
+def _is_shard(said: Any) -> bool:
+    if not isinstance(said, dict) or not isinstance(said.get("sha256"), str):
+        return False
+    return bool(re.fullmatch(SHA256, said["sha256"])) and all(
+        _is_count(said.get(part)) for part in ("bytes", "samples")
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def faults_of_rows(found: Manifest) -> list[str]:
+    """Rows that no build writes: their members could not be looked up, or they say more than a pseudonym."""
+    table, shards = found.table, found.metadata["shards"]
+    empty = [name for name in table.column_names if table[name].null_count or _flat(table[name]).null_count]
+    if empty:
+        return [f"{MANIFEST_NAME}: empty fields in {', '.join(empty)}; {AGAIN}"]
+    checks: dict[str, Column] = {name: _fits(table[name], pattern) for name, pattern in PATTERNS.items()}
+    for name, (least, most) in RANGES.items():
+        checks[name] = pc.and_(pc.greater_equal(table[name], least), pc.less_equal(table[name], most))
+    checks["text_hashes"] = _fits(_flat(table["text_hashes"]), SHA256)
+    checks["sentence_count"] = pc.equal(table["sentence_count"], pc.list_value_length(table["text_hashes"]))
+    checks["shard"] = pc.is_in(table["shard"], pa.array(list(shards), pa.string()))
+    wrong = {name: _false(column) for name, column in checks.items()}
+    return [f"{MANIFEST_NAME}: {_none(name, count)}; {AGAIN}" for name, count in wrong.items() if count]
+
+
+def _none(name: str, count: int) -> str:
+    return f"{name} is none that a build writes, {count} times"
+
+
+def faults_of_counts(found: Manifest) -> list[str]:
+    """Whether the manifest's counts are those of its rows."""
+    return [f"{MANIFEST_NAME}: {fault}; {AGAIN}" for fault in _wrong_counts(found)]
+
+
+def _wrong_counts(found: Manifest) -> Iterator[str]:
+    counts, shards, rows = found.metadata["counts"], found.metadata["shards"], found.table.num_rows
+    if counts["samples"] != rows or sum(said["samples"] for said in shards.values()) != rows:
+        yield f"counts {counts['samples']} samples and has {rows} rows"
+    if twice := rows - pc.count_distinct(found.table["key"]).as_py():
+        yield f"{twice} keys stand twice"
+    if counts["read"] != counts["samples"] + sum(counts["rejected"].values()):
+        yield "read is not samples plus rejected"
+    if "sentences" in counts and counts["sentences"] != (pc.sum(found.table["sentence_count"]).as_py() or 0):
+        yield "counts other sentences than its rows"
+    if "splits" in counts and counts["splits"] != dict(Counter(found.table["split"].to_pylist())):
+        yield "counts other splits than its rows"
+
+
+def _flat(column: Column) -> Column:
+    return pc.list_flatten(column) if pa.types.is_list(column.type) else column
+
+
+def _fits(column: Column, pattern: str) -> Column:
+    return pc.match_substring_regex(column, rf"\A(?:{pattern})\z")
+
+
+def _false(column: Column) -> int:
+    return len(column) - int(pc.sum(column).as_py() or 0)
+
+
+def faults_of_quarantine(store: Store, found: Manifest) -> list[str]:
+    """Whether the quarantine has its columns, one row for each rejected input, and words of the software alone."""
+    data = store.find(QUARANTINE_NAME)
+    if data is None:
+        return [f"{QUARANTINE_NAME}: missing; {AGAIN}"]
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        table.validate(full=True)
+    except (pa.ArrowException, ValueError, OSError, MemoryError):
+        return [f"{QUARANTINE_NAME}: damaged, or no quarantine; {AGAIN}"]
+    if not table.schema.equals(QUARANTINE_SCHEMA):
+        return [f"{QUARANTINE_NAME}: other columns than a build writes; {AGAIN}"]
+    return [f"{QUARANTINE_NAME}: {fault}; {AGAIN}" for fault in _faults_of_rejected(table, found)]
+
+
+def _faults_of_rejected(table: pa.Table, found: Manifest) -> Iterator[str]:
+    rejected = found.metadata["counts"]["rejected"]
+    if any(table[name].null_count for name in table.column_names):
+        yield "empty fields"
+        return
+    if dict(Counter(table["reason"].to_pylist())) != {reason: count for reason, count in rejected.items() if count}:
+        yield f"{table.num_rows} rows, the manifest counts {sum(rejected.values())} rejected, or for other reasons"
+    columns: dict[str, Callable[[], Column]] = {
+        "id": lambda: _fits(table["id"], PATTERNS["key"]),
+        "stage": lambda: _fits(table["stage"], "[a-z]{1,20}"),
+        "reason": lambda: pc.is_in(table["reason"], pa.array([reason.value for reason in Reason])),
+        "message": lambda: _fits(table["message"], rf"[^\x00-\x1f\x7f]{{1,{MOST_MESSAGE}}}"),
+    }
+    for name, fits in columns.items():
+        if count := _false(fits()):
+            yield _none(name, count)
+    both = pc.sum(pc.is_in(table["id"], found.table["key"].combine_chunks())).as_py() or 0
+    if both or pc.count_distinct(table["id"]).as_py() != table.num_rows:
+        yield "an id stands twice, or is that of a sample"
+
+
+def faults_of_audit(store: Store, found: Manifest) -> list[str]:
+    """Whether the audit is JSON and speaks of as many samples."""
+    data = store.find(AUDIT_NAME)
+    if data is None:
+        return [f"{AUDIT_NAME}: missing; {AGAIN}"]
+    try:
+        agrees = json.loads(data)["samples"] == found.table.num_rows
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return [f"{AUDIT_NAME}: damaged; {AGAIN}"]
+    return [] if agrees else [f"{AUDIT_NAME}: speaks of other samples than the manifest; {AGAIN}"]

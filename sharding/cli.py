@@ -34,7 +34,7 @@ EXAMPLES = """examples:
   sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --modality any
   sentalign shard build mimic-cxr s3://raw/mimic --out s3://bucket/shards --private /secure/mimic --ray auto
   sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --retry-failed decode
-  sentalign shard verify /data/shards
+  sentalign shard verify /data/shards --leaks same-patients.csv
   sentalign shard inspect /data/shards --html shards.html
 """
 
@@ -71,15 +71,25 @@ def main(arguments: list[str] | None = None) -> int:
 def _add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="shard_command", required=True, metavar="COMMAND")
     _add_build(commands)
-    for name, run, words in (
-        ("verify", run_verify, "check every checksum, offset and count"),
-        ("inspect", run_inspect, "say what a data set holds"),
-    ):
-        command = _command(commands, name, words)
-        command.add_argument("url", metavar="URL", help="folder or s3://, gs://, az:// URL of the data set")
-        command.add_argument("--json", action="store_true", help="print the result as JSON")
-        command.set_defaults(run=run)
-    command.add_argument("--html", type=Path, metavar="FILE", help="also write a page with thumbnails")
+    verify = _over_data_set(commands, "verify", run_verify, "check every checksum, offset, count and split")
+    verify.add_argument(
+        "--leaks", type=Path, metavar="FILE", help="also write which patients seem to be one, for build --same-patient"
+    )
+    inspect = _over_data_set(commands, "inspect", run_inspect, "say what a data set holds")
+    inspect.add_argument("--html", type=Path, metavar="FILE", help="also write a page with thumbnails")
+
+
+def _over_data_set(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    words: str,
+) -> argparse.ArgumentParser:
+    command = _command(commands, name, words)
+    command.add_argument("url", metavar="URL", help="folder or s3://, gs://, az:// URL of the data set")
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    command.set_defaults(run=run)
+    return command
 
 
 def _command(
@@ -261,14 +271,14 @@ def _folder_table(values: argparse.Namespace) -> FolderTable | None:
 
 def run_verify(values: argparse.Namespace) -> int:
     """`verify`; exit code 1 where something is wrong."""
-    from sharding.verify import verify
+    from sharding import same_patient
+    from sharding.verify import check
 
-    faults = verify(values.url)
-    if values.json:
-        print(json.dumps({"sound": not faults, "faults": faults}))
-    else:
-        print("\n".join(faults) if faults else "sound: every checksum, offset and count agrees")
-    return 1 if faults else 0
+    found = check(values.url)
+    if values.leaks:
+        same_patient.write(values.leaks, found.leaks)
+    print(json.dumps(found.as_dict()) if values.json else "\n".join(found.lines()))
+    return 1 if found.faults else 0
 
 
 def run_inspect(values: argparse.Namespace) -> int:

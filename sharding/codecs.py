@@ -148,8 +148,9 @@ def _rle(dataset: Dataset, layout: Layout) -> Decoded:
 
 
 def _j2k(dataset: Dataset, layout: Layout) -> Decoded:
-    _check(layout, codestream.of_j2k(_frame(dataset)))
-    return *_by_pydicom(dataset, "pylibjpeg"), "openjpeg"
+    frame = codestream.bare_j2k(_frame(dataset))
+    _check(layout, codestream.of_j2k(frame))
+    return *_by_pydicom(dataset, "pylibjpeg", encapsulate([frame])), "openjpeg"
 
 
 def _jpeg_ls(dataset: Dataset, layout: Layout) -> Decoded:
@@ -233,6 +234,7 @@ def _by_pydicom(
         transfer_syntax_uid=announced,
         number_of_frames=1,
         allow_excess_frames=False,
+        extended_offsets=None,  # with one frame, all fragments are its own
         correct_unused_bits=False,
         view_only=not decoder,
         **given,

@@ -78,19 +78,23 @@ def _segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def of_j2k(frame: bytes) -> Codestream | None:
-    """The SIZ segment of a JPEG 2000 codestream (ITU-T T.800 A.5.1), bare or in a JP2 wrapper; None without one.
+    """The SIZ segment of a bare JPEG 2000 codestream (ITU-T T.800 A.5.1); None where it does not begin with one.
 
     Components of unequal size or depth have none either: no radiograph has them.
     """
-    start = 0 if frame.startswith(J2K_START) else frame.find(J2K_START, 0, JP2_BOXES)
-    if start < 0 or start + 42 > len(frame):
+    if not frame.startswith(J2K_START) or len(frame) < 42:
         return None
-    right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
-    (samples,) = struct.unpack_from(">H", frame, start + 40)
-    components = frame[start + 42 : start + 42 + 3 * samples]
+    right, bottom, left, top = struct.unpack_from(">4I", frame, 8)
+    (samples,) = struct.unpack_from(">H", frame, 40)
+    components = frame[42 : 42 + 3 * samples]
     if len(components) < 3 * max(samples, 1) or components != components[:3] * samples or components[1:3] != b"\1\1":
         return None
     return Codestream(bottom - top, right - left, samples, (components[0] & 0x7F) + 1)
+
+
+def bare_j2k(frame: bytes) -> bytes:
+    """A JPEG 2000 codestream without the boxes of JP2: PS3.5 A.4.4 forbids them, and damaged ones hang decoders."""
+    return frame if frame.startswith(J2K_START) else frame[max(0, frame.find(J2K_START, 0, JP2_BOXES)) :]
 
 
 def has_too_many_scans(frame: bytes) -> bool:

@@ -12,12 +12,13 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Protocol, TypeVar
 
+from sharding.contract import UserError
 from sharding.sources import Study
 from sharding.tuples import Outcome, Recipe, crashed, make_all
 
@@ -50,17 +51,24 @@ class Workers(Protocol[Job]):
 
 
 def outcomes(studies: Iterable[Study], workers: Workers[Job], recipe: Recipe) -> Generator[Outcome, None, None]:
-    """The outcome of every study, in order; closes the workers at the end, also where the caller stops early."""
+    """The outcome of every study, in order; the workers begin at once, and are closed where the caller stops early.
+
+    Raises UserError where workers cannot even start.
+    """
     source = iter(studies)
     chunks = iter(lambda: list(itertools.islice(source, CHUNK)), [])
-    pending: deque[tuple[list[Study], Job]] = deque()
+    first = itertools.islice(chunks, workers.count * AHEAD)
+    return _in_order(chunks, deque((chunk, workers.submit(chunk)) for chunk in first), workers, recipe)
+
+
+def _in_order(
+    chunks: Iterator[list[Study]], pending: deque[tuple[list[Study], Job]], workers: Workers[Job], recipe: Recipe
+) -> Generator[Outcome, None, None]:
     try:
-        while True:
-            for chunk in itertools.islice(chunks, workers.count * AHEAD - len(pending)):
-                pending.append((chunk, workers.submit(chunk)))
-            if not pending:
-                return
+        while pending:
             chunk, job = pending.popleft()
+            for following in itertools.islice(chunks, 1):
+                pending.append((following, workers.submit(following)))
             try:
                 made = workers.result(job)
             except Crashed:
@@ -78,6 +86,13 @@ def _alone(study: Study, workers: Workers[Job], recipe: Recipe) -> Outcome:
             return workers.result(workers.submit([study]))[0]
         except Crashed:
             continue
+    try:
+        workers.result(workers.submit([]))
+    except Crashed:
+        # No study is to blame where workers die without one.
+        raise UserError(
+            "worker processes end as soon as they start; see what they said above, and free memory"
+        ) from None
     return crashed(study, recipe)
 
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
+from pydicom import Dataset
 
-from sharding import pixels
+from sharding import allow_list, pixels
 from sharding.contract import FORMAT_VERSION, Rejected, Sentence, SentenceTuple, text_hash
 from sharding.picture import Geometry
 
@@ -21,6 +22,13 @@ MOST_JSON = 16 << 20
 # What Pillow tells of a picture that holds pixels alone.
 PLAIN_INFO = frozenset(("jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi"))
 FORMATS = {"jpg": "JPEG", "png": "PNG"}
+# What `release` adds to what `allow_list` lets through.
+RELEASED = """
+    SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID ConversionType PatientID PatientIdentityRemoved
+    DeidentificationMethod DeidentificationMethodCodeSequence LongitudinalTemporalInformationModified
+    LossyImageCompression LossyImageCompressionMethod RescaleType SamplesPerPixel PhotometricInterpretation
+    PlanarConfiguration Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation PixelData
+"""
 NOT_IN_JSON = {"key", "image", "image_member", "likeness"}
 FIELDS = {field.name for field in dataclasses.fields(SentenceTuple)} - NOT_IN_JSON | {"format_version"}
 SENTENCE_FIELDS = {field.name for field in dataclasses.fields(Sentence)} | {"hash"}
@@ -38,11 +46,13 @@ def image_faults(data: bytes, row: Row) -> list[str]:
     wanted = (row["width"], row["height"])
     if found.raster is not None:
         return _raster_faults(found.raster, row["image_member"], wanted)
-    dataset = found.dataset
-    assert dataset is not None, "an image is a raster or a data set"
+    assert found.dataset is not None, "an image is a raster or a data set"
     if row["image_member"] != "dcm":
         return ["DICOM, and named otherwise"]
-    return [] if (dataset.get("Columns"), dataset.get("Rows")) == wanted else ["of another size than its row says"]
+    try:
+        return _dicom_faults(found.dataset, row["patient"], wanted)
+    except Exception:
+        return ["no readable image: its header is damaged"]  # pydicom raises nearly any type for damaged values
 
 
 def _raster_faults(image: Image.Image, member: str, wanted: tuple[int, int]) -> list[str]:
@@ -55,6 +65,24 @@ def _raster_faults(image: Image.Image, member: str, wanted: tuple[int, int]) -> 
         faults.append("not grey in 8 bits")
     if set(image.info) - PLAIN_INFO:
         faults.append("holds more than pixels (a comment, EXIF or a profile); it may identify somebody")
+    return faults
+
+
+def _dicom_faults(dataset: Dataset, patient: str, wanted: tuple[int, int]) -> list[str]:
+    """Whether the header has nothing but what `release` writes, for this patient."""
+    allowed = allow_list.released(dataset)
+    more = [
+        element
+        for element in dataset
+        if not element.is_empty and element.keyword not in RELEASED.split() and allowed.get(element.tag) != element
+    ]
+    faults = ["holds a header that a build would not let out; it may identify somebody"] if more else []
+    if (dataset.get("PatientID"), dataset.get("PatientIdentityRemoved")) != (patient, "YES"):
+        faults.append("is of another patient than its row, or not de-identified")
+    sides = list(zip(wanted, (dataset.Columns, dataset.Rows), strict=True))
+    # The display enlarges one side at most, where pixels are not square.
+    if any(shown < stored for shown, stored in sides) or all(shown != stored for shown, stored in sides):
+        faults.append("is of another size than its row says")
     return faults
 
 

@@ -7,14 +7,12 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 
-from sharding import deid, likeness, manifest, members, pool, run
+from sharding import deid, manifest, pool, run
 from sharding.sources import folder as folder_source
 from sharding.sources.folder import FolderTable
 from sharding.sources.inventory import Inventory
-from sharding.storage import open_store
 from sharding.tuples import TupleSettings, split_of
 
 SALT = b"s" * 32
@@ -98,15 +96,6 @@ def data_set(root: Path, samples, shard_studies=4, image="jpg"):
     settings = run.BuildSettings("folder", TupleSettings(image=image, allow_no_text=True), shard_studies)
     reading = folder_source.read(Inventory.of(str(source)), TABLE)
     run.build(reading, run.Build(settings, str(out), private, lambda recipe: pool.Processes(recipe, 1)))
-    return with_likeness(out)
-
-
-def with_likeness(out: Path):
-    store = open_store(out)
-    found = manifest.read_from(store)
-    digits = [likeness.of(members.grey(store, row, 1 << 20)) for row in found.table.to_pylist()]
-    place = found.table.schema.get_field_index("image_likeness")
-    rewrite(out, found.table.set_column(place, "image_likeness", pa.array(digits, pa.string())), found.metadata)
     return out
 
 

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom import uid
+from pydicom.encaps import encapsulate, encapsulate_extended
 
 from sharding import codecs, header, pixels
 from sharding.contract import Reason, Rejected
@@ -231,6 +232,28 @@ def test_headers_that_contradict_their_data_are_refused_by_name(dicom_bytes, ele
     assert words in message
     assert "JOHN" not in message
     assert "999" not in message
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_one_frame_may_lie_in_several_fragments(extended):
+    values_HW = noise(12)
+    dataset = pydicom.dcmread(io.BytesIO(by_pydicom(values_HW, uid.JPEG2000Lossless, BitsStored=12, HighBit=11)))
+    frame = frame_of(saved(dataset))
+    if extended:
+        dataset.PixelData, dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = encapsulate_extended(
+            [frame]
+        )
+    else:
+        dataset.PixelData = encapsulate([frame], fragments_per_frame=4)
+    assert stored(saved(dataset)).values.tolist() == values_HW.tolist()
+
+
+def test_a_frame_in_the_boxes_of_jp2_is_read():
+    values_HW = noise(12)
+    frame = frame_of(by_pydicom(values_HW, uid.JPEG2000Lossless, BitsStored=12, HighBit=11))
+    boxed = b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\x08free" + (len(frame) + 8).to_bytes(4, "big") + b"jp2c" + frame
+    data = with_frame(values_HW, boxed, uid.JPEG2000Lossless, BitsStored=12, HighBit=11)
+    assert stored(data).values.tolist() == values_HW.tolist()
 
 
 def test_a_frame_count_of_nought_is_one_frame(dicom_bytes):

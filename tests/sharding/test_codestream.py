@@ -12,7 +12,7 @@ from PIL import Image
 from pydicom import uid
 
 from sharding import codestream
-from sharding.codestream import Codestream, has_too_many_scans, of_j2k, of_jpeg
+from sharding.codestream import Codestream, bare_j2k, has_too_many_scans, of_j2k, of_jpeg
 from tests.sharding.coded import EXTENDED_12, HTJ2K_12, LOSSLESS_12, LOSSLESS_16, by_pydicom, frame_of
 
 GREY = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)
@@ -41,10 +41,15 @@ def test_jpeg_headers(frame, expected):
     assert of_jpeg(frame) == expected
 
 
-@pytest.mark.parametrize("wrapper", [b"", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(3000)], ids=["bare", "JP2"])
-def test_j2k_headers(wrapper):
-    assert of_j2k(wrapper + HTJ2K_12) == Codestream(8, 12, 1, 16)  # of 12 bits in use
-    assert of_j2k(wrapper + frame_of(by_pydicom(GREY, uid.JPEG2000Lossless))) == Codestream(40, 50, 1, 16)
+def test_j2k_headers():
+    assert of_j2k(HTJ2K_12) == Codestream(8, 12, 1, 16)  # of 12 bits in use
+    assert of_j2k(frame_of(by_pydicom(GREY, uid.JPEG2000Lossless))) == Codestream(40, 50, 1, 16)
+
+
+def test_the_boxes_of_jp2_are_left_out():
+    assert bare_j2k(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(3000) + HTJ2K_12) == HTJ2K_12
+    assert bare_j2k(HTJ2K_12) is HTJ2K_12
+    assert of_j2k(bare_j2k(b"\0\0\0\x0cjP  \r\n\x87\n")) is None
 
 
 def test_j2k_of_unequal_components_has_no_header():

@@ -23,7 +23,6 @@ from tests.sharding.pictures import (
     pseudonym,
     scaled,
     windowed,
-    with_likeness,
 )
 
 TRAIN, TEST = names_of("train", 6), names_of("test", 3)
@@ -167,6 +166,6 @@ def test_the_real_case_under_two_names_is_the_only_one(realdata, tmp_path):
     columns = ("--image-column", "filename", "--text-column", "clinical_notes", "--patient-column", "patientid")
     arguments = ["build", "folder", str(realdata / "cxr_notes"), "--table", "metadata.csv", *columns]
     assert main([*arguments, "--out", str(tmp_path / "out"), "--private", str(tmp_path / "private")]) == 0
-    found = found_in(with_likeness(tmp_path / "out"))
+    found = found_in(tmp_path / "out")
     assert len(found) == 1
     assert found[0].agreement > 0.85

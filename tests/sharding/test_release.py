@@ -9,19 +9,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pydicom import Dataset, Sequence, config, dcmread, uid
-from pydicom.datadict import DicomDictionary, keyword_for_tag
+from pydicom import Dataset, config, dcmread, uid
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRBigEndian, JPEGBaseline8Bit
 
 from sharding import display, header, pixels, release
 from sharding.codecs import stored_values
 from sharding.contract import Reason, Rejected
+from tests.sharding.display_cases import MADE, S16, TWELVE, U8, U12, palette, table
+from tests.sharding.planted_dicom import SECRET, assert_clean, planted
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, for values that break the standard
 
 NAMES = {"key": "0123456789abcdef01234567", "study": "5" * 16, "patient": "7" * 16, "salt": b"s" * 32}
-SECRET = "Quetzalcoatl"
 
 
 def released(data: bytes, **names) -> bytes:
@@ -36,63 +36,6 @@ def assert_same(data: bytes) -> None:
     before, after = pictures(data)
     assert np.array_equal(before.grey_HW, after.grey_HW)
     assert before.geometry == after.geometry
-
-
-def ramp(dtype, low: int, high: int, shape=(24, 20)):
-    return np.linspace(low, high, shape[0] * shape[1]).astype(dtype).reshape(shape)
-
-
-def table(first: int, entries, bits: int, vr: str = "US") -> Sequence:
-    item = Dataset()
-    item.add_new(0x00283002, "SS" if first < 0 else "US", [len(entries), first, bits])
-    item.LUTExplanation = SECRET
-    item.ModalityLUTType = "US"
-    item.add_new(0x00283006, vr, np.array(entries, "<u2").tobytes() if vr == "OW" else list(entries))
-    return Sequence([item])
-
-
-def palette(entries: int, bits: int, first: int = 0) -> dict[str, object]:
-    """Red, green and blue tables of so many entries."""
-    elements: dict[str, object] = {"PhotometricInterpretation": "PALETTE COLOR"}
-    for channel, name in enumerate(("Red", "Green", "Blue")):
-        colours = (np.arange(entries) * (channel + 3) % 2**bits).astype(f"<u{bits // 8}")
-        elements[f"{name}PaletteColorLookupTableDescriptor"] = [entries, first, bits]
-        elements[f"{name}PaletteColorLookupTableData"] = colours.tobytes() + b"\0" * (colours.nbytes % 2)
-    return elements
-
-
-U12, S16, U8 = ramp(np.uint16, 0, 4095), ramp(np.int16, -1000, 1000), ramp(np.uint8, 0, 255)
-RGB = np.stack([U8, U8[::-1], U8.T.reshape(U8.shape)], axis=-1)
-TWELVE = {"BitsStored": 12, "HighBit": 11}
-COLOUR = {"PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
-MADE = {
-    "without a window": (U12, TWELVE),
-    "several windows": (U12, TWELVE | {"WindowCenter": [800, 100], "WindowWidth": [900.5, 10]}),
-    "a sigmoid window": (U12, TWELVE | {"WindowCenter": 800, "WindowWidth": 900, "VOILUTFunction": "SIGMOID"}),
-    "an inverted image": (U12, TWELVE | {"PhotometricInterpretation": "MONOCHROME1", "PixelPaddingValue": 0}),
-    "an inverse shape": (
-        U12,
-        TWELVE | {"PresentationLUTShape": "INVERSE", "PresentationIntentType": "FOR PRESENTATION"},
-    ),
-    "signed values": (S16, {"WindowCenter": 0, "WindowWidth": 1500, "RescaleSlope": "1.5", "RescaleIntercept": "-3"}),
-    "signed padding": (S16, {"PixelPaddingValue": -1000, "PixelPaddingRangeLimit": -900}),
-    "a modality LUT": (U8, {"ModalityLUTSequence": table(3, range(0, 60000, 300), 16)}),
-    "a VOI LUT": (U12, TWELVE | {"VOILUTSequence": table(100, [(n * 7) % 1024 for n in range(3000)], 10)}),
-    "a VOI LUT in bytes": (U12, TWELVE | {"VOILUTSequence": table(0, range(0, 4096, 2), 12, "OW")}),
-    "a VOI LUT from below zero": (S16, {"VOILUTSequence": table(-500, range(1000), 10)}),
-    "a palette of 8 bits": (U8, palette(256, 8)),
-    "a palette from a later value": (U8, palette(200, 8, first=5)),
-    "a palette of 16 bits": (U8, palette(256, 16)),
-    "RGB": (RGB, COLOUR),
-    "YBR": (RGB, COLOUR | {"PhotometricInterpretation": "YBR_FULL"}),
-    "values at the top of the word": (U12 << 4, {"BitsStored": 12, "HighBit": 15}),
-    "8 bits in 16": (ramp(np.uint16, 0, 255), {"BitsStored": 8, "HighBit": 7}),
-    "16 bits": (ramp(np.uint16, 0, 65535), {}),
-    "32 bits": (ramp(np.uint32, 0, 2**20), {}),
-    "unlike spacings": (U12, TWELVE | {"ImagerPixelSpacing": ["0.2", "0.1"]}),
-    "a pixel aspect": (U12, TWELVE | {"PixelAspectRatio": ["3", "4"]}),
-    "a long decimal": (U12, TWELVE | {"WindowCenter": 800.123456789, "WindowWidth": "900.25"}),
-}
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -231,71 +174,6 @@ def test_nothing_beside_the_pixels_of_a_compressed_image_survives(dicom_bytes):
     assert SECRET.encode() in data
     assert_clean(released(data))
     assert_same(data)
-
-
-def assert_clean(data: bytes) -> None:
-    """No form of the secret in the bytes, nor in any value."""
-    for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
-        for form in (SECRET, SECRET.upper(), SECRET.lower(), SECRET[::-1]):
-            assert form.encode(encoding) not in data
-    values: list[str] = []
-    dcmread(io.BytesIO(data)).walk(lambda _, element: values.append(str(element.value)))
-    assert not any(SECRET.lower() in value.lower() for value in values)
-    assert data[:128] == bytes(128)
-
-
-NEEDED = {
-    *header.REQUIRED,
-    *("HighBit", "PlanarConfiguration", "NumberOfFrames", "ModalityLUTSequence", "VOILUTSequence", "TransferSyntaxUID"),
-}
-TEXTS = {
-    "LO",
-    "SH",
-    "PN",
-    "LT",
-    "ST",
-    "UT",
-    "UC",
-    "CS",
-    "AE",
-    "UI",
-    "UR",
-    "DA",
-    "TM",
-    "DT",
-    "AS",
-    "DS",
-    "IS",
-    "OB",
-    "UN",
-}
-
-
-def planted(depth: int) -> Dataset:
-    """A dataset that holds the secret in every text element that the dictionary of DICOM knows, and in sequences."""
-    dataset = Dataset()
-    for tag, (vr, *_) in DicomDictionary.items():
-        if keyword_for_tag(tag) in NEEDED or tag >> 16 in (0x0000, 0x0002, 0x7FE0) or vr not in TEXTS:
-            continue
-        # Numbers are planted as text: in a file of implicit VR nobody sees the difference.
-        written = "LO" if vr in ("DS", "IS") else vr
-        dataset.add_new(tag, written, SECRET.encode() if vr in ("OB", "UN") else SECRET)
-    block = dataset.private_block(0x0099, SECRET, create=True)
-    block.add_new(0x01, "LO", SECRET)
-    for group in range(0x6000, 0x6020, 2):
-        dataset.add_new((group, 0x3000), "OW", SECRET.encode())
-        dataset.add_new((group, 0x4000), "LT", SECRET)
-    dataset.add_new((0x5000, 0x3000), "OW", SECRET.encode())
-    dataset.add_new((0xFFFC, 0xFFFC), "OB", SECRET.encode())
-    for name in (
-        "RequestAttributesSequence",
-        "ViewCodeSequence",
-        "AnatomicRegionSequence",
-        "OriginalAttributesSequence",
-    ):
-        if depth:
-            setattr(dataset, name, [planted(depth - 1)])
-    return dataset
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,21 @@ def test_a_worker_that_is_killed_costs_nothing(folder, private, tmp_path, monkey
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
+class Stillborn(pool.Processes):
+    """Workers that die whatever they are given, as where the machine has no memory left."""
+
+    def _fresh(self):
+        context = multiprocessing.get_context("forkserver")
+        return ProcessPoolExecutor(1, mp_context=context, initializer=os._exit, initargs=(1,))
+
+
+def test_no_study_is_blamed_where_workers_cannot_live(folder, private, tmp_path, read_folder):
+    plan = run.Build(SETTINGS, str(tmp_path / "out"), private, lambda recipe: Stillborn(recipe, 1))
+    with pytest.raises(UserError, match="end as soon as they start"):
+        run.build(read_folder(folder), plan)
+    assert not (tmp_path / "out" / "quarantine.parquet").exists()
+
+
 def test_what_was_rejected_is_tried_again_when_asked(folder, private, png_bytes, tmp_path, build, read_folder):
     """Same size and time of the file, so that only --retry-failed looks at it again: as after installing a codec."""
     broken = folder / "images" / "broken.png"
@@ -302,7 +318,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(folder, private, t
     ):
         pytest.skip("no right to mount a small disk")
     try:
-        with pytest.raises(UserError, match="(?i)no space left"):
+        with pytest.raises(UserError, match=r"(?i)no space left"):
             build(read_folder(folder), SETTINGS, small / "out", private)
         subprocess.run(["mount", "-o", "remount,size=1m", small], check=True)
         build(read_folder(folder), SETTINGS, small / "out", private)

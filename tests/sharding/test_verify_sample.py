@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
+from pydicom import dcmread
 
-from sharding import verify_sample
+from sharding import pixels, release, verify_sample
 from sharding.contract import Sentence, SentenceTuple
 from sharding.picture import Geometry
 from sharding.verify_sample import description_faults, image_faults
@@ -149,8 +150,51 @@ def test_another_image_is_a_fault(data, member, words):
     assert not any("Jane" in fault for fault in faults)
 
 
-def test_dicom_members_are_judged_by_their_header(dicom_bytes):
-    data = dicom_bytes(np.zeros((40, 30), np.uint16))
-    assert image_faults(data, ROW | {"image_member": "dcm"}) == []
-    assert image_faults(data, ROW | {"image_member": "dcm", "width": 31}) == ["of another size than its row says"]
-    assert image_faults(data, ROW) == ["DICOM, and named otherwise"]
+@pytest.fixture
+def released(dicom_bytes):
+    """KEY.dcm as a build writes it."""
+    dataset = pixels.open_image(dicom_bytes(np.zeros((40, 30), np.uint16))).dataset
+    return release.dicom(dataset, key="0" * 24, study="1" * 16, patient=ROW["patient"], salt=b"s")
+
+
+DCM = ROW | {"image_member": "dcm"}
+
+
+def test_a_released_dicom_file_is_sound(released):
+    assert image_faults(released, DCM) == []
+    assert image_faults(released, DCM | {"height": 50}) == []  # one side enlarged: pixels that are not square
+    assert image_faults(released, ROW) == ["DICOM, and named otherwise"]
+
+
+@pytest.mark.parametrize("size", [{"width": 29}, {"height": 39}, {"width": 31, "height": 41}])
+def test_a_dicom_file_of_another_size_is_a_fault(released, size):
+    assert image_faults(released, DCM | size) == ["is of another size than its row says"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PatientName", "Doe^Jane"),
+        ("InstitutionName", "St. Elsewhere"),
+        ("StudyDate", "20200101"),
+        ("ImageComments", "Jane"),
+        ("PatientID", "MRN-12345"),
+        ("PatientIdentityRemoved", "NO"),
+    ],
+)
+def test_a_dicom_header_that_says_more_is_a_fault(released, name, value):
+    dataset = dcmread(io.BytesIO(released))
+    setattr(dataset, name, value)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    faults = image_faults(buffer.getvalue(), DCM)
+    assert len(faults) == 1
+    assert value not in faults[0]
+
+
+def test_a_private_element_is_a_fault(released):
+    dataset = dcmread(io.BytesIO(released))
+    dataset.private_block(0x0011, "ACME", create=True).add_new(0x01, "LO", "Jane Doe")
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    assert len(image_faults(buffer.getvalue(), DCM)) == 1

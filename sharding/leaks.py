@@ -117,16 +117,19 @@ def joined_names(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
 
 def repeated_texts(table: pa.Table) -> int:
     """Reports that stand word for word under two patients in two splits; normal chests may well read alike."""
-    holders: dict[tuple[str, ...], set[tuple[str, str]]] = {}
-    columns = (table[name].to_pylist() for name in ("text_hashes", "patient", "split"))
-    for hashes, patient, split in zip(*columns, strict=True):
-        if hashes:
-            holders.setdefault(tuple(hashes), set()).add((split, patient))
-    return sum(_crosses(found) for found in holders.values())
-
-
-def _crosses(holders: set[tuple[str, str]]) -> bool:
-    return len({split for split, _ in holders}) > 1 and len({patient for _, patient in holders}) > 1
+    hashes, _ = _codes(pc.list_flatten(table["text_hashes"]))
+    ends_L = pc.list_value_length(table["text_hashes"]).to_numpy().cumsum()
+    patient_L, split_L = (_codes(table[name])[0].tolist() for name in ("patient", "split"))
+    first: dict[bytes, tuple[int, int]] = {}
+    crossing: dict[bytes, list[bool]] = {}
+    for start, end, patient, split in zip([0, *ends_L[:-1]], ends_L, patient_L, split_L, strict=True):
+        text = hashes[start:end].tobytes()
+        if text:
+            one = first.setdefault(text, (patient, split))
+            seen = crossing.setdefault(text, [False, False])
+            seen[0] |= patient != one[0]
+            seen[1] |= split != one[1]
+    return sum(all(seen) for seen in crossing.values())
 
 
 class _Search:

@@ -8,10 +8,13 @@ the time grows with the square. Whether a pair shows the same picture is found i
 # L images, F frequencies, P pairs
 from __future__ import annotations
 
+import itertools
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sharding import progress
 
 BLOCK = 2048
 EACH = 20  # pairs kept for one image: a thousand pictures that look much the same must not push out all others
@@ -32,14 +35,17 @@ def alike(vectors_LF: Vectors, patients_L: NDArray[np.integer]) -> NDArray[np.in
     unit_LF, codes_L = _told_apart(vectors_LF), np.asarray(patients_L, np.int32)
     kept = [NONE]
     held, least = 0, _least(unit_LF, budget)
-    for first in range(0, count, BLOCK):
-        for second in range(first, count, BLOCK):
+    starts = range(0, count, BLOCK)
+    blocks = itertools.combinations_with_replacement(starts, 2)
+    with progress.bar("fingerprints", len(starts) * (len(starts) + 1) // 2) as advance:
+        for first, second in blocks:
             kept.append(_block(unit_LF, codes_L, first, second, least))
             held += len(kept[-1][0])
             if held > 2 * budget:
                 kept = [_likest(kept, budget)]
                 held = len(kept[0][0])
                 least = float(kept[0][0][-1]) if held == budget else least
+            advance(1)
     return _promising(_likest(kept, budget), count)
 
 

@@ -3,8 +3,8 @@
     python -m tests.sharding.mutations NOTES {bytes|frame} FIRST COUNT FILE [FILE ...]
 
 Reads COUNT mutants of each file, seeds from FIRST on, with memory for one large image. Prints how many became a
-picture and how many were refused for which reason, as JSON, and nothing else. The name and the seed at hand stand in the
-file NOTES, so that what ends the process is known.
+picture and how many were refused for which reason, as JSON, and nothing else. The name and the seed at hand stand in
+the file NOTES, so that what ends the process is known.
 """
 
 from __future__ import annotations
@@ -80,11 +80,13 @@ def outcome(data: bytes) -> str:
     try:
         picture = pixels.read(data)
     except Rejected as rejected:
-        assert rejected.reason in REASONS
-        return rejected.reason.value
-    assert picture.grey_HW.dtype == np.uint8
-    assert picture.grey_HW.shape == (picture.geometry.height, picture.geometry.width)
-    return "picture"
+        reason = rejected.reason
+    else:
+        assert picture.grey_HW.dtype == np.uint8
+        assert picture.grey_HW.shape == (picture.geometry.height, picture.geometry.width)
+        return "picture"
+    assert reason in REASONS
+    return reason.value
 
 
 def main(notes: str, kind: str, first: str, count: str, *files: str) -> None:

@@ -50,7 +50,7 @@ print(time.process_time() - started, failed)
 
 def bare(path: str) -> int:
     """Decode, resize and encode, and nothing else: no header, no window, no text, no checksum."""
-    if path.endswith(IMAGES):
+    if path.lower().endswith(IMAGES):
         grey = Image.open(path).convert("L")
     else:
         stored_HW = pixel_array(dcmread(path))
@@ -164,7 +164,7 @@ def against_img2dataset(paths: list[str], python: str) -> None:
     chosen = [path for path in paths if path.endswith(IMAGES)]
     script = IMG2DATASET.format(size=SIZE, quality=JPEG_QUALITY)
     done = subprocess.run([python, "-c", script], input="\n".join(chosen), capture_output=True, text=True, check=True)
-    theirs, failed = (float(part) for part in done.stdout.split())
+    theirs, failed = (float(part) for part in done.stdout.splitlines()[-1].split())
     settings = TupleSettings(SIZE, "jpg", None, True)
     studies = [Study(path, path) for path in chosen]
     recipe = Recipe(settings, b"s" * 32)

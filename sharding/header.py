@@ -124,7 +124,7 @@ def _is_whole(dataset: Dataset, file: io.BytesIO) -> bool:
     tags = list(dataset.keys())
     last = dataset.get_item(tags[-1]) if tags else None
     is_cut = isinstance(last, RawDataElement) and last.tag != PIXEL_DATA and len(last.value or b"") < last.length
-    return not is_cut and len(file.getbuffer()) - file.tell() < ELEMENT_BYTES
+    return not is_cut and len(io.BytesIO.read(file, ELEMENT_BYTES)) < ELEMENT_BYTES
 
 
 class _Bounded(io.BytesIO):

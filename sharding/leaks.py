@@ -118,18 +118,23 @@ def joined_names(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
 def repeated_texts(table: pa.Table) -> int:
     """Reports that stand word for word under two patients in two splits; normal chests may well read alike."""
     hashes, _ = _codes(pc.list_flatten(table["text_hashes"]))
-    ends_L = pc.list_value_length(table["text_hashes"]).to_numpy().cumsum()
-    patient_L, split_L = (_codes(table[name])[0].tolist() for name in ("patient", "split"))
+    lengths_L = pc.list_value_length(table["text_hashes"]).to_numpy()
+    ends_L = lengths_L.cumsum()
+    places = (column.tolist() for column in (ends_L - lengths_L, ends_L, *_people(table)))
     first: dict[bytes, tuple[int, int]] = {}
-    crossing: dict[bytes, list[bool]] = {}
-    for start, end, patient, split in zip([0, *ends_L[:-1]], ends_L, patient_L, split_L, strict=True):
+    differs: dict[bytes, list[bool]] = {}
+    for start, end, patient, split in zip(*places, strict=True):
         text = hashes[start:end].tobytes()
         if text:
             one = first.setdefault(text, (patient, split))
-            seen = crossing.setdefault(text, [False, False])
+            seen = differs.setdefault(text, [False, False])
             seen[0] |= patient != one[0]
             seen[1] |= split != one[1]
-    return sum(all(seen) for seen in crossing.values())
+    return sum(all(seen) for seen in differs.values())
+
+
+def _people(table: pa.Table) -> list[NDArray[np.int64]]:
+    return [_codes(table[name])[0] for name in ("patient", "split")]
 
 
 class _Search:

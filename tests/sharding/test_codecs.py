@@ -212,6 +212,7 @@ def test_a_progressive_jpeg_of_countless_scans_is_refused():
     assert "scans" in refused(with_frame(pattern(8), bomb, uid.JPEGBaseline8Bit))
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")  # says pydicom as it writes
 @pytest.mark.parametrize(
     ("elements", "words"),
     [
@@ -256,6 +257,7 @@ def test_a_frame_in_the_boxes_of_jp2_is_read():
     assert stored(data).values.tolist() == values_HW.tolist()
 
 
+@pytest.mark.filterwarnings("ignore:A value of '0'")
 def test_a_frame_count_of_nought_is_one_frame(dicom_bytes):
     assert stored(dicom_bytes(NumberOfFrames=0)).values.shape == (8, 8)
 

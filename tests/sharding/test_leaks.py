@@ -169,3 +169,23 @@ def test_the_real_case_under_two_names_is_the_only_one(realdata, tmp_path):
     found = found_in(tmp_path / "out")
     assert len(found) == 1
     assert found[0].agreement > 0.85
+
+
+REPORTS = st.lists(
+    st.tuples(st.sampled_from(["", "a", "ab", "b"]), st.sampled_from("pqr"), st.sampled_from(["train", "test"])),
+    max_size=12,
+)
+
+
+@given(REPORTS)
+def test_repeated_reports_are_those_of_a_plain_count(reports):
+    rows = {
+        "text_hashes": pa.array([list(text) for text, _, _ in reports], pa.list_(pa.string())),
+        "patient": pa.array([patient for _, patient, _ in reports], pa.string()),
+        "split": pa.array([split for _, _, split in reports], pa.string()),
+    }
+    plain = 0
+    for text in {text for text, _, _ in reports if text}:
+        holders = [(patient, split) for said, patient, split in reports if said == text]
+        plain += all(len(set(part)) > 1 for part in zip(*holders, strict=True))
+    assert leaks.repeated_texts(pa.table(rows)) == plain

@@ -25,7 +25,12 @@ def write(folder, rows, settings=None):
 def test_it_comes_back_as_written(tmp_path):
     found = write(tmp_path, [ROW])
     assert found.table.to_pylist() == [ROW]
-    assert found.metadata == {"format_version": FORMAT_VERSION, "settings": {"size": 1}, "shards": {}, "counts": {"samples": 1}}
+    assert found.metadata == {
+        "format_version": FORMAT_VERSION,
+        "settings": {"size": 1},
+        "shards": {},
+        "counts": {"samples": 1},
+    }
 
 
 def test_the_fingerprint_changes_with_rows_and_settings(tmp_path):

@@ -78,11 +78,20 @@ def archive(tmp_path, dicom_bytes):
 
 def test_nothing_planted_comes_out(archive, tmp_path):
     out, page = tmp_path / "out", tmp_path / "page.html"
-    columns = ["--table", "table.csv", "--image-column", "image", "--text-column", "text", "--patient-column", "patient"]
+    columns = [
+        "--table",
+        "table.csv",
+        "--image-column",
+        "image",
+        "--text-column",
+        "text",
+        "--patient-column",
+        "patient",
+    ]
     said = b""
     for arguments in (
-        ["build", "folder", str(archive), "--out", str(out), *columns, "--view-column", "view", "--max-failures", "1"],
-        ["build", "folder", str(archive), "--out", str(out), *columns, "--view-column", "view", "--json"],
+        ["build", "folder", str(archive), "--out", str(out), *columns, "--max-failures", "1"],
+        ["build", "folder", str(archive), "--out", str(out), *columns, "--json"],
         ["verify", str(out)],
         ["inspect", str(out), "--html", str(page)],
     ):

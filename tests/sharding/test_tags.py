@@ -9,7 +9,25 @@ from hypothesis import strategies as st
 from sharding import tags
 
 WORDS = st.sampled_from(
-    "no without clear normal heart effusion may or unchanged recommended ; . , XXXX ___ new not".split()
+    [
+        "no",
+        "without",
+        "clear",
+        "normal",
+        "heart",
+        "effusion",
+        "may",
+        "or",
+        "unchanged",
+        "recommended",
+        ";",
+        ".",
+        ",",
+        "XXXX",
+        "___",
+        "new",
+        "not",
+    ]
 )
 
 

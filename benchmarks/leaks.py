@@ -23,9 +23,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw, ImageOps
 
-from sharding import leaks, likeness, neighbours, pixels
+from sharding import leaks, pixels
 from sharding.contract import UserError
-from sharding.picture import Grey
+from sharding.leaks import likeness, neighbours
+from sharding.pixels.picture import Grey
 
 SAME_CASE = {"30", "31"}  # by eye: the first image of the one is the second of the other, with other borders
 Change = Callable[[Grey, np.random.Generator], Grey]

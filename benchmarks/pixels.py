@@ -25,8 +25,9 @@ import pydicom
 from PIL import Image
 from pydicom.pixels import pixel_array
 
-from sharding import header, pixels
+from sharding import pixels
 from sharding.contract import Rejected
+from sharding.pixels import header
 
 try:
     import cv2

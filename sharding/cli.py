@@ -189,7 +189,8 @@ def _split_share(text: str) -> tuple[float, float, float]:
 
 def run_build(values: argparse.Namespace) -> int:
     """`build`; exit code 1 where more than the allowed share was rejected or nothing was written."""
-    from sharding import deid, run, same_patient
+    from sharding import deid, run
+    from sharding.leaks import same_patient
     from sharding.sources.inventory import Inventory
 
     settings = _settings(values)
@@ -271,7 +272,7 @@ def _folder_table(values: argparse.Namespace) -> FolderTable | None:
 
 def run_verify(values: argparse.Namespace) -> int:
     """`verify`; exit code 1 where something is wrong."""
-    from sharding import same_patient
+    from sharding.leaks import same_patient
     from sharding.verify import check
 
     found = check(values.url)

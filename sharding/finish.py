@@ -12,9 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from sharding import audit, leaks, manifest, quarantine
+from sharding import leaks, manifest, quarantine
 from sharding.account import Account
 from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
+from sharding.identity import audit
 from sharding.journal import Journal, Unit
 from sharding.sources import Reading
 from sharding.storage import Store

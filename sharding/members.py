@@ -12,7 +12,7 @@ from typing import Any
 
 from sharding import pixels
 from sharding.contract import Reason, Rejected
-from sharding.picture import Grey
+from sharding.pixels.picture import Grey
 from sharding.storage import Store
 
 Row = Mapping[str, Any]

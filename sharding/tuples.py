@@ -19,21 +19,12 @@ from typing import Any
 from PIL import Image
 from pydicom import Dataset
 
-from sharding import (
-    captures,
-    deid,
-    header_identifiers,
-    identity,
-    likeness,
-    pixels,
-    release,
-    reports,
-    sentences,
-    storage,
-)
+from sharding import deid, identity, pixels, reports, sentences, storage
 from sharding.contract import Reason, Rejected, Sentence, SentenceTuple, UserError
-from sharding.identifiers import identifiers_of
-from sharding.picture import Grey
+from sharding.identity import captures, header_identifiers, release
+from sharding.identity.identifiers import identifiers_of
+from sharding.leaks import likeness
+from sharding.pixels.picture import Grey
 from sharding.sources import REPORT, Study
 from sharding.sources.views import FRONTAL
 

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "sweep": {"config", "engine", "track"},
 }
 ROOTS = {"train", "cli", "__init__"}  # the composition root and the command line join everything
-FROM_SHARDING = {"contract", "storage", "pixels", "reports", "sentences", "manifest", "picture", "cli"}
+FROM_SHARDING = {"contract", "storage", "pixels", "reports", "sentences", "manifest", "cli"}
 
 
 def imports(path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from sharding.header import VIEWS
+from sharding.pixels.header import VIEWS
 from sharding.sources import Study
 
 # "FRONTAL" is no code of DICOM: tables say it where AP or PA is not known.

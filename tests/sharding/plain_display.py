@@ -11,7 +11,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import apply_color_lut, pixel_array
 
-from sharding.header import number, text
+from sharding.pixels.header import number, text
 
 
 def grey(dataset: Dataset) -> np.ndarray:

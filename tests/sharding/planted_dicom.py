@@ -7,7 +7,7 @@ import io
 from pydicom import Dataset, dcmread
 from pydicom.datadict import DicomDictionary, keyword_for_tag
 
-from sharding import header
+from sharding.pixels import header
 
 SECRET = "Quetzalcoatl"
 NEEDED = {

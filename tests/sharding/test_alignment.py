@@ -7,7 +7,8 @@ import csv
 import numpy as np
 import pytest
 
-from sharding import alignment, pixels
+from sharding import pixels
+from sharding.leaks import alignment
 from tests.sharding.pictures import COPIES, again_as_jpeg, bordered, cloudy, cropped, darker, scaled, windowed
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydicom import Dataset, config
 from pydicom.datadict import dictionary_VR
 
-from sharding.allow_list import ELEMENTS, released
+from sharding.identity.allow_list import ELEMENTS, released
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, for values that break the standard
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from sharding import captures, release
-from sharding.audit import summary
-from sharding.identifiers import identifiers_of
-from sharding.identity import KNOWN, mask
-from sharding.identity_rules import KINDS
+from sharding.identity import KNOWN, captures, mask, release
+from sharding.identity.audit import summary
+from sharding.identity.identifiers import identifiers_of
+from sharding.identity.identity_rules import KINDS
 
 
 def test_the_counts_of_texts_and_headers_are_told_apart():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pydicom import Dataset
 
-from sharding import captures, header
 from sharding.contract import Rejected
+from sharding.identity import captures
+from sharding.pixels import header
 
 CR, SC = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.7"
 

@@ -14,8 +14,9 @@ from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate, encapsulate_extended
 
-from sharding import codecs, header, pixels
+from sharding import pixels
 from sharding.contract import Reason, Rejected
+from sharding.pixels import codecs, header
 from tests.sharding.coded import (
     EXTENDED_12,
     EXTENDED_12_FIRST_ROW,

@@ -7,9 +7,9 @@ import io
 import pytest
 from pydicom import Dataset, dcmread, uid
 
-from sharding import header
-from sharding.header_identifiers import identifiers
 from sharding.identity import mask
+from sharding.identity.header_identifiers import identifiers
+from sharding.pixels import header
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, for values that break the standard
 

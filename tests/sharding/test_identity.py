@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharding.identifiers import identifiers_of
 from sharding.identity import mask
-from sharding.identity_rules import GROUPS, KINDS
+from sharding.identity.identifiers import identifiers_of
+from sharding.identity.identity_rules import GROUPS, KINDS
 
 HERE = Path(__file__).parent
 KNOWN = identifiers_of(

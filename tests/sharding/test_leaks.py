@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharding import leaks, manifest, same_patient
+from sharding import leaks, manifest
 from sharding.cli import main
-from sharding.leaks import Kind, Leak
+from sharding.leaks import Kind, Leak, same_patient
 from sharding.storage import open_store
 from tests.sharding.pictures import (
     again_as_jpeg,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sharding.levels import Levels
+from sharding.pixels.levels import Levels
 
 DTYPES = ["u1", "i1", "u2", "i2", ">u2", ">i2", "u4", "i4"]
 

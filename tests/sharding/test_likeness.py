@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharding import likeness
+from sharding.leaks import likeness
 from tests.sharding.pictures import COPIES, cloudy
 
 

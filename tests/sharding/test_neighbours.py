@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sharding import neighbours
-from sharding.likeness import DIGITS
+from sharding.leaks import neighbours
+from sharding.leaks.likeness import DIGITS
 
 
 def digits(random, count, spread=3.0):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from sharding.picture import Geometry, Picture, letterbox, resize, shrink
+from sharding.pixels.picture import Geometry, Picture, letterbox, resize, shrink
 
 SIDES = st.integers(1, 3000)
 POINTS = st.lists(st.tuples(st.floats(-50, 4000), st.floats(-50, 4000)), min_size=1, max_size=5).map(np.array)

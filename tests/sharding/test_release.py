@@ -13,9 +13,11 @@ from pydicom import Dataset, config, dcmread, uid
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRBigEndian, JPEGBaseline8Bit
 
-from sharding import display, header, pixels, release
-from sharding.codecs import stored_values
+from sharding import pixels
 from sharding.contract import Reason, Rejected
+from sharding.identity import release
+from sharding.pixels import display, header
+from sharding.pixels.codecs import stored_values
 from tests.sharding.display_cases import MADE, S16, TWELVE, U8, U12, palette, table
 from tests.sharding.planted_dicom import SECRET, assert_clean, planted
 

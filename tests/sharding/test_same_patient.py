@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharding import same_patient
 from sharding.contract import UserError
-from sharding.leaks import Kind, Leak
+from sharding.leaks import Kind, Leak, same_patient
 
 A, B, C, D, E = (letter * 16 for letter in "abcde")
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from sharding.contract import UserError
-from sharding.header import VIEWS
+from sharding.pixels.header import VIEWS
 from sharding.sources import encoding, exclusion, splits, views
 
 PATIENT_OF = {"image-1": "10000001", "image-2": "10000002", "image-3": "10000003", "image-4": ""}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharding import tarwalk
 from sharding.storage import open_store
-from sharding.tarwalk import Damaged, Walk
+from sharding.verify import tarwalk
+from sharding.verify.tarwalk import Damaged, Walk
 from sharding.writer import MODE, OWNER
 
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pydicom import Dataset
 
-from sharding.transforms import lookup, luminance, percentiles, stretch, window
+from sharding.pixels.transforms import lookup, luminance, percentiles, stretch, window
 
 
 def table(descriptor: list[int], data: list[int] | bytes) -> Dataset:

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from pydicom import dcmread
 
-from sharding import pixels, release, verify_sample
+from sharding import pixels
 from sharding.contract import Sentence, SentenceTuple
-from sharding.picture import Geometry
-from sharding.verify_sample import description_faults, image_faults
+from sharding.identity import release
+from sharding.pixels.picture import Geometry
+from sharding.verify import verify_sample
+from sharding.verify.verify_sample import description_faults, image_faults
 from tests.sharding.pictures import cloudy
 
 SENTENCES = (Sentence("No edema.", "findings", 3, 12, ("negated",)), Sentence("Nodule.", "impression", 20, 27))

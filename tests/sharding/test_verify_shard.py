@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sharding import manifest, verify_shard
+from sharding import manifest
 from sharding.storage import open_store
-from sharding.verify_shard import faults_of_shard
+from sharding.verify import verify_shard
+from sharding.verify.verify_shard import faults_of_shard
 from sharding.writer import MODE, OWNER
 from tests.sharding.pictures import data_set
 

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sharding import manifest, verify_table
+from sharding import manifest
 from sharding.contract import MANIFEST_SCHEMA
 from sharding.quarantine import QUARANTINE_SCHEMA
 from sharding.storage import open_store
+from sharding.verify import verify_table
 
 ROW = {
     **{"key": "0" * 24, "shard": "shard-000000.tar", "image_member": "jpg", "image_offset": 512, "image_bytes": 9},

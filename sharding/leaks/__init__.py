@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sharding import alignment, likeness, members, neighbours, progress
+from sharding import members, progress
 from sharding.contract import Rejected, UserError
-from sharding.picture import Grey
+from sharding.leaks import alignment, likeness, neighbours
+from sharding.pixels.picture import Grey
 from sharding.storage import Store
 
 READERS = 8  # range reads under way at a time

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from sharding.report_words import AFFIXES, FILE_WORDS, ORDINARY, PLACE_WORDS, TITLES
+from sharding.identity.report_words import AFFIXES, FILE_WORDS, ORDINARY, PLACE_WORDS, TITLES
 
 SHORTEST_NAME = 3  # shorter parts of a name are initials and syllables, which would mask ordinary words
 SHORTEST_ID = 4

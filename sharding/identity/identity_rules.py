@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sharding.report_words import ACRONYMS, NOT_A_NAME
+from sharding.identity.report_words import ACRONYMS, NOT_A_NAME
 
 RULES_VERSION = "2"  # raised whenever a change masks other things; stands in the audit
 

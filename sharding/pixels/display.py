@@ -19,12 +19,12 @@ from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut
 
-from sharding.codecs import Layout, Stored, stored_values
 from sharding.contract import Reason, Rejected
-from sharding.header import number, pair, text, value
-from sharding.levels import Levels
-from sharding.picture import MOST_PIXELS, Geometry, Grey, Picture, resize
-from sharding.transforms import Values, lookup, luminance, stretch, to_8_bit, window
+from sharding.pixels.codecs import Layout, Stored, stored_values
+from sharding.pixels.header import number, pair, text, value
+from sharding.pixels.levels import Levels
+from sharding.pixels.picture import MOST_PIXELS, Geometry, Grey, Picture, resize
+from sharding.pixels.transforms import Values, lookup, luminance, stretch, to_8_bit, window
 
 Mask = NDArray[np.bool_]
 Steps = dict[str, str]

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sharding import leaks, manifest, progress, verify_table
+from sharding import leaks, manifest, progress
 from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME
 from sharding.leaks import Kind, Leak
 from sharding.storage import Store, open_store
-from sharding.verify_shard import faults_of_shard
+from sharding.verify import verify_table
+from sharding.verify.verify_shard import faults_of_shard
 
 READERS = 4  # shards read at a time: checksums and downloads leave the interpreter to the others
 SIDE_FILES = (MANIFEST_NAME, QUARANTINE_NAME, AUDIT_NAME)

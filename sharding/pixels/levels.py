@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sharding.picture import Grey
+from sharding.pixels.picture import Grey
 
 BLOCK = 2**18  # pixels looked up at a time: numpy makes a 64-bit index of each, which shall stay in the cache
 

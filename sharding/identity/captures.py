@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from pydicom import Dataset
 
-from sharding.header import modality, text
+from sharding.pixels.header import modality, text
 
 # PS3.3 C.8.6.1: scanned document, scanned image, drawing
 REFUSED_CONVERSIONS = ("SD", "SI", "DRW")

@@ -14,9 +14,10 @@ from typing import Any
 from PIL import Image
 from pydicom import Dataset
 
-from sharding import allow_list, pixels
+from sharding import pixels
 from sharding.contract import FORMAT_VERSION, Rejected, Sentence, SentenceTuple, text_hash
-from sharding.picture import Geometry
+from sharding.identity import allow_list
+from sharding.pixels.picture import Geometry
 
 MOST_JSON = 16 << 20
 # What Pillow tells of a picture that holds pixels alone.

@@ -21,8 +21,8 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut
 from pydicom.valuerep import format_number_as_ds
 
-from sharding.header import VIEWS, value
-from sharding.transforms import lookup
+from sharding.pixels.header import VIEWS, value
+from sharding.pixels.transforms import lookup
 
 DECIMAL = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 ORIENTATION = re.compile(r"[LRAPHF]{1,3}")

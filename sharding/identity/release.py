@@ -23,10 +23,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_encoder
 
-from sharding import allow_list
-from sharding.codecs import Stored, stored_values
 from sharding.contract import Reason, Rejected
-from sharding.header import text
+from sharding.identity import allow_list
+from sharding.pixels.codecs import Stored, stored_values
+from sharding.pixels.header import text
 
 PROFILE = "sentalign KEY.dcm 1"
 IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION = uid.UID("2.25.135529297740588104503433416110916659174"), "SENTALIGN_1"

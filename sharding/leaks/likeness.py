@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sharding.picture import Grey
+from sharding.pixels.picture import Grey
 
 DIGITS = 96
 PATTERN = f"^[0-9a-f]{{{DIGITS}}}$"  # of an image with structure

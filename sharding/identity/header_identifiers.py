@@ -15,7 +15,7 @@ from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, keyword_dict
 from pydicom.multival import MultiValue
 
-from sharding.identifiers import Identifiers, identifiers_of
+from sharding.identity.identifiers import Identifiers, identifiers_of
 
 IDS = """
     PatientID OtherPatientIDs AccessionNumber StudyID AdmissionID ServiceEpisodeID MedicalRecordLocator

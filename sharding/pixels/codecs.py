@@ -26,10 +26,10 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import as_pixel_options
 
-from sharding import codestream
 from sharding.contract import Reason, Rejected
-from sharding.header import number
-from sharding.picture import MOST_PIXELS
+from sharding.pixels import codestream
+from sharding.pixels.header import number
+from sharding.pixels.picture import MOST_PIXELS
 
 NATIVE = frozenset(
     (

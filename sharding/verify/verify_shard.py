@@ -13,8 +13,8 @@ from typing import Any
 from sharding.contract import UserError
 from sharding.progress import Advance
 from sharding.storage import Store
-from sharding.tarwalk import BLOCK, Damaged, Member, Walk
-from sharding.verify_sample import description_faults, image_faults
+from sharding.verify.tarwalk import BLOCK, Damaged, Member, Walk
+from sharding.verify.verify_sample import description_faults, image_faults
 
 MOST_LINES = 20  # of one shard: a swapped one has a thousand faults and one cause
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sharding import likeness
-from sharding.picture import Grey
+from sharding.leaks import likeness
+from sharding.pixels.picture import Grey
 
 LONG_SIDE = 128  # of a thumbnail: ribs are still told apart
 SAME = 0.75  # measured on real images: different patients agree to 0.58 at most, copies to 0.8 at least

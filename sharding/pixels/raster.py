@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sharding import codestream
 from sharding.contract import Reason, Rejected
-from sharding.levels import Levels
-from sharding.picture import MOST_PIXELS, Geometry, Grey, Picture
-from sharding.transforms import stretch, to_8_bit
+from sharding.pixels import codestream
+from sharding.pixels.levels import Levels
+from sharding.pixels.picture import MOST_PIXELS, Geometry, Grey, Picture
+from sharding.pixels.transforms import stretch, to_8_bit
 
 ORIENTATION = 0x0112  # the EXIF flag
 TURNS = {

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from PIL import Image
 from pydicom import Dataset
 
-from sharding import display, header, raster
 from sharding.contract import Reason, Rejected
-from sharding.picture import Geometry, Picture, letterbox, resize, shrink
+from sharding.pixels import display, header, raster
+from sharding.pixels.picture import Geometry, Picture, letterbox, resize, shrink
 
 __all__ = ["Geometry", "Picture", "RawImage", "letterbox", "open_image", "read", "resize", "shrink"]
 

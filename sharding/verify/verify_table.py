@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sharding import likeness
 from sharding.contract import AUDIT_NAME, IMAGE_MEMBERS, MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Reason
 from sharding.deid import KEY_LENGTHS
+from sharding.leaks import likeness
 from sharding.manifest import Manifest
 from sharding.quarantine import QUARANTINE_SCHEMA
 from sharding.storage import Store
-from sharding.tarwalk import BLOCK, MOST_KEPT
-from sharding.verify_sample import MOST_JSON
+from sharding.verify.tarwalk import BLOCK, MOST_KEPT
+from sharding.verify.verify_sample import MOST_JSON
 
 SHARD_PATTERN = re.compile(r"shard-[0-9]{6,}\.tar")
 SHA256 = "[0-9a-f]{64}"

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sharding import captures, identity, release
+from sharding import identity
 from sharding.contract import FORMAT_VERSION, Reason
-from sharding.identity_rules import RULES_VERSION
+from sharding.identity import captures, release
+from sharding.identity.identity_rules import RULES_VERSION
 
 NO_HEADER = "none: pictures carry no header"
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from sharding.identifiers import NOBODY, Identifiers, identifiers_of
-from sharding.identity_rules import GROUPS, KINDS
+from sharding.identity.identifiers import NOBODY, Identifiers, identifiers_of
+from sharding.identity.identity_rules import GROUPS, KINDS
 
 NAME = "name"
 KNOWN, ORDINARY_WORD = "known", "ordinary_word"  # beside the kinds of the rules

@@ -29,6 +29,8 @@ test-slow: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/local_loss.py
+	$(BIN)/python -W ignore benchmarks/shard_build.py
+	PYTHONPATH=. $(BIN)/python benchmarks/sentences.py
 
 # Phantoms, shards, training on two ranks, held-out test: demo/index.html and demo/metrics.json.
 demo: .venv/ready

@@ -82,7 +82,7 @@ def _ends_sentence(text: str, mark: re.Match[str]) -> bool:
     after = found.group() if found else ""
     if not after or text[mark.start()] == "!" or "..." in mark.group():
         return True
-    if "?" in mark.group() and (before[-1:].isspace() or after.islower() or after.isdigit()):
+    if "?" in mark.group() and (not before[-1:].strip() or after.islower() or after.isdigit()):
         return False  # a character that was lost on the way, as in "38.9 ? C", and no question
     if text[mark.start()] == "?":
         return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -18,6 +18,9 @@ import obstore
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from sharding.contract import UserError
+
+
+COALESCE = 4096  # bytes between two ranges that are fetched along with them: headers of a tar, no sample
 
 
 class Store:
@@ -53,6 +56,15 @@ class Store:
         if len(part) != length:
             raise UserError(f"{self.url}: {name} ends before byte {offset + length}; build or copy the data set again")
         return part
+
+    def get_ranges(self, name: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes from begin to end of each span; near ones are fetched in one request. Raises as `get_range` does."""
+        starts, ends = zip(*spans, strict=True)
+        try:
+            found = obstore.get_ranges(self._backend, name, starts=starts, ends=ends, coalesce=COALESCE)
+        except (OSError, obstore.exceptions.BaseError) as error:
+            raise self._mistake(name, error) from None
+        return [bytes(part) for part in found]
 
     def put(self, name: str, data: bytes) -> None:
         """Write the whole file; a reader sees the old one or the new one, never a part."""

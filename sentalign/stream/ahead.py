@@ -26,16 +26,22 @@ class Ahead:
         self._coming: dict[tuple[int, int], tuple[Future[list[bytes]], int, int]] = {}
         self._covered: dict[int, int] = {}  # the first step of each lane that no fetch covers
         self._waiting = 0
+        self._step = -1
 
     def take(self, step: int, lanes: range) -> list[Content]:
         """For each lane what waits for the bytes of its sample in batch `step`, and raises where they cannot be had.
 
-        Steps must not go back.
+        Another step than the next one begins anew: what was fetched ahead is let go.
         """
+        if step != self._step + 1:
+            self._coming, self._covered, self._waiting = {}, {}, 0
+        self._step = step
         for lane in lanes:
             while self._covered.setdefault(lane, step) <= step:
                 self._fetch(lane)
-        while self._waiting < self._budget:
+        # No further than an epoch: a small data set would fit many times into the budget.
+        last = step + self._mixture.epoch_batches
+        while self._waiting < self._budget and min((self._covered[lane] for lane in lanes), default=last) < last:
             self._fetch(min(lanes, key=self._covered.__getitem__))
         return [self._content(lane, step) for lane in lanes]
 

@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 from torch import Generator
 from torch.utils.data import DataLoader
@@ -40,7 +41,7 @@ class Stream:
         self.data, self.seed, self.rank, self.ranks, self.split = data, seed, rank, ranks, split
         self.mixture = Mixture(data, split, seed)
         self.samples = Samples(self.mixture, data, seed, tokenizer)
-        self.replaced = 0
+        self.replaced = self.seen = 0
 
     @property
     def fingerprint(self) -> str:
@@ -108,7 +109,8 @@ class Stream:
     def _check(self, state: StreamState) -> None:
         if state.fingerprint != self.fingerprint:
             raise UserError(
-                f"the shards in {self.data.shards} are not those of this run; give them back or start a new run"
+                f"the shards in {', '.join(self.data.urls)} are not those of this run; "
+                "give them back or start a new run"
             )
         if state.seed != self.seed:
             raise UserError(f"seed {self.seed} is not the seed {state.seed} of this run; set seed={state.seed}")
@@ -169,24 +171,37 @@ class Stream:
             except StopIteration:
                 return
             except RuntimeError as error:
-                worker, shards = number % max(1, self.data.workers), ", ".join(self.samples.shards_of(asked[0]))
-                what = "takes more than" if "timed out" in str(error) else "died within"
-                raise UserError(
-                    f"worker {worker} of rank {self.rank} {what} {self.data.timeout:g} s at {shards}; "
-                    "see whether the store answers, or raise data.timeout"
-                ) from None
+                if not str(error).startswith("DataLoader "):
+                    raise  # of the worker's own code
+                raise self._lost(loader, number, asked, "timed out" in str(error)) from None
             asked.popleft()
             if isinstance(rows, UserError):
                 raise rows
             yield rows
 
+    def _lost(self, loader: Any, number: int, asked: deque[Part], late: bool) -> UserError:
+        """What is said of the worker that brings no part `number`, the first of `asked`, or of one that died."""
+        workers = self.data.workers
+        dead = [i for i, worker in enumerate(loader._workers) if not worker.is_alive()]
+        lost = number % workers if late or not dead else dead[0]
+        ahead = (lost - number) % workers
+        shards = ", ".join(self.samples.shards_of(asked[ahead])) if ahead < len(asked) else "the end"
+        what, mend = (
+            (f"takes more than {self.data.timeout:g} s", "see whether the store answers, or raise data.timeout")
+            if late
+            else ("died", "see whether the memory is enough, or lower data.workers")
+        )
+        return UserError(f"worker {lost} of rank {self.rank} {what} at {shards}; {mend}")
+
     def _joined(self, made: list[Rows]) -> Batch:
         """The batch of the workers' rows in the order of the lanes; raises UserError where too many were replaced."""
         lost = [line for rows in made for line in rows.replaced]
         self.replaced += len(lost)
+        self.seen += sum(len(rows.samples) for rows in made)
         for line in lost:
             log.warning("replaced: %s", line)
-        allowed = self.data.damage_budget * self.epoch_batches * self.data.batch / self.ranks
+        # A share of the first epoch, then of all that was read: each epoch meets the same damage again.
+        allowed = self.data.damage_budget * max(self.epoch_batches * self.data.batch / self.ranks, self.seen)
         if lost and self.replaced > allowed:
             raise UserError(
                 f"{self.replaced} samples could not be read and data.damage_budget={self.data.damage_budget:g} of an "

@@ -179,8 +179,11 @@ class SpanReader:
     def read(self, name: str, spans: list[tuple[int, int]]) -> list[bytes]:
         """The ranges from begin to end. A file that is gone or too short is a DamagedError."""
         if self._folder is not None:
-            file = self._file(self._folder / name).fileno()
-            return [os.pread(file, end - begin, begin) for begin, end in spans]
+            file = self._file(self._folder / name)  # held, so that no other thread's turn closes it meanwhile
+            try:
+                return [os.pread(file.fileno(), end - begin, begin) for begin, end in spans]
+            except OSError as error:
+                raise self._unreadable(name, error) from None
         self._store = self._store or storage.open_store(self._url)
         try:
             return self._store.get_ranges(name, spans)
@@ -193,13 +196,14 @@ class SpanReader:
             try:
                 self._files[path.name] = FileIO(str(path))
             except OSError as error:
-                raise DamagedError(
-                    f"{path.name} cannot be read ({error.strerror}); copy it to {self._url} again"
-                ) from None
+                raise self._unreadable(path.name, error) from None
             if len(self._files) > OPEN_FILES:
-                self._files.popitem(last=False)[1].close()
+                self._files.popitem(last=False)  # closed when nobody reads from it any more
         self._files.move_to_end(path.name)
         return self._files[path.name]
+
+    def _unreadable(self, name: str, error: OSError) -> DamagedError:
+        return DamagedError(f"{name} cannot be read ({error.strerror}); copy it to {self._url} again")
 
 
 def with_text(urls: Iterable[str], split: str) -> int:

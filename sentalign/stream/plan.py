@@ -105,10 +105,12 @@ def spread(epoch: Epoch, groups_NG: Indices, most: int, name: tuple[str | int, .
 
     `groups_NG[n]` are the groups of sample n (its patient, its text), -1 for none. A sample too many changes places
     with one that its own lane reads in another batch, so lanes keep their samples. A group of more than `most` samples
-    a batch on average keeps some of its collisions; `quality` counts what is left.
+    a batch on average cannot be bounded, and is left as it is.
     """
     lanes_PB = epoch.lanes_PB.copy()
     batches, width = lanes_PB.shape
+    sizes = np.bincount(groups_NG[groups_NG >= 0], minlength=1)
+    groups_NG = np.where(sizes[groups_NG] > most * batches, -1, groups_NG)
     held = _Held(lanes_PB, groups_NG)
     surplus = held.surplus(most)
     tries_ST = draws(len(surplus) * TRIES, "spread", *name).reshape(-1, TRIES) % np.uint64(max(1, batches))
@@ -176,13 +178,14 @@ def lanes_by_weight(weights: Sequence[float], batch: int) -> list[range]:
     """
     if batch < len(weights):
         raise UserError(f"data.batch {batch} has no room for {len(weights)} data sets; raise it or mix fewer")
-    free = batch - len(weights)
-    exact = np.array(weights, float) / sum(weights) * free
-    counts = np.floor(exact).astype(int)
-    rest = np.argsort(-(exact - counts), kind="stable")[: free - counts.sum()]
+    exact = np.array(weights, float) / sum(weights) * batch
+    counts = np.maximum(np.floor(exact).astype(int), 1)
+    while counts.sum() > batch:  # those that have one in place of none take it from the others
+        counts[np.argmax(np.where(counts > 1, counts - exact, -np.inf))] -= 1
+    rest = np.argsort(-(exact - counts), kind="stable")[: batch - counts.sum()]
     counts[rest] += 1
-    ends = np.cumsum(counts + 1).tolist()
-    return [range(end - count - 1, end) for end, count in zip(ends, counts.tolist(), strict=True)]
+    ends = np.cumsum(counts).tolist()
+    return [range(end - count, end) for end, count in zip(ends, counts.tolist(), strict=True)]
 
 
 def batches_per_epoch(samples: int, batch: int) -> int:

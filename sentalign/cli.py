@@ -106,7 +106,7 @@ def _train(args: argparse.Namespace) -> None:
     ranks = args.ranks or max(1, gpus)
     # What every rank would find too late is said before the launcher starts them.
     plan.check_shares(config.data.batch, ranks)
-    fetch.with_text(config.data.shards, config.data.train_split)
+    fetch.with_text(config.data.urls, config.data.train_split)
     command = launch.command(args.config, args.overrides, ranks)
     sys.stdout.flush()
     # The launcher takes this process's place, so that signals and the exit code are its own.

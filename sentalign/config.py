@@ -33,10 +33,17 @@ class Augment(Section):
     brightness: float = Field(0.0, ge=0, lt=1)
 
 
+class Source(Section):
+    """One data set of a mixture."""
+
+    url: str
+    weight: float = Field(1.0, gt=0, description="its share of each batch, against the other weights")
+
+
 class Data(Section):
     """Which shards are streamed, and how a sample becomes a row of the batch."""
 
-    shards: str
+    shards: str | list[Source] = Field(description="folder or URL, or a list of {url, weight} that are mixed")
     train_split: str = "train"
     validation_split: str = "validate"
     batch: int = Field(128, ge=2, description="image-report pairs in one global batch, all ranks together")
@@ -47,8 +54,27 @@ class Data(Section):
     drop_tags: list[Literal["negated", "uncertain", "normal", "comparison", "non-image"]] = Field(
         default_factory=list, description="sentences that training leaves out, unless the report has no others"
     )
+    block: int = Field(16, ge=1, description="neighbours in a shard that are fetched together; 1: a full shuffle")
+    most_alike: int = Field(0, ge=0, description="samples of one text or patient in a batch at most; 0: no bound")
+    alike: list[Literal["text", "patient", "study"]] = Field(["text", "patient"], description="what most_alike bounds")
+    on_damage: Literal["fail", "replace"] = Field(
+        "fail", description="what becomes of a run whose shards cannot be read: an end, or another sample in the slot"
+    )
+    damage_budget: float = Field(0.01, ge=0, le=1, description="share of an epoch that may be replaced")
     workers: int = Field(2, ge=0, description="decoding processes of each rank")
+    read_ahead_mb: int = Field(256, ge=1, description="what a worker fetches of a remote store before it is asked for")
+    timeout: float = Field(300, gt=0, description="seconds that a worker may take for its part of a batch")
     augment: Augment = Augment()
+
+    @property
+    def sources(self) -> list[Source]:
+        """The data sets; one without a weight is a mixture of one."""
+        return [Source(url=self.shards)] if isinstance(self.shards, str) else self.shards
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the data sets lie."""
+        return [source.url for source in self.sources]
 
     @model_validator(mode="after")
     def _picture_fits(self) -> Data:
@@ -195,10 +221,13 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
+WITHOUT_EFFECT = ("run", "data.workers", "data.read_ahead_mb", "data.timeout")
+
+
 def difference(one: Config, other: Config) -> list[str]:
-    """Dotted keys in which two configurations differ, `a.b: 1 -> 2`; tracking, the folder and workers never count."""
+    """Dotted keys in which two configurations differ, `a.b: 1 -> 2`; what changes no number never counts."""
     first, second = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
-    keys = sorted(k for k in first | second if k != "run" and k != "data.workers" and not k.startswith("track."))
+    keys = sorted(k for k in first | second if k not in WITHOUT_EFFECT and not k.startswith("track."))
     return [f"{k}: {first.get(k)} -> {second.get(k)}" for k in keys if first.get(k) != second.get(k)]
 
 

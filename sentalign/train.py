@@ -121,8 +121,8 @@ def _made_tokenizer(config: Config) -> Tokenizer:
         return Tokenizer.from_vocabulary(Path(tower.vocabulary), tower.cased)
     if tower.weights:
         return Tokenizer(vocabulary(tower.weights), tower.cased)
-    shards = Shards(config.data.shards, config.data.train_split)
-    said = (sentence for i in range(len(shards)) for sentence in shards.sentences(i))
+    sources = (Shards(url, config.data.train_split) for url in config.data.urls)
+    said = (sentence for shards in sources for i in range(len(shards)) for sentence in shards.sentences(i))
     return Tokenizer.train(said, tower.vocabulary_size, tower.cased)
 
 
@@ -135,7 +135,7 @@ def streams_of(config: Config, tokenizer: Tokenizer) -> Streams:
             f"split {config.data.train_split!r} of {config.data.shards} has fewer samples with text than "
             f"data.batch={config.data.batch}; lower data.batch or build more shards"
         )
-    if with_text(config.data.shards, config.data.validation_split) < dist.ranks():
+    if with_text(config.data.urls, config.data.validation_split) < dist.ranks():
         return Streams(train, None)
     return Streams(train, Stream(config.data, *place, config.data.validation_split))
 
@@ -224,8 +224,9 @@ def sample_maps(run: Path, config: Config, count: int = 4) -> list[str]:
     from sharding.pixels import Geometry, Picture
 
     data = config.data
-    split = data.validation_split if with_text(data.shards, data.validation_split) else data.train_split
-    predictor, shards = Predictor.load(run), Shards(data.shards, split)
+    split = data.validation_split if with_text(data.urls, data.validation_split) else data.train_split
+    url = next(url for url in data.urls if with_text([url], split))
+    predictor, shards = Predictor.load(run), Shards(url, split)
     made: list[str] = []
     for index in range(len(shards)):
         if len(made) == count:

@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 from urllib.request import url2pathname
@@ -57,6 +57,10 @@ class Store(ABC):
     @abstractmethod
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`; raises UserError where the file is missing or shorter."""
+
+    def get_ranges(self, name: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes from begin to end of each span; raises UserError where the file is missing or shorter."""
+        return [self.get_range(name, begin, end - begin) for begin, end in spans]
 
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:

@@ -45,7 +45,7 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, rate: floa
     torch.manual_seed(_seed(config.seed, pairs, dist.rank()))
     batch = batch.to(engine.device)
     images_B1HH = normalize(batch.images_BHH)
-    images_B1HH, _ = augment(images_B1HH, batch.keys, config.data.augment, config.seed, batch.epoch)
+    images_B1HH, _ = augment(images_B1HH, batch.keys, config.data.augment, config.seed, batch.epochs)
     terms = terms_of(engine, batch, images_B1HH, config)
     values = _floats(terms)
     if not torch.isfinite(torch.tensor(values["loss"])):

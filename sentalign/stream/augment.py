@@ -25,7 +25,7 @@ def normalize(images_BHH: Tensor) -> Tensor:
 
 
 def augment(
-    images_B1HH: Tensor, keys: Sequence[str], strengths: Augment, seed: int, epoch: int
+    images_B1HH: Tensor, keys: Sequence[str], strengths: Augment, seed: int, epochs: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """Normalised images shifted, scaled, rotated about their centre and changed in contrast and brightness.
 
@@ -34,7 +34,7 @@ def augment(
     1 +- scale, angle in radians, contrast 1 +- contrast about mid-grey, brightness as a share of the grey range.
     Where all strengths are zero the images come back bit for bit.
     """
-    uniform_B6 = _uniform(keys, seed, epoch)
+    uniform_B6 = _uniform(keys, seed, epochs)
     linear_B22, shift_B2 = _motion(uniform_B6, strengths)
     if strengths.shift or strengths.scale or strengths.rotate:
         images_B1HH = _warp(images_B1HH, linear_B22, shift_B2)
@@ -46,9 +46,9 @@ def augment(
     return images_B1HH, torch.from_numpy(_in_pixels(linear_B22, shift_B2, images_B1HH.shape[-1]))
 
 
-def _uniform(keys: Sequence[str], seed: int, epoch: int) -> NDArray[np.float64]:
+def _uniform(keys: Sequence[str], seed: int, epochs: Sequence[int]) -> NDArray[np.float64]:
     """Six numbers in [-1, 1) for each sample: shift x, shift y, scale, angle, contrast, brightness."""
-    raw_B6 = np.stack([draws(6, "augment", seed, epoch, key) for key in keys])
+    raw_B6 = np.stack([draws(6, "augment", seed, epoch, key) for key, epoch in zip(keys, epochs, strict=True)])
     return (raw_B6 >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1
 
 

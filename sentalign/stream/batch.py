@@ -28,7 +28,8 @@ class Batch:
 
     images_BHH uint8; tokens_BT int64; attention_BT bool, the real positions; unit_BT int64, the sentence number of each
     position, -1 at [CLS], [SEP] and padding; words_BK float32, column 0 the words of the whole row with [CLS] and
-    [SEP], column k the words of sentence k - 1 (0: absent). `hashes` are those of the full stored report.
+    [SEP], column k the words of sentence k - 1 (0: absent). `hashes` are those of the full stored report, `epochs`
+    those of the data sets that the rows come from, `replaced` counts rows that stand for one that cannot be read.
     """
 
     images_BHH: Tensor
@@ -40,7 +41,8 @@ class Batch:
     patients: list[str]
     studies: list[str]
     hashes: list[list[str]]
-    epoch: int = 0
+    epochs: list[int]
+    replaced: int = 0
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch with its tensors on `device`, copied without waiting."""
@@ -71,7 +73,15 @@ def without(sample: Sample, dropped: frozenset[str]) -> list[str]:
     return [text for text, tags in zip(said, sample.tags, strict=True) if not tags & dropped] or said
 
 
-def collate(samples: Sequence[Sample], rows: Sequence[Row], max_tokens: int, units: int, pad: int, epoch: int) -> Batch:
+def collate(
+    samples: Sequence[Sample],
+    rows: Sequence[Row],
+    max_tokens: int,
+    units: int,
+    pad: int,
+    epochs: list[int],
+    replaced: int = 0,
+) -> Batch:
     """One rank's batch of samples whose pictures are square already; T is the longest row's, a multiple of eight.
 
     `units` = K is the caller's: units are gathered over ranks, which must all have as many.
@@ -98,5 +108,6 @@ def collate(samples: Sequence[Sample], rows: Sequence[Row], max_tokens: int, uni
         [sample.patient for sample in samples],
         [sample.study for sample in samples],
         [list(sample.hashes) for sample in samples],
-        epoch,
+        epochs,
+        replaced,
     )

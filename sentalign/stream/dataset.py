@@ -1,104 +1,85 @@
-"""The batches of one rank, from any state on: the plan's indices, decoded in worker processes.
+"""The batches of one rank, from any state on: the plan's samples, decoded in worker processes.
 
-In: the data settings, the seed, this rank and the tokenizer. Out: batches, each with the stream's state after it.
-Workers are told sample indices and keep nothing, so their number changes nothing but the speed.
+In: the data settings, the seed, this rank and the tokenizer. Out: batches, each with the stream's state after it. A
+worker makes the rows of its own lanes in every batch. It is told which, and what it keeps only saves it reading twice,
+so the number of workers changes nothing but the speed.
 """
 
+# B rows of this rank, H side of the square image
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
+from typing import Any
 
-import numpy as np
 from torch import Generator
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from sentalign.config import Data
 from sentalign.stream import plan
-from sentalign.stream.batch import Batch, collate, subset, without
-from sentalign.stream.fetch import Shards
-from sentalign.stream.plan import Indices, StreamState
+from sentalign.stream.batch import Batch, collate
+from sentalign.stream.mixture import Mixture
+from sentalign.stream.plan import StreamState
+from sentalign.stream.rows import Part, Rows, Samples
 from sentalign.text import Tokenizer
 from sharding.contract import UserError
-from sharding.pixels import letterbox
 
-# An epoch and the sample indices of one rank's share; epoch None: whole reports, nothing random.
-Request = tuple[int | None, Indices]
-
-
-class Samples(Dataset[Batch | UserError]):
-    """Makes the batch of a request. It holds no state, so any worker may make any batch."""
-
-    def __init__(self, shards: Shards, data: Data, seed: int, tokenizer: Tokenizer) -> None:
-        self.shards, self.data, self.seed, self.tokenizer = shards, data, seed, tokenizer
-        self._dropped = frozenset(data.drop_tags)
-        # Units are gathered over ranks, so each rank must have as many: a sentence takes a token at least.
-        self.max_sentences = min(shards.most_sentences, data.max_tokens - 2)
-
-    def __getitem__(self, request: Request) -> Batch | UserError:
-        """A user's error comes back as a value: raised in a worker, it would grow a traceback on its way."""
-        try:
-            return self._batch(*request)
-        except UserError as error:
-            return error
-
-    def _batch(self, epoch: int | None, indices: Indices) -> Batch:
-        samples, rows = [], []
-        for index in indices.tolist():
-            sample = self.shards.read(index)
-            image_HH, _ = letterbox(sample.grey_HW, self.data.image_size, self.data.long_side)
-            said = without(sample, self._dropped)
-            if epoch is not None and self.data.sentence_subset:
-                said = subset(said, self.seed, epoch, sample.key)
-            rows.append(self.tokenizer.encode(said[: self.max_sentences], self.data.max_tokens))
-            # The decoded picture is let go here: a batch of them would be many times the batch.
-            samples.append(replace(sample, grey_HW=image_HH))
-        units = 1 + self.max_sentences
-        return collate(samples, rows, self.data.max_tokens, units, self.tokenizer.pad_id, epoch or 0)
+log = logging.getLogger(__name__)
 
 
 class Stream:
     """One rank's share of the global batches of a split.
 
-    The sequence of global batches depends on the manifest, the seed, the split and `data.batch` alone.
+    The sequence of global batches depends on the manifests, the seed, the split and the settings of the data alone.
     """
 
     def __init__(self, data: Data, seed: int, rank: int, ranks: int, tokenizer: Tokenizer, split: str) -> None:
-        """Reads the manifest. Raises UserError where the batch does not fit the ranks or there is no such data."""
+        """Reads the manifests. Raises UserError where the batch does not fit the ranks or there is no such data."""
         plan.check_shares(data.batch, ranks)
-        self.data, self.seed, self.rank, self.ranks = data, seed, rank, ranks
-        self.shards = Shards(data.shards, split)
-        self._samples = Samples(self.shards, data, seed, tokenizer)
-        self.epoch_batches = plan.batches_per_epoch(len(self.shards), data.batch)
+        self.data, self.seed, self.rank, self.ranks, self.split = data, seed, rank, ranks, split
+        self.mixture = Mixture(data, split, seed)
+        self.samples = Samples(self.mixture, data, seed, tokenizer)
+        self.replaced = self.seen = 0
 
     @property
     def fingerprint(self) -> str:
-        return self.shards.fingerprint
+        return self.mixture.fingerprint
+
+    @property
+    def epoch_batches(self) -> int:
+        """Batches in an epoch; 0 where a data set cannot fill its lanes once."""
+        return self.mixture.epoch_batches if self.mixture.whole() else 0
 
     @property
     def max_sentences(self) -> int:
         """Most sentences of a row, the same on every rank: K = 1 + max_sentences."""
-        return self._samples.max_sentences
+        return self.samples.max_sentences
 
     def start(self) -> StreamState:
         """The state before the first batch."""
         return StreamState(0, 0, self.seed, self.fingerprint)
 
     def account(self) -> str:
-        """One line on what an epoch reads and what it leaves out."""
-        samples, silent = len(self.shards), self.shards.without_text
-        batch = self.data.batch
+        """One line for each data set on what an epoch of it reads and what it leaves out."""
+        return "\n".join(self._account(number) for number in range(len(self.mixture.parts)))
+
+    def _account(self, number: int) -> str:
+        part, lanes = self.mixture.parts[number], len(self.mixture.lanes[number])
+        batches = plan.batches_per_epoch(len(part), lanes)
+        mixed = "" if len(self.mixture.parts) == 1 else f"{part.url}, "
+        of = f"{self.data.batch}" if not mixed else f"{lanes} of {self.data.batch}"
         return (
-            f"split {self.shards.split}: {samples + silent} samples, {silent} without text left out; an epoch has "
-            f"{self.epoch_batches} batches of {batch} and drops the last {samples % batch} of its order"
+            f"{mixed}split {self.split}: {len(part) + part.without_text} samples, {part.without_text} without text "
+            f"left out; an epoch has {batches} batches of {of} and drops the last {len(part) % lanes} of its order"
         )
 
     def batches(self, state: StreamState) -> Iterator[tuple[Batch, StreamState]]:
         """Batches from `state` on without end, each with the state after it. Raises UserError for another's state."""
         self._check(state)
         afters = islice(self._states(state), 1, None)
-        return zip(self._run(self._requests(self._states(state))), afters, strict=False)
+        return zip(self._run(self._parts(self._states(state))), afters, strict=False)
 
     def validation_batches(self) -> Iterator[Batch]:
         """The split in manifest order with whole reports (but for `data.drop_tags`), once.
@@ -106,28 +87,38 @@ class Stream:
         An incomplete last batch is left out. A split smaller than `data.batch` is one batch of the largest size that
         the ranks can share. Raises UserError where even that is empty.
         """
-        batch = min(self.data.batch, len(self.shards) // self.ranks * self.ranks)
+        everything = [(number, i) for number, part in enumerate(self.mixture.parts) for i in range(len(part))]
+        batch = min(self.data.batch, len(everything) // self.ranks * self.ranks)
         if not batch:
-            split, samples = self.shards.split, len(self.shards)
             raise UserError(
-                f"split {split!r} has {samples} samples for {self.ranks} ranks; use at most {samples} ranks"
+                f"split {self.split!r} has {len(everything)} samples for {self.ranks} ranks; "
+                f"use at most {len(everything)} ranks"
             )
-        everything = np.arange(len(self.shards))
-        shares = [self._share(everything, batch, i) for i in range(plan.batches_per_epoch(len(self.shards), batch))]
-        return self._run([(None, share) for share in shares])
+        shares = [
+            plan.share(range(begin, begin + batch), self.rank, self.ranks)
+            for begin in range(0, len(everything) - batch + 1, batch)
+        ]
+        return self._run(
+            [
+                Part(None, inside, tuple(everything[i] for i in inside))
+                for share in shares
+                for inside in self._cut(share)
+            ]
+        )
 
     def _check(self, state: StreamState) -> None:
         if state.fingerprint != self.fingerprint:
             raise UserError(
-                f"the shards in {self.data.shards} are not those of this run; give them back or start a new run"
+                f"the shards in {', '.join(self.data.urls)} are not those of this run; "
+                "give them back or start a new run"
             )
         if state.seed != self.seed:
             raise UserError(f"seed {self.seed} is not the seed {state.seed} of this run; set seed={state.seed}")
         if not self.epoch_batches:
-            split, samples = self.shards.split, len(self.shards)
+            samples = min(len(part) for part in self.mixture.parts)
             raise UserError(
-                f"split {split!r} has {samples} samples with text, fewer than data.batch {self.data.batch}; "
-                f"set data.batch to at most {samples}"
+                f"split {self.split!r} has {samples} samples with text, fewer than data.batch {self.data.batch} takes "
+                f"of them; set data.batch to at most {samples}"
             )
         if state.position >= self.epoch_batches:
             raise UserError(
@@ -135,33 +126,101 @@ class Stream:
                 f"data.batch {self.data.batch}; set data.batch back to what it was"
             )
 
-    def _share(self, order: Indices, batch: int, position: int) -> Indices:
-        return plan.rank_share(plan.batch_indices(order, batch, position), self.rank, self.ranks)
-
     def _states(self, state: StreamState) -> Iterator[StreamState]:
         while True:
             yield state
             state = state.after(self.epoch_batches)
 
-    def _requests(self, states: Iterator[StreamState]) -> Iterator[Request]:
-        epoch, order = -1, np.empty(0, np.int64)
+    def _parts(self, states: Iterable[StreamState]) -> Iterator[Part]:
+        """The parts of each batch, one for each worker: every worker keeps its lanes, and fetches each block once."""
+        lanes = plan.share(range(self.data.batch), self.rank, self.ranks)
         for state in states:
-            if state.epoch != epoch:
-                epoch, order = state.epoch, plan.order(self.fingerprint, self.seed, state.epoch, len(self.shards))
-            yield epoch, self._share(order, self.data.batch, state.position)
+            step = state.epoch * self.epoch_batches + state.position
+            yield from (Part(step, inside) for inside in self._cut(lanes))
 
-    def _run(self, requests: Iterable[Request]) -> Iterator[Batch]:
+    def _cut(self, lanes: range) -> list[range]:
+        """The lanes of each worker."""
+        workers = max(1, self.data.workers)
+        return [plan.share(lanes, worker, workers) for worker in range(workers)]
+
+    def _run(self, parts: Iterable[Part]) -> Iterator[Batch]:
+        asked: deque[Part] = deque()
         loader = DataLoader(
-            self._samples,
+            self.samples,
             batch_size=None,
-            sampler=requests,
+            sampler=_Noted(parts, asked),
             num_workers=self.data.workers,
+            timeout=self.data.timeout if self.data.workers else 0,
             # Threads of a remote store's client do not survive a fork.
-            multiprocessing_context="spawn" if self.data.workers and self.shards.folder is None else None,
+            multiprocessing_context="spawn" if self.data.workers and not self.mixture.local else None,
             # Else starting an iterator would draw from the global generator, and a resumed run's dropout would differ.
             generator=Generator(),
         )
-        for made in loader:
-            if isinstance(made, UserError):
-                raise made
-            yield made
+        made: list[Rows] = []
+        for rows in self._patient(iter(loader), asked):
+            made.append(rows)
+            if len(made) == max(1, self.data.workers):
+                yield self._joined(made)
+                made = []
+
+    def _patient(self, loader: Iterator[Rows | UserError], asked: deque[Part]) -> Iterator[Rows]:
+        """What the loader brings; a worker that died or takes too long is named, with the shards it works at."""
+        for number in range(1 << 62):
+            try:
+                rows = next(loader)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader "):
+                    raise  # of the worker's own code
+                raise self._lost(loader, number, asked, "timed out" in str(error)) from None
+            asked.popleft()
+            if isinstance(rows, UserError):
+                raise rows
+            yield rows
+
+    def _lost(self, loader: Any, number: int, asked: deque[Part], late: bool) -> UserError:
+        """What is said of the worker that brings no part `number`, the first of `asked`, or of one that died."""
+        workers = self.data.workers
+        dead = [i for i, worker in enumerate(loader._workers) if not worker.is_alive()]
+        lost = number % workers if late or not dead else dead[0]
+        ahead = (lost - number) % workers
+        shards = ", ".join(self.samples.shards_of(asked[ahead])) if ahead < len(asked) else "the end"
+        what, mend = (
+            (f"takes more than {self.data.timeout:g} s", "see whether the store answers, or raise data.timeout")
+            if late
+            else ("died", "see whether the memory is enough, or lower data.workers")
+        )
+        return UserError(f"worker {lost} of rank {self.rank} {what} at {shards}; {mend}")
+
+    def _joined(self, made: list[Rows]) -> Batch:
+        """The batch of the workers' rows in the order of the lanes; raises UserError where too many were replaced."""
+        lost = [line for rows in made for line in rows.replaced]
+        self.replaced += len(lost)
+        self.seen += sum(len(rows.samples) for rows in made)
+        for line in lost:
+            log.warning("replaced: %s", line)
+        # A share of the first epoch, then of all that was read: each epoch meets the same damage again.
+        allowed = self.data.damage_budget * max(self.epoch_batches * self.data.batch / self.ranks, self.seen)
+        if lost and self.replaced > allowed:
+            raise UserError(
+                f"{self.replaced} samples could not be read and data.damage_budget={self.data.damage_budget:g} of an "
+                f"epoch is allowed; the last: {lost[-1]}"
+            )
+        samples = [sample for rows in made for sample in rows.samples]
+        encoded = [row for rows in made for row in rows.encoded]
+        epochs = [epoch for rows in made for epoch in rows.epochs]
+        pad, units = self.samples.tokenizer.pad_id, 1 + self.max_sentences
+        return collate(samples, encoded, self.data.max_tokens, units, pad, epochs, len(lost))
+
+
+class _Noted:
+    """The parts in their order, noting in `asked` which have gone to a worker."""
+
+    def __init__(self, parts: Iterable[Part], asked: deque[Part]) -> None:
+        self._parts, self._asked = parts, asked
+
+    def __iter__(self) -> Iterator[Part]:
+        for part in self._parts:
+            self._asked.append(part)
+            yield part

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -27,7 +28,7 @@ from sharding.contract import IMAGE_MEMBERS, Rejected, UserError
 Grey = NDArray[np.uint8]
 OPEN_FILES = 256  # of one process; the soft limit of many systems is 1,024 for everything
 COLUMNS = (
-    *("key", "shard", "image_member", "patient", "study", "sentence_count"),
+    *("key", "shard", "image_member", "patient", "study", "sentence_count", "text_hashes"),
     *("image_offset", "image_bytes", "image_sha256", "json_offset", "json_bytes", "json_sha256"),
 )
 
@@ -45,11 +46,18 @@ class Sample:
     study: str
 
 
+Members = tuple[bytes, bytes]
+
+
+class DamagedError(UserError):
+    """A sample that cannot be read as the manifest describes it."""
+
+
 class Shards:
     """The samples of one split that have a sentence; index i is row i of them in the manifest.
 
     `without_text` counts the rows of the split that are kept in the shards but never trained on. `fingerprint` is the
-    manifest's: any change of it is other data.
+    manifest's: any change of it is other data. `shard_N` numbers the shard of each sample.
     """
 
     def __init__(self, url: str, split: str) -> None:
@@ -67,25 +75,50 @@ class Shards:
         if unknown:
             raise UserError(f"{url} has images of unknown kind {', '.join(sorted(unknown))}; build the shards again")
         self.most_sentences = int(pc.max(rows["sentence_count"]).as_py())
-        self.folder = storage.local_path(url)
-        self._files: OrderedDict[str, FileIO] = OrderedDict()
-        self._store: storage.Store | None = None
+        self.shard_N = self._columns["shard"].dictionary_encode().indices.to_numpy()
+        self.local = storage.local_path(url) is not None
+        self._spans = SpanReader(url)
 
     def __len__(self) -> int:
         return len(self._columns["key"])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": OrderedDict(), "_store": None}
+    def row(self, index: int) -> dict[str, Any]:
+        """The manifest's row of a sample, the columns COLUMNS."""
+        return {name: column[index].as_py() for name, column in self._columns.items()}
+
+    def groups(self, kinds: Sequence[str]) -> list[list[object]]:
+        """What the samples may have in common, a column for each of text (the whole report), patient and study."""
+        names = {"text": "text_hashes", "patient": "patient", "study": "study"}
+        columns = [self._columns[names[kind]].to_pylist() for kind in kinds]
+        return [[tuple(value) if isinstance(value, list) else value for value in column] for column in columns]
+
+    def size(self, index: int) -> int:
+        """Bytes from the first of a sample's members to the end of the last: they are neighbours in the tar."""
+        begin, end = span(self.row(index))
+        return end - begin
 
     def read(self, index: int) -> Sample:
-        """The sample of one row. Raises UserError with shard and key where its bytes are not the manifest's."""
-        row = {name: column[index].as_py() for name, column in self._columns.items()}
-        image, text = self._members(row)
+        """The sample of one row. Raises DamagedError with shard and key where its bytes are not the manifest's."""
+        return self.decode(index, self.fetch([index])[0])
+
+    def fetch(self, indices: Sequence[int]) -> list[bytes]:
+        """The bytes of the span of each sample; neighbours are read together. Raises DamagedError, UserError."""
+        rows = [self.row(index) for index in indices]
+        found: dict[int, bytes] = {}
+        for shard in dict.fromkeys(row["shard"] for row in rows):
+            inside = [i for i, row in enumerate(rows) if row["shard"] == shard]
+            found |= zip(inside, self._spans.read(shard, [span(rows[i]) for i in inside]), strict=True)
+        return [found[i] for i in range(len(rows))]
+
+    def decode(self, index: int, content: bytes) -> Sample:
+        """The sample in the bytes of its span. Raises DamagedError as `read` does."""
+        row = self.row(index)
+        image, text = self._members(row, content)
         where = f"sample {row['key']} of {row['shard']}"
         try:
             grey_HW = pixels.read(image, row["image_member"]).grey_HW
         except Rejected as error:
-            raise UserError(f"{where}: {error.message}; build the shards again") from None
+            raise DamagedError(f"{where}: {error.message}; build the shards again") from None
         sentences = json.loads(text)["sentences"]
         return Sample(
             row["key"],
@@ -98,56 +131,84 @@ class Shards:
         )
 
     def sentences(self, index: int) -> list[str]:
-        """The sentences of one row, without its picture. Raises UserError as `read` does."""
-        row = {name: column[index].as_py() for name, column in self._columns.items()}
-        start = row["json_offset"]
-        content = self._range(row["shard"], start, start + row["json_bytes"])
+        """The sentences of one row, without its picture. Raises DamagedError as `read` does."""
+        row = self.row(index)
+        begin = row["json_offset"]
+        (content,) = self._spans.read(row["shard"], [(begin, begin + row["json_bytes"])])
         self._check(row, "json", content)
         return [sentence["text"] for sentence in json.loads(content)["sentences"]]
+
+    def _members(self, row: dict[str, Any], content: bytes) -> Members:
+        begin, _ = span(row)
+        places = [row[f"{member}_offset"] - begin for member in ("image", "json")]
+        image, text = (
+            content[place : place + row[f"{member}_bytes"]]
+            for place, member in zip(places, ("image", "json"), strict=True)
+        )
+        self._check(row, "image", image)
+        self._check(row, "json", text)
+        return image, text
 
     def _check(self, row: dict[str, Any], member: str, content: bytes) -> None:
         if hashlib.sha256(content).hexdigest() == row[f"{member}_sha256"]:
             return
         name = row["image_member"] if member == "image" else "json"
-        raise UserError(
+        raise DamagedError(
             f"{row['shard']} is damaged: the {name} of sample {row['key']} is not what the manifest says; "
             f"copy the shard again, and see `sentalign shard verify {self.url}`"
         )
 
-    def _members(self, row: dict[str, Any]) -> tuple[bytes, bytes]:
-        """Image and JSON bytes in one read: the members of a sample are neighbours in the tar."""
-        begin = min(row["image_offset"], row["json_offset"])
-        end = max(row["image_offset"] + row["image_bytes"], row["json_offset"] + row["json_bytes"])
-        data = self._range(row["shard"], begin, end)
-        found = []
-        for member in ("image", "json"):
-            start = row[f"{member}_offset"] - begin
-            found.append(data[start : start + row[f"{member}_bytes"]])
-            self._check(row, member, found[-1])
-        return found[0], found[1]
 
-    def _range(self, shard: str, begin: int, end: int) -> bytes:
-        if self.folder is not None:
-            return os.pread(self._file(self.folder / shard).fileno(), end - begin, begin)
-        self._store = self._store or storage.open_store(self.url)
-        return self._store.get_range(shard, begin, end - begin)
+def span(row: dict[str, Any]) -> tuple[int, int]:
+    """First byte and end of a sample in its shard."""
+    begin = min(row["image_offset"], row["json_offset"])
+    return begin, max(row["image_offset"] + row["image_bytes"], row["json_offset"] + row["json_bytes"])
+
+
+class SpanReader:
+    """Byte ranges of the files below a folder or URL. May be forked and pickled: it opens files when it reads."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._folder = url, storage.local_path(url)
+        self._files: OrderedDict[str, FileIO] = OrderedDict()
+        self._store: storage.Store | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": OrderedDict(), "_store": None}
+
+    def read(self, name: str, spans: list[tuple[int, int]]) -> list[bytes]:
+        """The ranges from begin to end. A file that is gone or too short is a DamagedError."""
+        if self._folder is not None:
+            file = self._file(self._folder / name)  # held, so that no other thread's turn closes it meanwhile
+            try:
+                return [os.pread(file.fileno(), end - begin, begin) for begin, end in spans]
+            except OSError as error:
+                raise self._unreadable(name, error) from None
+        self._store = self._store or storage.open_store(self._url)
+        try:
+            return self._store.get_ranges(name, spans)
+        except UserError as error:
+            raise DamagedError(str(error)) from None
 
     def _file(self, path: Path) -> FileIO:
-        """The shard's open file; the longest unused one is closed where there are too many."""
+        """The open file; the longest unused one is closed where there are too many."""
         if path.name not in self._files:
             try:
                 self._files[path.name] = FileIO(str(path))
             except OSError as error:
-                raise UserError(f"{path.name} cannot be read ({error.strerror}); copy it to {self.url} again") from None
+                raise self._unreadable(path.name, error) from None
             if len(self._files) > OPEN_FILES:
-                self._files.popitem(last=False)[1].close()
+                self._files.popitem(last=False)  # closed when nobody reads from it any more
         self._files.move_to_end(path.name)
         return self._files[path.name]
 
+    def _unreadable(self, name: str, error: OSError) -> DamagedError:
+        return DamagedError(f"{name} cannot be read ({error.strerror}); copy it to {self._url} again")
 
-def with_text(url: str, split: str) -> int:
+
+def with_text(urls: Iterable[str], split: str) -> int:
     """How many samples of a split have a sentence; 0 where the split is empty. Raises UserError without a manifest."""
-    return int(_rows(manifest.read(url).table, split)[1].num_rows)
+    return sum(int(_rows(manifest.read(url).table, split)[1].num_rows) for url in urls)
 
 
 def _rows(table: pa.Table, split: str) -> tuple[pa.Table, pa.Table]:

@@ -1,14 +1,24 @@
 """Which samples stand in which global batch: pure functions of (fingerprint, seed, epoch, position).
 
-In: numbers and the fingerprint of the data. Out: sample indices, the state of a stream, random numbers that belong to a
-name. Neither files nor ranks' processes nor workers are known here, so none of them can change the order.
+In: numbers, the fingerprint of the data and which shard each sample lies in. Out: sample indices, the state of a
+stream, random numbers that belong to a name. Neither files nor ranks' processes nor workers are known here, so none of
+them can change the order.
+
+A global batch of B samples has B lanes. An epoch shuffles blocks of neighbours in the shards, lays them end to end and
+cuts that into B equal pieces: lane b walks through piece b, one sample a batch. So a batch takes its samples from B
+places far apart, each byte of a shard belongs to one lane, and ranks and workers that share out the lanes never fetch
+the same bytes twice, however many they are.
 """
+
+# N samples in the order of the manifest, B lanes, P batches in an epoch
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +27,7 @@ from numpy.typing import NDArray
 from sharding.contract import UserError
 
 Indices = NDArray[np.int64]
+TRIES = 16  # places that are tried for a sample that meets too many of its own
 
 
 @dataclass(frozen=True)
@@ -52,20 +63,134 @@ def draws(count: int, *name: str | int) -> NDArray[np.uint64]:
     return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
 
 
-def order(fingerprint: str, seed: int, epoch: int, samples: int) -> Indices:
-    """The permutation of 0 .. samples - 1 in which an epoch runs (ARCHITECTURE: sample order)."""
-    return np.argsort(draws(samples, "order", fingerprint, seed, epoch), kind="stable")
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch: `lanes_PB[p, b]` is the sample of lane b in batch p; `block_N` the block that each sample lies in."""
+
+    lanes_PB: Indices
+    block_N: Indices
+    dropped: Indices
+
+
+def epoch_order(fingerprint: str, seed: int, epoch: int, shard_N: Indices, block: int, batch: int) -> Epoch:
+    """The order of an epoch over samples whose shards are `shard_N`, in blocks of `block` samples (1: no blocks).
+
+    Blocks begin elsewhere in each epoch, so that no two neighbours stay in one for ever. The last of the order that
+    fill no batch are dropped: other ones in each epoch (ARCHITECTURE: sample order).
+    """
+    name = (fingerprint, seed, epoch)
+    phase = int(draws(1, "phase", *name)[0] % np.uint64(block))
+    block_N = _blocks(shard_N, block, phase)
+    count = int(block_N[-1]) + 1 if len(block_N) else 0
+    # Where each block comes in the order, and a number for each sample by which a block is shuffled.
+    place = np.argsort(np.argsort(draws(count, "blocks", *name), kind="stable"), kind="stable")
+    sequence_N = np.lexsort((draws(len(shard_N), "within", *name), place[block_N]))
+    batches = len(shard_N) // batch
+    # (B, P) -> (P, B)
+    lanes_PB = sequence_N[: batches * batch].reshape(batch, batches).T
+    return Epoch(lanes_PB, block_N, sequence_N[batches * batch :])
+
+
+def _blocks(shard_N: Indices, size: int, phase: int) -> Indices:
+    """The number of the block of each sample: a block lies in one shard and has `size` samples, fewer at its ends."""
+    first_N = np.ones(len(shard_N), bool)
+    first_N[1:] = shard_N[1:] != shard_N[:-1]
+    starts = np.flatnonzero(first_N)
+    place_N = np.arange(len(shard_N)) - np.repeat(starts, np.diff(np.append(starts, len(shard_N))))
+    return np.cumsum(first_N | ((place_N + phase) % size == 0)) - 1
+
+
+def spread(epoch: Epoch, groups_NG: Indices, most: int, name: tuple[str | int, ...]) -> Epoch:
+    """The epoch with at most `most` samples of one group in a batch, as far as swaps find a way.
+
+    `groups_NG[n]` are the groups of sample n (its patient, its text), -1 for none. A sample too many changes places
+    with one that its own lane reads in another batch, so lanes keep their samples. A group of more than `most` samples
+    a batch on average cannot be bounded, and is left as it is.
+    """
+    lanes_PB = epoch.lanes_PB.copy()
+    batches, width = lanes_PB.shape
+    sizes = np.bincount(groups_NG[groups_NG >= 0], minlength=1)
+    groups_NG = np.where(sizes[groups_NG] > most * batches, -1, groups_NG)
+    held = _Held(lanes_PB, groups_NG)
+    surplus = held.surplus(most)
+    tries_ST = draws(len(surplus) * TRIES, "spread", *name).reshape(-1, TRIES) % np.uint64(max(1, batches))
+    for place, tries in zip(surplus.tolist(), tries_ST.tolist(), strict=True):
+        p, b = divmod(place, width)
+        if held.fits(p, lanes_PB[p, b], most):
+            continue  # an earlier swap has mended it
+        for q in tries:
+            if q != p and held.swap(p, q, lanes_PB[p, b], lanes_PB[q, b], most):
+                lanes_PB[p, b], lanes_PB[q, b] = lanes_PB[q, b], lanes_PB[p, b]
+                break
+    return replace(epoch, lanes_PB=lanes_PB)
+
+
+class _Held:
+    """How many samples of each group each batch holds."""
+
+    def __init__(self, lanes_PB: Indices, groups_NG: Indices) -> None:
+        self._groups = groups_NG.tolist()
+        self._lanes_PB, self._groups_NG = lanes_PB, groups_NG
+        self._count: Counter[tuple[int, int]] = Counter()
+        for p, row in enumerate(lanes_PB.tolist()):
+            self._count.update((p, group) for sample in row for group in self._groups[sample] if group >= 0)
+
+    def surplus(self, most: int) -> Indices:
+        """Flat places p * B + b whose sample stands in a group that has too many in batch p, in order."""
+        places = [
+            p * self._lanes_PB.shape[1] + b
+            for p, row in enumerate(self._lanes_PB.tolist())
+            for b, sample in enumerate(row)
+            if not self.fits(p, sample, most)
+        ]
+        return np.array(places, np.int64)
+
+    def fits(self, batch: int, sample: int, most: int) -> bool:
+        """Whether none of the sample's groups has too many in its batch."""
+        return all(self._count[batch, group] <= most for group in self._groups[sample] if group >= 0)
+
+    def swap(self, p: int, q: int, one: int, other: int, most: int) -> bool:
+        """Count the two as exchanged between the batches p and q, if neither then meets too many of its own."""
+        self._move(one, p, q)
+        self._move(other, q, p)
+        if self.fits(q, one, most) and self.fits(p, other, most):
+            return True
+        self._move(one, q, p)
+        self._move(other, p, q)
+        return False
+
+    def _move(self, sample: int, source: int, target: int) -> None:
+        for group in self._groups[sample]:
+            if group >= 0:
+                self._count[source, group] -= 1
+                self._count[target, group] += 1
+
+
+def substitute(fingerprint: str, sample: int, attempt: int, samples: int) -> int:
+    """The sample that stands in the slot of one that cannot be read; another one for each further attempt."""
+    return int(draws(1, "substitute", fingerprint, sample, attempt)[0] % np.uint64(samples))
+
+
+def lanes_by_weight(weights: Sequence[float], batch: int) -> list[range]:
+    """The lanes of each data set of a mixture: shares of the batch by weight, by largest remainder, none empty.
+
+    Raises UserError where the batch has fewer lanes than there are data sets.
+    """
+    if batch < len(weights):
+        raise UserError(f"data.batch {batch} has no room for {len(weights)} data sets; raise it or mix fewer")
+    exact = np.array(weights, float) / sum(weights) * batch
+    counts = np.maximum(np.floor(exact).astype(int), 1)
+    while counts.sum() > batch:  # those that have one in place of none take it from the others
+        counts[np.argmax(np.where(counts > 1, counts - exact, -np.inf))] -= 1
+    rest = np.argsort(-(exact - counts), kind="stable")[: batch - counts.sum()]
+    counts[rest] += 1
+    ends = np.cumsum(counts).tolist()
+    return [range(end - count, end) for end, count in zip(ends, counts.tolist(), strict=True)]
 
 
 def batches_per_epoch(samples: int, batch: int) -> int:
     """Whole global batches in an epoch; the last `samples % batch` samples of an epoch's order are dropped from it."""
     return samples // batch
-
-
-def batch_indices(order_of_epoch: Indices, batch: int, position: int) -> Indices:
-    """The sample indices of global batch number `position` of an epoch whose `order` is given."""
-    assert 0 <= position < batches_per_epoch(len(order_of_epoch), batch), "no such batch in this epoch"
-    return order_of_epoch[position * batch : (position + 1) * batch]
 
 
 def check_shares(batch: int, ranks: int) -> None:
@@ -78,8 +203,7 @@ def check_shares(batch: int, ranks: int) -> None:
         )
 
 
-def rank_share(global_batch: Indices, rank: int, ranks: int) -> Indices:
-    """The contiguous share of one rank; the shares of all ranks in a row are the global batch. Raises UserError."""
-    check_shares(len(global_batch), ranks)
-    share = len(global_batch) // ranks
-    return global_batch[rank * share : (rank + 1) * share]
+def share(lanes: range, part: int, parts: int) -> range:
+    """The contiguous share of one of `parts`; the shares of all in a row are `lanes`, none larger by more than one."""
+    cut = [lanes.start + len(lanes) * i // parts for i in (part, part + 1)]
+    return range(*cut)

@@ -53,7 +53,7 @@ def batch(step, rows):
     attention = torch.ones(BATCH, 12, dtype=torch.bool)
     names = [f"k{step}-{n}" for n in range(BATCH)]
     parts = [part[rows] for part in (images, tokens, attention, unit, words)]
-    return Batch(*parts, names[rows], names[rows], names[rows], [[] for _ in names[rows]])
+    return Batch(*parts, names[rows], names[rows], names[rows], [[] for _ in names[rows]], [0] * len(names[rows]))
 
 
 def plain(clipping):

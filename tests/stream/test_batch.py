@@ -25,7 +25,7 @@ def by_hand():
     tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "No", "ed", "##ema", "Clear", "."], cased=True)
     samples = [sample("a", "No edema", "Clear."), sample("b", "Clear")]
     rows = [tokenizer.encode(s.sentences, 16) for s in samples]
-    return samples, collate(samples, rows, 16, 4, tokenizer.pad_id, 3)
+    return samples, collate(samples, rows, 16, 4, tokenizer.pad_id, [3] * len(samples))
 
 
 def test_rows_by_hand():
@@ -35,7 +35,7 @@ def test_rows_by_hand():
     assert batch.attention_BT.sum(1).tolist() == [7, 3]
     # "No edema" is two words in three pieces, "Clear." a word and a full stop; [CLS] and [SEP] count in column 0.
     assert batch.words_BK.tolist() == [[6, 2, 2, 0], [3, 1, 0, 0]]
-    assert batch.epoch == 3
+    assert batch.epochs == [3] * len(batch.keys)
 
 
 def test_names_stay_with_their_rows():
@@ -55,7 +55,7 @@ def test_types_are_those_of_the_contract_and_survive_a_move():
 @pytest.mark.parametrize(("longest", "limit", "width"), [(9, 97, 16), (16, 97, 16), (97, 97, 97)])
 def test_width_is_a_multiple_of_eight_within_the_limit(longest, limit, width):
     row = Row([1] * longest, [-1] * longest, [1])
-    batch = collate([sample("a", "x")], [row], limit, 2, 0, 0)
+    batch = collate([sample("a", "x")], [row], limit, 2, 0, [0])
     assert batch.tokens_BT.shape == (1, width)
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from sentalign.config import Data
-from sentalign.stream import plan
 from sentalign.stream.dataset import Stream
 from sharding.contract import SHARD_NAME, UserError
 
@@ -47,7 +46,7 @@ def test_each_sample_once_an_epoch_with_the_rest_told(shards, tokenizer):
     assert sorted(first) == sorted(second)
     assert first != second
     assert [(s.epoch, s.position) for s in states[4:7]] == [(0, 5), (1, 0), (1, 1)]
-    assert [batch.epoch for batch in batches] == [0] * 6 + [1] * 6
+    assert [set(batch.epochs) for batch in batches] == [{0}] * 6 + [{1}] * 6
 
 
 def test_account_counts_what_is_left_out(make_shards, tokenizer):
@@ -93,9 +92,9 @@ def test_resume_reads_nothing_that_it_does_not_use(shards, tokenizer, tmp_path):
     """With every shard gone that the next batch does not use, the batches before a state cannot have been read."""
     one = stream(shards, tokenizer)
     _, states = take(one, 3)
-    order = plan.order(one.fingerprint, 0, 0, 48)
     rows = np.array([i for i in range(50) if i not in (3, 17)])  # of the manifest; a shard holds seven
-    needed = {SHARD_NAME.format(row // 7) for row in rows[plan.batch_indices(order, BATCH, 3)]}
+    used = [slot.sample for slot in one.mixture.slots(3, range(BATCH))]
+    needed = {SHARD_NAME.format(row // 7) for row in rows[used]}
     assert len(needed) < 8
     copy = Path(shutil.copytree(shards, tmp_path / "copy"))
     for number in range(8):
@@ -109,8 +108,8 @@ def test_workers_of_a_store_start_afresh(shards, tokenizer):
     """The threads of a store's client do not live through a fork: here a folder is read as if it were a store."""
     alone, _ = take(stream(shards, tokenizer), 2)
     one = stream(shards, tokenizer, workers=1)
-    one.shards.folder = None
-    one.shards.read(0)
+    one.mixture.parts[0].local = False
+    one.mixture.parts[0].read(0)
     assert keys(take(one, 2)[0]) == keys(alone)
 
 

@@ -81,7 +81,7 @@ def test_more_shards_than_open_files(shards, monkeypatch):
     monkeypatch.setattr(fetch, "OPEN_FILES", 2)
     found = Shards(shards, "train")
     assert [found.read(i).key for i in (0, 20, 40, 0)][-1] == found.read(0).key
-    assert len(found._files) == 2
+    assert len(found._spans._files) == 2
 
 
 @pytest.mark.parametrize(("column", "name"), [("image_offset", "png"), ("json_offset", "json")])

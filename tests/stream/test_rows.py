@@ -1,0 +1,171 @@
+"""Damage and workers that fail: what becomes of a batch, and what is said."""
+
+import itertools
+import logging
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from sentalign.config import Data
+from sentalign.stream import rows
+from sentalign.stream.dataset import Stream
+from sharding import pixels
+from sharding.contract import SHARD_NAME, UserError
+
+BATCH = 8
+GREY = 20  # of the sample that harms a worker
+
+
+@pytest.fixture
+def copy(shards, tmp_path):
+    """The shards in a folder that a test may harm."""
+    return Path(shutil.copytree(shards, tmp_path / "copy"))
+
+
+def stream(folder, tokenizer, rank=0, ranks=1, **changes):
+    data = {"shards": str(folder), "batch": BATCH, "image_size": 32, "max_tokens": 24, "workers": 0, **changes}
+    return Stream(Data(**data), 0, rank, ranks, tokenizer, "train")
+
+
+def take(one, count):
+    return [batch for batch, _ in itertools.islice(one.batches(one.start()), count)]
+
+
+def flip(folder):
+    """One byte of the picture of one sample; its key."""
+    file = folder / SHARD_NAME.format(2)
+    content = bytearray(file.read_bytes())
+    content[512 + 20] ^= 1  # behind the first header of the tar
+    file.write_bytes(content)
+    return {"train-0014"}
+
+
+def truncate(folder):
+    file = folder / SHARD_NAME.format(2)
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def vanish(folder):
+    (folder / SHARD_NAME.format(2)).unlink()
+
+
+def replaced(folder, tokenizer, **changes):
+    return take(stream(folder, tokenizer, on_damage="replace", damage_budget=1, **changes), 6)
+
+
+@pytest.mark.parametrize("harm", [flip, truncate, vanish])
+def test_substitute_is_the_same_on_every_run_and_the_rest_is_unchanged(copy, shards, tokenizer, harm, caplog):
+    harm(copy)
+    caplog.set_level(logging.WARNING)
+    sound, harmed = take(stream(shards, tokenizer), 6), replaced(copy, tokenizer)
+    lines = [record.message for record in caplog.records]
+    other = 0
+    for before, after in zip(sound, harmed, strict=True):
+        changed = [b for b in range(BATCH) if before.keys[b] != after.keys[b]]
+        kept = [b for b in range(BATCH) if b not in changed]
+        assert len(changed) == after.replaced
+        assert {before.keys[b] for b in changed} <= {f"train-{i:04d}" for i in range(14, 21)}
+        assert torch.equal(before.images_BHH[kept], after.images_BHH[kept])
+        assert torch.equal(before.words_BK[kept], after.words_BK[kept])
+        other += len(changed)
+    assert other == len(lines) > 0
+    assert all(SHARD_NAME.format(2) in line and "\n" not in line for line in lines)
+    assert [batch.keys for batch in replaced(copy, tokenizer)] == [batch.keys for batch in harmed]
+
+
+def test_a_flipped_byte_costs_one_sample(copy, tokenizer):
+    flip(copy)
+    assert sum(batch.replaced for batch in replaced(copy, tokenizer)) == 1
+
+
+def test_substitutes_do_not_depend_on_ranks_and_workers(copy, tokenizer):
+    vanish(copy)
+    whole = [batch.keys for batch in replaced(copy, tokenizer)]
+    parts = [take(stream(copy, tokenizer, r, 2, workers=1, on_damage="replace", damage_budget=1), 6) for r in range(2)]
+    assert [a.keys + b.keys for a, b in zip(*parts, strict=True)] == whole
+
+
+@pytest.mark.parametrize("harm", [flip, truncate, vanish])
+def test_fail_is_one_line_with_the_shard(copy, tokenizer, harm):
+    harm(copy)
+    with pytest.raises(UserError, match=r"shard-000002\.tar") as error:
+        take(stream(copy, tokenizer), 6)
+    assert "\n" not in str(error.value)
+
+
+def test_more_damage_than_the_budget_is_one_line(copy, tokenizer):
+    vanish(copy)
+    with pytest.raises(UserError, match=r"2 samples could not be read and data.damage_budget=0.03 .*shard-000002") as e:
+        take(stream(copy, tokenizer, on_damage="replace", damage_budget=0.03), 6)
+    assert "\n" not in str(e.value)
+
+
+def test_the_budget_is_one_of_each_epoch(copy, tokenizer):
+    """One sample of 48 is damaged, in every epoch again."""
+    flip(copy)
+    one = stream(copy, tokenizer, on_damage="replace", damage_budget=0.03)
+    assert sum(batch.replaced for batch in take(one, 24)) == one.replaced >= 3
+
+
+def test_nothing_readable_is_an_error_however_large_the_budget(copy, tokenizer):
+    for file in copy.glob("*.tar"):
+        file.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        replaced(copy, tokenizer)
+
+
+def test_substitutes_end_with_the_sample_that_was_asked_for(copy, tokenizer, monkeypatch):
+    """Where no substitute can be read, the line names the slot's own sample."""
+    vanish(copy)
+    monkeypatch.setattr(rows, "SUBSTITUTES", 0)
+    with pytest.raises(UserError, match=r"shard-000002\.tar cannot be read"):
+        replaced(copy, tokenizer)
+
+
+def lanes_shards(one, step, lanes):
+    return one.samples.shards_of(rows.Part(step, lanes))
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+def test_a_worker_that_is_killed_is_named_with_its_shards(shards, tokenizer, monkeypatch, worker):
+    one = stream(shards, tokenizer, workers=2)
+    lanes = range(4 * worker, 4 * worker + 4)
+    victim = one.mixture.slots(0, lanes)[0].sample
+    decode = one.mixture.parts[0].decode
+
+    def dies(index, content):
+        if index == victim:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return decode(index, content)
+
+    monkeypatch.setattr(one.mixture.parts[0], "decode", dies)
+    with pytest.raises(UserError, match=f"worker {worker} of rank 0 died at ") as error:
+        take(one, 3)
+    assert all(shard in str(error.value) for shard in lanes_shards(one, 0, lanes))
+    assert "\n" not in str(error.value)
+
+
+def test_a_worker_that_hangs_is_named_with_its_shards(copy, tokenizer):
+    one = stream(copy, tokenizer, workers=2, timeout=1)
+    for file in copy.glob("*.tar"):
+        if file.name in lanes_shards(one, 0, range(4)):
+            file.unlink()
+            os.mkfifo(file)
+    with pytest.raises(UserError, match=r"worker 0 of rank 0 takes more than 1 s at ") as error:
+        take(one, 1)
+    assert all(shard in str(error.value) for shard in lanes_shards(one, 0, range(4)))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_the_code_is_not_taken_for_a_dead_worker(shards, tokenizer, monkeypatch, workers):
+    def breaks(*_):
+        raise RuntimeError("out of something")
+
+    monkeypatch.setattr(pixels, "read", breaks)
+    with pytest.raises(RuntimeError, match="out of something"):
+        take(stream(shards, tokenizer, workers=workers), 1)

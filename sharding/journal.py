@@ -81,6 +81,10 @@ class Journal:
             os.fsync(file.fileno())
         fresh.replace(self._path(entry.number))
 
+    def forget(self, number: int) -> None:
+        """Remove the entry of a unit that is about to be replaced."""
+        self._path(number).unlink(missing_ok=True)
+
     def forget_from(self, number: int) -> None:
         """Remove the entries of an earlier, larger build from this number on."""
         for path in self._paths():

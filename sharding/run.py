@@ -167,6 +167,8 @@ def _make_shard(
                 writer.add(outcome.sample)
         shard, rows = writer.finish()
         plan.private.record(ledger)
+        # A tar is padded, so another one may have the size of the old: no entry may speak of it meanwhile.
+        journal.forget(job.unit.number)
         store.put_file(name, path)
     in_order = [rejected[key] for key in sorted(rejected)]
     return Entry(job.unit.number, job.unit.digest, shard, in_order, dict(counted)), rows

@@ -19,6 +19,7 @@ import pytest
 from sharding import manifest, pool, run
 from sharding.contract import KEY_PATTERN, UserError, text_hash
 from sharding.deid import open_private
+from sharding.journal import Journal
 from sharding.sources import Reading, Study
 from sharding.storage import open_store
 from sharding.tuples import TupleSettings, split_of
@@ -301,6 +302,28 @@ def test_what_was_rejected_is_tried_again_when_asked(folder, private, png_bytes,
     assert verify(str(out)) == []
     build(read_folder(folder), SETTINGS, tmp_path / "whole", private)
     assert files(out) == files(tmp_path / "whole")
+
+
+def test_a_retry_killed_between_shard_and_journal_leaves_nothing_wrong(
+    folder, private, png_bytes, tmp_path, build, read_folder, monkeypatch
+):
+    broken = folder / "images" / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(len(png_bytes()) - 8))
+    os.utime(broken, (1, 1))
+    build(read_folder(folder), SETTINGS, tmp_path / "out", private)
+    broken.write_bytes(png_bytes())
+    os.utime(broken, (1, 1))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    genuine = Journal.put
+    monkeypatch.setattr(Journal, "put", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build(read_folder(folder), SETTINGS, tmp_path / "out", private, retry=frozenset(["parse"]))
+    monkeypatch.setattr(Journal, "put", genuine)
+    build(read_folder(folder), SETTINGS, tmp_path / "out", private)
+    assert verify(str(tmp_path / "out")) == []
 
 
 def test_two_builds_at_once_are_refused(folder, private, tmp_path, build, read_folder):

@@ -307,10 +307,11 @@ def test_what_was_rejected_is_tried_again_when_asked(folder, private, png_bytes,
 def test_a_retry_killed_between_shard_and_journal_leaves_nothing_wrong(
     folder, private, png_bytes, tmp_path, build, read_folder, monkeypatch
 ):
+    settings = run.BuildSettings("folder", shard_studies=3)  # so few that a tar is as long with a sample more
     broken = folder / "images" / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(len(png_bytes()) - 8))
     os.utime(broken, (1, 1))
-    build(read_folder(folder), SETTINGS, tmp_path / "out", private)
+    build(read_folder(folder), settings, tmp_path / "out", private)
     broken.write_bytes(png_bytes())
     os.utime(broken, (1, 1))
 
@@ -320,9 +321,9 @@ def test_a_retry_killed_between_shard_and_journal_leaves_nothing_wrong(
     genuine = Journal.put
     monkeypatch.setattr(Journal, "put", killed)
     with pytest.raises(KeyboardInterrupt):
-        build(read_folder(folder), SETTINGS, tmp_path / "out", private, retry=frozenset(["parse"]))
+        build(read_folder(folder), settings, tmp_path / "out", private, retry=frozenset(["parse"]))
     monkeypatch.setattr(Journal, "put", genuine)
-    build(read_folder(folder), SETTINGS, tmp_path / "out", private)
+    build(read_folder(folder), settings, tmp_path / "out", private)
     assert verify(str(tmp_path / "out")) == []
 
 

@@ -50,6 +50,7 @@ class Data(Section):
     image_size: int = Field(224, ge=32, description="side of the square network input, pixels")
     long_side: int = Field(0, ge=0, description="long side of the picture inside that square; 0: the whole square")
     max_tokens: int = Field(97, ge=8, description="longest report, word pieces with [CLS] and [SEP]")
+    length_buckets: int = Field(1, ge=1, description="parts of a rank's reports, by length, each padded to its own")
     sentence_subset: bool = Field(True, description="a random part of the report's sentences each step, shuffled")
     drop_tags: list[Literal["negated", "uncertain", "normal", "comparison", "non-image"]] = Field(
         default_factory=list, description="sentences that training leaves out, unless the report has no others"

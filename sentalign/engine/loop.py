@@ -63,8 +63,21 @@ def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, co
         terms = train_step(engine, rows, config, progress.pairs, rate)
         progress = replace(progress, pairs=progress.pairs + batch, stream=state.as_dict())
         seconds = time.perf_counter() - started
-        speed = {"rate": rate, "pairs_per_second": batch / seconds, "data_wait": waited / seconds}
-        tell.step(progress.pairs, terms | speed)
+        speed = {"rate": rate, "pairs_per_second": batch / seconds}
+        tell.step(progress.pairs, terms | speed | _data(waited / seconds, rows.replaced))
+
+
+def _data(wait: float, replaced: int) -> Numbers:
+    """What the stream cost the step: the largest share of it that a rank waited for data, which rank that was, and how
+    many rows of the global batch stand for one that cannot be read. One slow rank holds up all of them.
+    """
+    everyone = dist.of_all_ranks([wait, replaced])
+    slowest = max(range(len(everyone)), key=lambda rank: everyone[rank][0])
+    return {
+        "data_wait": everyone[slowest][0],
+        "data_wait_rank": slowest,
+        "replaced": int(sum(found for _, found in everyone)),
+    }
 
 
 def _due(pairs: int, batch: int, every: int, total: int) -> bool:

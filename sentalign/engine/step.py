@@ -27,7 +27,8 @@ class NotFiniteError(RuntimeError):
 
 def terms_of(engine: Any, batch: Batch, images_B1HH: Tensor, config: Config) -> dict[str, Tensor]:
     """The four terms and their weighted sum `loss`, over the batch of all ranks."""
-    out = engine(images_B1HH, batch.tokens_BT, batch.attention_BT, batch.unit_BT, batch.words_BK)
+    words = (batch.tokens_BT, batch.attention_BT, batch.unit_BT, batch.words_BK, batch.order_B, batch.widths)
+    out = engine(images_B1HH, *words)
     # The losses run in float32 whatever the towers' precision: logits of 10·cos and sums of exponentials.
     features = Features(*(part.float() if part.is_floating_point() else part for part in out))
     said = config.loss

@@ -9,6 +9,7 @@ trained model loads without a hub, deepspeed or the training data. The losses ar
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,11 +42,22 @@ class Dual(nn.Module):
         self.image, self.text = image_tower, text_tower
 
     def forward(
-        self, images_B1HW: Tensor, tokens_BT: Tensor, attention_BT: Tensor, unit_BT: Tensor, words_BK: Tensor
+        self,
+        images_B1HW: Tensor,
+        tokens_BT: Tensor,
+        attention_BT: Tensor,
+        unit_BT: Tensor,
+        words_BK: Tensor,
+        order_B: Tensor | None = None,
+        widths: Sequence[int] = (),
     ) -> tuple[Tensor, ...]:
-        """`Features` as a plain tuple, which DeepSpeed's hooks can walk."""
+        """`Features` as a plain tuple, which DeepSpeed's hooks can walk; texts in length buckets, if there are any."""
         regions_BDHW, image_BD = self.image(images_B1HW)
-        units_BKD, report_BD = self.text(tokens_BT, attention_BT, unit_BT, words_BK)
+        words = (tokens_BT, attention_BT, unit_BT, words_BK)
+        if order_B is None or len(widths) < 2:
+            units_BKD, report_BD = self.text(*words)
+        else:
+            units_BKD, report_BD = text.in_buckets(self.text, *words, order_B, widths)
         return regions_BDHW.flatten(2).transpose(1, 2), image_BD, units_BKD, words_BK > 0, report_BD
 
     def encode_images(self, images_B1HW: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ rules of METHOD (paper mode, text side). The tokenizer is in sentalign.text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -42,6 +43,28 @@ class TextTower(nn.Module):
         units_BKD = torch.cat([pieces_BTD[:, :1], sentences_BKD], dim=1)
         total_BD = (pieces_BTD * attention_BT.unsqueeze(-1)).sum(dim=1)
         return units_BKD, total_BD / words_BK[:, :1]
+
+
+def in_buckets(
+    tower: TextTower,
+    tokens_BT: Tensor,
+    attention_BT: Tensor,
+    unit_BT: Tensor,
+    words_BK: Tensor,
+    order_B: Tensor,
+    widths: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """What the tower makes of the rows, padded piece by piece: piece i of `order_B` to `widths[i]` positions.
+
+    Equal to the tower on all rows at once but for the dropout that is drawn.
+    """
+    pieces = [
+        tower(tokens_BT[rows, :width], attention_BT[rows, :width], unit_BT[rows, :width], words_BK[rows])
+        for rows, width in zip(order_B.tensor_split(len(widths)), widths, strict=True)
+    ]
+    units_BKD, report_BD = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+    back_B = order_B.argsort()
+    return units_BKD[back_B], report_BD[back_B]
 
 
 def build(weights: str | None, settings: dict[str, Any], vocabulary_size: int, last_layers: int) -> TextTower:

@@ -28,8 +28,10 @@ class Batch:
 
     images_BHH uint8; tokens_BT int64; attention_BT bool, the real positions; unit_BT int64, the sentence number of each
     position, -1 at [CLS], [SEP] and padding; words_BK float32, column 0 the words of the whole row with [CLS] and
-    [SEP], column k the words of sentence k - 1 (0: absent). `hashes` are those of the full stored report, `epochs`
-    those of the data sets that the rows come from, `replaced` counts rows that stand for one that cannot be read.
+    [SEP], column k the words of sentence k - 1 (0: absent). order_B int64, the rows from the shortest text to the
+    longest: its equal pieces (torch.tensor_split) are length buckets, of which piece i needs `widths[i]` positions.
+    `hashes` are those of the full stored report, `epochs` those of the data sets that the rows come from, `replaced`
+    counts rows that stand for one that cannot be read.
     """
 
     images_BHH: Tensor
@@ -37,6 +39,8 @@ class Batch:
     attention_BT: Tensor
     unit_BT: Tensor
     words_BK: Tensor
+    order_B: Tensor
+    widths: tuple[int, ...]
     keys: list[str]
     patients: list[str]
     studies: list[str]
@@ -81,13 +85,20 @@ def collate(
     pad: int,
     epochs: list[int],
     replaced: int = 0,
+    buckets: int = 1,
 ) -> Batch:
     """One rank's batch of samples whose pictures are square already; T is the longest row's, a multiple of eight.
 
-    `units` = K is the caller's: units are gathered over ranks, which must all have as many.
+    `units` = K is the caller's: units are gathered over ranks, which must all have as many. Rows keep their places:
+    `buckets` of similar length are told beside them. There are as many on every rank, so that ranks go in step.
     """
-    longest = max(len(row.tokens) for row in rows)
-    width = min(-(-longest // TOKEN_MULTIPLE) * TOKEN_MULTIPLE, max_tokens)
+    lengths_B = np.array([len(row.tokens) for row in rows])
+    order_B = np.argsort(lengths_B, kind="stable")
+    widths = tuple(
+        min(-(-int(lengths_B[piece[-1]]) // TOKEN_MULTIPLE) * TOKEN_MULTIPLE, max_tokens)
+        for piece in np.array_split(order_B, min(buckets, len(rows)))
+    )
+    width = widths[-1]
     tokens_BT = np.full((len(rows), width), pad, np.int64)
     unit_BT = np.full((len(rows), width), -1, np.int64)
     words_BK = np.zeros((len(rows), units), np.float32)
@@ -97,13 +108,14 @@ def collate(
         words_BK[b, 0] = row.all_words
         said = row.words[: units - 1]
         words_BK[b, 1 : 1 + len(said)] = said
-    lengths_B = np.array([len(row.tokens) for row in rows])
     return Batch(
         torch.from_numpy(np.stack([sample.grey_HW for sample in samples])),
         torch.from_numpy(tokens_BT),
         torch.from_numpy(np.arange(width) < lengths_B[:, None]),
         torch.from_numpy(unit_BT),
         torch.from_numpy(words_BK),
+        torch.from_numpy(order_B),
+        widths,
         [sample.key for sample in samples],
         [sample.patient for sample in samples],
         [sample.study for sample in samples],

@@ -9,6 +9,9 @@ so the number of workers changes nothing but the speed.
 from __future__ import annotations
 
 import logging
+import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -27,6 +30,7 @@ from sentalign.text import Tokenizer
 from sharding.contract import UserError
 
 log = logging.getLogger(__name__)
+POLL = 1.0  # seconds after which a worker that brings nothing is looked at
 
 
 class Stream:
@@ -150,14 +154,14 @@ class Stream:
             batch_size=None,
             sampler=_Noted(parts, asked),
             num_workers=self.data.workers,
-            timeout=self.data.timeout if self.data.workers else 0,
+            timeout=min(POLL, self.data.timeout) if self.data.workers else 0,
             # Threads of a remote store's client do not survive a fork.
             multiprocessing_context="spawn" if self.data.workers and not self.mixture.local else None,
             # Else starting an iterator would draw from the global generator, and a resumed run's dropout would differ.
             generator=Generator(),
         )
         made: list[Rows] = []
-        for rows in self._patient(iter(loader), asked):
+        for rows in self._patient(_quietly(loader), asked):
             made.append(rows)
             if len(made) == max(1, self.data.workers):
                 yield self._joined(made)
@@ -167,17 +171,27 @@ class Stream:
         """What the loader brings; a worker that died or takes too long is named, with the shards it works at."""
         for number in range(1 << 62):
             try:
-                rows = next(loader)
+                rows = self._next(loader, number, asked)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if not str(error).startswith("DataLoader "):
-                    raise  # of the worker's own code
-                raise self._lost(loader, number, asked, "timed out" in str(error)) from None
             asked.popleft()
             if isinstance(rows, UserError):
                 raise rows
             yield rows
+
+    def _next(self, loader: Iterator[Rows | UserError], number: int, asked: deque[Part]) -> Rows | UserError:
+        """Part `number`, waited for in short turns: a turn's end is where the loader sees that a worker is dead."""
+        deadline = time.monotonic() + self.data.timeout
+        while True:
+            try:
+                return next(loader)
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader "):
+                    raise  # of the worker's own code
+                late = "timed out" in str(error)
+                if late and time.monotonic() < deadline:
+                    continue
+                raise self._lost(loader, number, asked, late) from None
 
     def _lost(self, loader: Any, number: int, asked: deque[Part], late: bool) -> UserError:
         """What is said of the worker that brings no part `number`, the first of `asked`, or of one that died."""
@@ -211,7 +225,23 @@ class Stream:
         encoded = [row for rows in made for row in rows.encoded]
         epochs = [epoch for rows in made for epoch in rows.epochs]
         pad, units = self.samples.tokenizer.pad_id, 1 + self.max_sentences
-        return collate(samples, encoded, self.data.max_tokens, units, pad, epochs, len(lost))
+        buckets = self.data.length_buckets
+        return collate(samples, encoded, self.data.max_tokens, units, pad, epochs, len(lost), buckets)
+
+
+def _quietly(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The loader's iterator, without the signal handler that torch installs for it.
+
+    That handler raises where the program happens to be when a worker dies, in the middle of a training step say, and
+    knows no shard. Here a dead worker is met, and named, when its part is missing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return iter(loader)  # torch installs none
+    before = signal.getsignal(signal.SIGCHLD)
+    made = iter(loader)
+    if before is not None:  # None: not of Python
+        signal.signal(signal.SIGCHLD, before)
+    return made
 
 
 class _Noted:

@@ -51,6 +51,13 @@ def padded(rows, units, width):
     return tokens_BT, torch.arange(width) < lengths_B[:, None], unit_BT, words_BK
 
 
+def order_of(rows, buckets):
+    """Rows from the shortest to the longest, and the width of each bucket."""
+    lengths_B = torch.tensor([len(row.tokens) for row in rows])
+    order_B = lengths_B.argsort(stable=True)
+    return order_B, tuple(int(lengths_B[piece].max()) for piece in order_B.tensor_split(buckets))
+
+
 sentence = st.lists(st.sampled_from(["heart", "hearts", "large", "nothing", "."]), min_size=1, max_size=4).map(" ".join)
 report = st.lists(sentence, min_size=1, max_size=4)
 
@@ -96,3 +103,20 @@ def test_gradients_stay_finite_where_units_are_absent(texts):
 def test_settings_of_another_model_are_refused():
     with pytest.raises(WeightsError, match="not of a resnet"):
         text.build(None, {"model_type": "resnet"}, 40, 4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(report, min_size=4, max_size=7), st.integers(2, 4))
+def test_length_buckets_change_neither_values_nor_gradients(tower, reports, buckets):
+    tokenizer = Tokenizer(VOCABULARY, cased=True)
+    rows = [tokenizer.encode(said, 97) for said in reports]
+    given_rows = padded(rows, 5, max(len(row.tokens) for row in rows))
+    weight_BKD, found = torch.randn(len(rows), 5, 16), []
+    for run in (lambda: tower(*given_rows), lambda: text.in_buckets(tower, *given_rows, *order_of(rows, buckets))):
+        tower.zero_grad()
+        units_BKD, report_BD = run()
+        (units_BKD * weight_BKD).sum().add(report_BD.square().sum()).backward()
+        found.append((units_BKD, report_BD, *(p.grad.clone() for p in tower.parameters() if p.grad is not None)))
+    largest = max(float(part.abs().max()) for part in found[0][2:])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5 * max(1.0, largest))

@@ -51,9 +51,11 @@ def batch(step, rows):
     words[:, 0] = 12
     words[:, 1:] = 3.0 * (torch.arange(3)[None] < counts[:, None])
     attention = torch.ones(BATCH, 12, dtype=torch.bool)
-    names = [f"k{step}-{n}" for n in range(BATCH)]
+    names = [f"k{step}-{n}" for n in range(BATCH)][rows]
     parts = [part[rows] for part in (images, tokens, attention, unit, words)]
-    return Batch(*parts, names[rows], names[rows], names[rows], [[] for _ in names[rows]], [0] * len(names[rows]))
+    # Two length buckets, of which neither order nor widths may change a number.
+    order_B = torch.randperm(len(names), generator=generator)
+    return Batch(*parts, order_B, (12, 12), names, names, names, [[] for _ in names], [0] * len(names))
 
 
 def plain(clipping):

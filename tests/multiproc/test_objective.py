@@ -47,10 +47,12 @@ def test_value_and_gradients_do_not_depend_on_the_ranks(ranks, terms):
 def means():
     tensors = [torch.full((3,), float(dist.rank())), torch.full((2, 2), 10.0 * dist.rank())]
     dist.mean_in_place(tensors)
-    return [t.tolist() for t in tensors], dist.broadcast_object({"said by": dist.rank()})
+    numbers = dist.of_all_ranks([dist.rank() / 3, 2**40 + dist.rank()])
+    return [t.tolist() for t in tensors], dist.broadcast_object({"said by": dist.rank()}), numbers
 
 
 def test_means_and_messages():
-    for tensors, message in on_ranks(2, means):
+    for tensors, message, numbers in on_ranks(2, means):
         assert tensors == [[0.5] * 3, [[5.0] * 2] * 2]
         assert message == {"said by": 0}
+        assert numbers == [[0.0, 2**40], [1 / 3, 2**40 + 1]]

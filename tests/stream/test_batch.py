@@ -46,7 +46,7 @@ def test_names_stay_with_their_rows():
 
 def test_types_are_those_of_the_contract_and_survive_a_move():
     _, batch = by_hand()
-    kinds = (torch.uint8, torch.int64, torch.bool, torch.int64, torch.float32)
+    kinds = (torch.uint8, torch.int64, torch.bool, torch.int64, torch.float32, torch.int64)
     assert tuple(t.dtype for t in batch.to("cpu")._tensors().values()) == kinds
     assert batch.to("meta").words_BK.device.type == "meta"
     assert batch.to("cpu").keys == batch.keys
@@ -57,6 +57,22 @@ def test_width_is_a_multiple_of_eight_within_the_limit(longest, limit, width):
     row = Row([1] * longest, [-1] * longest, [1])
     batch = collate([sample("a", "x")], [row], limit, 2, 0, [0])
     assert batch.tokens_BT.shape == (1, width)
+
+
+@given(lengths=st.lists(st.integers(3, 50), min_size=1, max_size=20), buckets=st.integers(1, 6))
+def test_length_buckets_hold_every_row_and_no_more_padding_than_they_need(lengths, buckets):
+    rows = [Row([1] * length, [-1] * length, [1]) for length in lengths]
+    samples = [sample(str(i), "x") for i in range(len(rows))]
+    batch = collate(samples, rows, 50, 2, 0, [0] * len(rows), buckets=buckets)
+    pieces = batch.order_B.tensor_split(len(batch.widths))
+    assert len(pieces) == min(buckets, len(rows))
+    assert sorted(batch.order_B.tolist()) == list(range(len(rows)))
+    assert batch.keys == [str(i) for i in range(len(rows))], "rows keep their places"
+    for piece, width in zip(pieces, batch.widths, strict=True):
+        longest = max(lengths[i] for i in piece.tolist())
+        assert width == min(-(-longest // 8) * 8, 50)
+    assert list(batch.widths) == sorted(batch.widths)
+    assert batch.tokens_BT.shape[1] == batch.widths[-1]
 
 
 @given(count=st.integers(1, 12), seed=st.integers(0, 99), epoch=st.integers(0, 99))

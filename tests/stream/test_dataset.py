@@ -1,6 +1,7 @@
 """Streams: the same global batches for any ranks, workers and restarts."""
 
 import itertools
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
+from sentalign.stream.plan import StreamState
 from sharding.contract import SHARD_NAME, UserError
 
 BATCH = 8
@@ -86,6 +88,31 @@ def test_resumed_stream_goes_on(shards, tokenizer, done):
     assert keys(rest) == keys(whole[done:])
     assert torch.equal(rest[-1].tokens_BT, whole[-1].tokens_BT)
     assert rest_states == states[done:]
+
+
+@pytest.mark.parametrize(
+    "lives",
+    [
+        [(4, 3, 2), (1, 0, 3), (2, 4, 4), (8, 1, 6)],
+        [(8, 0, 1), (2, 2, 6), (4, 1, 8)],
+        [(1, 4, 5), (1, 1, 1), (2, 3, 9)],
+    ],
+)
+def test_any_ranks_and_real_workers_after_any_restarts_give_the_same_batches(shards, tokenizer, lives):
+    """Each life of a run is (ranks, workers, batches); the state goes to the next one as a checkpoint stores it."""
+    whole, _ = take(stream(shards, tokenizer), sum(count for _, _, count in lives))
+    state, found = None, []
+    for ranks, workers, count in lives:
+        parts = [
+            take(stream(shards, tokenizer, rank, ranks, workers=workers), count, state and StreamState.from_dict(state))
+            for rank in range(ranks)
+        ]
+        assert len({states[-1] for _, states in parts}) == 1, "all ranks store the same state"
+        state = json.loads(json.dumps(parts[0][1][-1].as_dict()))
+        found += [joined(rows) for rows in zip(*(keys(batches) for batches, _ in parts), strict=True)]
+        words_BK = [torch.cat([b.words_BK for b in rows]) for rows in zip(*(b for b, _ in parts), strict=True)]
+        assert all(map(torch.equal, words_BK, [b.words_BK for b in whole[len(found) - count : len(found)]]))
+    assert found == keys(whole)
 
 
 def test_resume_reads_nothing_that_it_does_not_use(shards, tokenizer, tmp_path):

@@ -2,16 +2,18 @@
 
 import itertools
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from sentalign.config import Data
-from sentalign.stream import rows
+from sentalign.stream import dataset, rows
 from sentalign.stream.dataset import Stream
 from sharding import pixels
 from sharding.contract import SHARD_NAME, UserError
@@ -147,6 +149,37 @@ def test_a_worker_that_is_killed_is_named_with_its_shards(shards, tokenizer, mon
         take(one, 3)
     assert all(shard in str(error.value) for shard in lanes_shards(one, 0, lanes))
     assert "\n" not in str(error.value)
+
+
+def test_a_worker_that_dies_during_a_step_is_named_when_its_part_is_missing(shards, tokenizer):
+    """Not by an error in the middle of the step, as torch's own handler of the signal would raise."""
+    one = stream(shards, tokenizer, workers=2)
+    others = set(multiprocessing.active_children())
+    batches = one.batches(one.start())
+    next(batches)
+    first, _ = sorted(set(multiprocessing.active_children()) - others, key=lambda process: process.pid)
+    os.kill(first.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20  # a "step" in which the signal of the dead child arrives
+    while first.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with pytest.raises(UserError, match=r"worker 0 of rank 0 died at .*shard-") as error:
+        list(itertools.islice(batches, 8))
+    assert "\n" not in str(error.value)
+
+
+def test_a_slow_worker_is_waited_for(shards, tokenizer, monkeypatch):
+    """Longer than a turn of the loader's waiting, shorter than data.timeout."""
+    monkeypatch.setattr(dataset, "POLL", 0.2)
+    plain = [batch.keys for batch in take(stream(shards, tokenizer), 2)]
+    one = stream(shards, tokenizer, workers=2, timeout=60)
+    decode = one.mixture.parts[0].decode
+
+    def slow(index, content):
+        time.sleep(0.25)
+        return decode(index, content)
+
+    monkeypatch.setattr(one.mixture.parts[0], "decode", slow)
+    assert [batch.keys for batch in take(one, 2)] == plain
 
 
 def test_a_worker_that_hangs_is_named_with_its_shards(copy, tokenizer):

@@ -1,0 +1,104 @@
+"""What padding by length buckets spares the text tower, on reports of real lengths, in one run.
+
+    PYTHONPATH=. python benchmarks/length_buckets.py [--rows 64] [--rounds 3]
+
+Reports are Open-i's archive, the vocabulary a real BERT's, both in $SENTALIGN_REALDATA (else ../shared/data). For each
+number of buckets it prints the share of the positions that are padding, and the median over the rounds of the time of
+the tower's forward and backward pass (BERT-base's width and heads, four layers), as a ratio to one bucket.
+"""
+
+# B reports, T positions
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sentalign.model import text
+from sentalign.stream.batch import Batch, collate
+from sentalign.stream.fetch import Sample
+from sentalign.text import Tokenizer
+from sharding.reports import official
+from sharding.sentences import split
+from sharding.sources import ecitation
+
+BUCKETS = (1, 2, 4, 8)
+TOWER = {"hidden_size": 768, "num_hidden_layers": 4, "num_attention_heads": 12, "intermediate_size": 3072}
+GREY = np.zeros((1, 1), np.uint8)
+
+
+def reports(folder: Path) -> list[list[str]]:
+    """The sentences of each report that has any, in the archive's order."""
+    (archive,) = folder.glob("*.tgz")
+    found = []
+    for name, content in ecitation.members(gzip.decompress(archive.read_bytes()), archive.name):
+        said = ecitation.parse(content, Path(name).stem)
+        if said is not None:
+            found.append(
+                [s.text for part in official(said.text) for s in split(said.text, "text", part.start, part.end)]
+            )
+    return [sentences for sentences in found if sentences]
+
+
+def batches(said: list[list[str]], tokenizer: Tokenizer, rows: int, buckets: int, rounds: int) -> list[Batch]:
+    made = []
+    for begin in range(0, rows * rounds, rows):
+        part = said[begin : begin + rows]
+        encoded = [tokenizer.encode(sentences, 97) for sentences in part]
+        units = 1 + max(len(sentences) for sentences in said)
+        samples = [Sample(str(i), GREY, (), (), (), "", "") for i in range(len(part))]
+        made.append(collate(samples, encoded, 97, units, tokenizer.pad_id, [0] * len(part), buckets=buckets))
+    return made
+
+
+def padding(made: list[Batch]) -> float:
+    """The share of all positions that are padding."""
+    real = sum(int(batch.attention_BT.sum()) for batch in made)
+    positions = sum(
+        len(piece) * width
+        for batch in made
+        for piece, width in zip(batch.order_B.tensor_split(len(batch.widths)), batch.widths, strict=True)
+    )
+    return 1 - real / positions
+
+
+def seconds(tower: text.TextTower, batch: Batch) -> float:
+    words = (batch.tokens_BT, batch.attention_BT, batch.unit_BT, batch.words_BK)
+    started = time.perf_counter()
+    units_BKD, report_BD = text.in_buckets(tower, *words, batch.order_B, batch.widths)
+    (units_BKD.square().sum() + report_BD.square().sum()).backward()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=64, help="reports of one rank")
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    data = Path(os.environ.get("SENTALIGN_REALDATA", "../shared/data"))
+    said = reports(data / "openi")
+    tokenizer = Tokenizer.from_vocabulary(next((data / "tokenizer").glob("*vocab*")), cased=True)
+    torch.manual_seed(0)
+    tower = text.build(None, TOWER, len(tokenizer.vocabulary), 4)
+    made = {buckets: batches(said, tokenizer, args.rows, buckets, args.rounds) for buckets in BUCKETS}
+    seconds(tower, made[1][0])  # warm
+    taken: dict[int, list[float]] = {buckets: [] for buckets in BUCKETS}
+    for i in range(args.rounds):
+        for buckets in BUCKETS:
+            taken[buckets].append(seconds(tower, made[buckets][i]))
+    base = statistics.median(taken[1])
+    print(f"{args.rows} reports a batch, {args.rounds} batches, {torch.get_num_threads()} threads")
+    for buckets in BUCKETS:
+        spent = statistics.median(taken[buckets])
+        print(f"{buckets} buckets: padding {padding(made[buckets]):4.0%}, {spent:6.2f} s, {spent / base:.2f} of one's")
+
+
+if __name__ == "__main__":
+    main()

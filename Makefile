@@ -28,7 +28,7 @@ test-slow: .venv/ready
 	$(BIN)/python -m pytest -q -m slow --timeout 1200
 
 bench: .venv/ready
-	$(BIN)/python benchmarks/local_loss.py
+	$(BIN)/python benchmarks/region_loss.py
 	$(BIN)/python -W ignore benchmarks/shard_build.py
 	PYTHONPATH=. $(BIN)/python benchmarks/sentences.py
 

@@ -32,7 +32,7 @@ def terms_of(engine: Any, batch: Batch, images_B1HH: Tensor, config: Config) -> 
     # The losses run in float32 whatever the towers' precision: logits of 10·cos and sums of exponentials.
     features = Features(*(part.float() if part.is_floating_point() else part for part in out))
     said = config.loss
-    kind = Terms(said.attention, said.aggregate, said.t1, said.t2, said.t3, said.tau)
+    kind = Terms(said.attention, said.aggregate, t1=said.t1, t2=said.t2, t3=said.t3, tau=said.tau)
     with torch.autocast(images_B1HH.device.type, enabled=False):
         terms = objective.four_terms(*features, kind)
     return terms | {"loss": reference.total(terms, said.weight_global, said.weight_local)}

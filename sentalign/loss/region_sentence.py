@@ -1,42 +1,172 @@
-"""The region-sentence scores without padding: only units that are there are multiplied.
+"""The region-sentence scores, in chunks that are computed again in the backward pass.
 
-In: one rank's regions, all ranks' units. Out: as `reference.unit_scores`, absent units zero. Reports differ in their
-number of sentences, so the padded form does up to three times the work.
+In: one rank's regions, the units of all ranks' reports, packed without padding. Out: cos(c_im, t_m) of every image and
+unit, as `reference.unit_scores` defines it. Between the passes nothing is kept but the inputs, so memory grows with the
+chunk and with the scores, not with images x units x regions.
+
+Three identities spare most of the work (METHOD: the exact large-batch local loss). <c, t> = sum_r a_r e_r; |c|^2 =
+a' (V V') a, so that c is never formed where there are fewer regions than dimensions; and the cosine is blind to the
+length of c, so that the gradient by log a needs no centring, as a softmax's usually does.
+
+A fused kernel for GPUs would take the place of `_Scores`; everything else talks to `unit_scores`.
 """
 
-# b images, R regions, B reports, K units with padding, M units that are there, D width
+# b images, R regions, M units that are there, J reports, n units of each report of a group, D width
+# i images of a chunk, m units of a chunk
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sentalign.loss.reference import EPSILON, Terms, cosine
+from sentalign.loss.reference import EPSILON, Terms
+
+Groups = Sequence[tuple[int, int]]
+# Elements of one (i, m, R) block. On a CPU a block and its two or three companions stay in the cache; a GPU wants work.
+BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}
+UNITS = {"cpu": 512, "cuda": 8192}  # of a chunk at most
 
 
-def unit_scores(v_bRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: Terms) -> Tensor:
-    """cos(c_ijk, t_jk) as (b, B, K); equations at `reference.unit_scores`."""
-    report_M, place_M = present_BK.nonzero(as_tuple=True)
-    t_MD = t_BKD[report_M, place_M]
-    if terms.attention == "cosine":
+def unit_scores(v_bRD: Tensor, t_MD: Tensor, groups: Groups, terms: Terms) -> Tensor:
+    """cos(c_im, t_m) as (b, M), of units sorted into `groups`: J reports of n units each lie behind one another.
+
+    Under paper attention a region shares itself out over the n units of one report, its [CLS] among them.
+    """
+    paper = terms.attention == "paper"
+    if not paper:
         v_bRD, t_MD = F.normalize(v_bRD, dim=-1, eps=EPSILON), F.normalize(t_MD, dim=-1, eps=EPSILON)
-    e_bMR = t_MD @ v_bRD.transpose(1, 2)
-    if terms.attention == "cosine":
-        a_bMR = (e_bMR / terms.tau).softmax(dim=2)
-    else:
-        a_bMR = (terms.t1 * _softmax_within(e_bMR, report_M, len(present_BK))).softmax(dim=2)
-    scores_bM = cosine(a_bMR @ v_bRD, t_MD)
-    scores_bBK = scores_bM.new_zeros(len(v_bRD), *present_BK.shape)
-    return scores_bBK.index_put((torch.arange(len(v_bRD), device=v_bRD.device)[:, None], report_M, place_M), scores_bM)
+    sharpness = torch.as_tensor(terms.t1 if paper else 1 / terms.tau, dtype=v_bRD.dtype, device=v_bRD.device)
+    return _Scores.apply(v_bRD, t_MD, sharpness, tuple(groups), paper)
 
 
-def _softmax_within(e_bMR: Tensor, report_M: Tensor, reports: int) -> Tensor:
-    """p: the softmax over the units of one report, for each image and region."""
-    report_bMR = report_M[None, :, None].expand_as(e_bMR)
-    shape = (e_bMR.shape[0], reports, e_bMR.shape[2])
-    # The largest only shifts the exponents, so it needs no gradient.
-    largest_bBR = e_bMR.new_full(shape, float("-inf")).scatter_reduce(1, report_bMR, e_bMR.detach(), "amax")
-    weight_bMR = (e_bMR - largest_bBR.gather(1, report_bMR)).exp()
-    total_bBR = e_bMR.new_zeros(shape).index_add(1, report_M, weight_bMR)
-    return weight_bMR / total_bBR.index_select(1, report_M)
+class _Scores(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        context: Any, v_bRD: Tensor, t_MD: Tensor, sharpness: Tensor, groups: tuple[tuple[int, int], ...], paper: bool
+    ) -> Tensor:
+        context.save_for_backward(v_bRD, t_MD, sharpness)
+        context.groups, context.paper = groups, paper
+        scores_bM = v_bRD.new_empty(len(v_bRD), len(t_MD))
+        for images, gram_iRR in _images(v_bRD, t_MD):
+            for units, n in _units(groups, v_bRD.device.type):
+                block = _Block(v_bRD[images], t_MD[units], gram_iRR, n, sharpness, paper)
+                scores_bM[images, units] = block.dots_im / block.lengths_im.clamp(min=EPSILON)
+        return scores_bM
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        v_bRD, t_MD, sharpness = context.saved_tensors
+        dv_bRD, dt_MD = torch.zeros_like(v_bRD), torch.zeros_like(t_MD)
+        # One sum over everything wants double precision.
+        dsharpness = torch.zeros_like(sharpness, dtype=torch.float64) if context.needs_input_grad[2] else None
+        for images, gram_iRR in _images(v_bRD, t_MD):
+            dgram_iRR = None if gram_iRR is None else torch.zeros_like(gram_iRR)
+            for units, n in _units(context.groups, v_bRD.device.type):
+                block = _Block(v_bRD[images], t_MD[units], gram_iRR, n, sharpness, context.paper)
+                block.backward(gradients[0][images, units], dv_bRD[images], dt_MD[units], dgram_iRR, dsharpness)
+            if dgram_iRR is not None:
+                dv_bRD[images].baddbmm_(dgram_iRR, v_bRD[images], alpha=2)  # the gradient is symmetrical, as V V' is
+        return dv_bRD, dt_MD, None if dsharpness is None else dsharpness.to(sharpness.dtype), None, None
+
+
+class _Block:
+    """The scores of i images and m units of reports of n units each, and their gradients."""
+
+    def __init__(
+        self, v_iRD: Tensor, t_mD: Tensor, gram_iRR: Tensor | None, n: int, sharpness: Tensor, paper: bool
+    ) -> None:
+        self.v_iRD, self.t_mD, self.n, self.sharpness, self.paper = v_iRD, t_mD, n, sharpness, paper
+        self.e_imR = t_mD @ v_iRD.transpose(1, 2)
+        self.x_imR = self._by_report(self.e_imR).softmax(dim=2).view_as(self.e_imR) if paper else self.e_imR
+        self.a_imR = (self.x_imR * sharpness).softmax(dim=2)
+        self.dots_im = (self.a_imR * self.e_imR).sum(dim=2)
+        # a' (V V') with the Gram matrix, else c = a' V itself; their products with a and c are |c|^2.
+        self.by_gram = gram_iRR is not None
+        self.c_imX = self.a_imR @ (v_iRD if gram_iRR is None else gram_iRR)
+        squares_im = (self.c_imX * (self.a_imR if self.by_gram else self.c_imX)).sum(dim=2).clamp_(min=0)
+        self.roots_im, self.norms_m = squares_im.sqrt(), t_mD.norm(dim=1)
+        self.lengths_im = self.roots_im * self.norms_m
+
+    def backward(
+        self, g_im: Tensor, dv_iRD: Tensor, dt_mD: Tensor, dgram_iRR: Tensor | None, dsharpness: Tensor | None
+    ) -> None:
+        """Adds the gradients to those that are given. Overwrites the block's own buffers."""
+        lengths_im = self.lengths_im.clamp(min=EPSILON)
+        ddots_im = g_im / lengths_im
+        dlengths_im = -ddots_im * self.dots_im / lengths_im * (self.lengths_im > EPSILON)
+        dsquares_im = dlengths_im * self.norms_m / (2 * self.roots_im).clamp(min=EPSILON)
+        da_imR = self._through_length(dsquares_im[:, :, None], dv_iRD, dgram_iRR)
+        da_imR.addcmul_(self.e_imR, ddots_im[:, :, None])
+        dlog_imR = da_imR.mul_(self.a_imR)
+        if dsharpness is not None:
+            dsharpness += self._of_sharpness(dlog_imR)
+        de_imR = self._through_attention(dlog_imR)
+        de_imR.addcmul_(self.a_imR, ddots_im[:, :, None])
+        dv_iRD.baddbmm_(de_imR.transpose(1, 2), self.t_mD.expand(len(dv_iRD), -1, -1))
+        for de_mR, v_RD in zip(de_imR, self.v_iRD, strict=True):
+            dt_mD.addmm_(de_mR, v_RD)
+        dnorms_m = (dlengths_im * self.roots_im).sum(dim=0)
+        dt_mD.addcmul_(self.t_mD, (dnorms_m / self.norms_m.clamp(min=EPSILON))[:, None])
+
+    def _through_length(self, dsquares_im1: Tensor, dv_iRD: Tensor, dgram_iRR: Tensor | None) -> Tensor:
+        """The gradient of a by way of |c|^2; adds that of V V', or that of V where c was formed."""
+        if dgram_iRR is not None:
+            dgram_iRR.baddbmm_(self.a_imR.transpose(1, 2), self.a_imR * dsquares_im1)
+            return self.c_imX.mul_(2 * dsquares_im1)
+        dc_imD = self.c_imX.mul_(2 * dsquares_im1)
+        dv_iRD.baddbmm_(self.a_imR.transpose(1, 2), dc_imD)
+        return dc_imD @ self.v_iRD.transpose(1, 2)
+
+    def _of_sharpness(self, dlog_imR: Tensor) -> Tensor:
+        """The gradient of the sharpness, from that of log a.
+
+        The gradients of one attention sum to zero, so x may be measured from any point: from its mean, where what
+        rounding leaves of that zero weighs least.
+        """
+        products_im = (dlog_imR * self.x_imR).sum(dim=2).double()
+        return (products_im - dlog_imR.sum(dim=2).double() * self.x_imR.mean(dim=2)).sum()
+
+    def _through_attention(self, dlog_imR: Tensor) -> Tensor:
+        """The gradient of e from that of log a, which is overwritten."""
+        dx_imR = dlog_imR.mul_(self.sharpness)
+        if not self.paper:
+            return dx_imR
+        p_iJnR, dp_iJnR = self._by_report(self.x_imR), self._by_report(dx_imR)
+        dp_iJnR.mul_(p_iJnR)  # softmax: p (dp - sum_k p dp)
+        return dp_iJnR.addcmul_(p_iJnR, dp_iJnR.sum(dim=2, keepdim=True), value=-1).view_as(dx_imR)
+
+    def _by_report(self, x_imR: Tensor) -> Tensor:
+        images, units, regions = x_imR.shape
+        # (i, m, R) -> (i, J, n, R)
+        return x_imR.view(images, units // self.n, self.n, regions)
+
+
+def gram_pays(regions: int, units: int, width: int) -> bool:
+    """Whether V V' (R x R) spares multiplications against c = a' V: an image and region has 2 R (M + D) or 3 M D."""
+    return 2 * regions * (units + width) < 3 * units * width
+
+
+def _images(v_bRD: Tensor, t_MD: Tensor) -> Iterator[tuple[slice, Tensor | None]]:
+    """The chunks of images, each with its Gram matrices where these pay."""
+    kind, (count, regions, width) = v_bRD.device.type, v_bRD.shape
+    units = min(len(t_MD), UNITS[kind])
+    step = max(1, BLOCK[kind] // (regions * max(1, units)))
+    for begin in range(0, count, step):
+        images = slice(begin, begin + step)
+        v_iRD = v_bRD[images]
+        yield images, v_iRD @ v_iRD.transpose(1, 2) if gram_pays(regions, len(t_MD), width) else None
+
+
+def _units(groups: Groups, kind: str) -> Iterator[tuple[slice, int]]:
+    """The chunks of units: whole reports of equally many units, n of them."""
+    begin = 0
+    for reports, n in groups:
+        step = max(1, UNITS[kind] // n) * n
+        end = begin + reports * n
+        for first in range(begin, end, step):
+            yield slice(first, min(first + step, end)), n
+        begin = end

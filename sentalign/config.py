@@ -16,6 +16,8 @@ from pydantic_core import ErrorDetails
 
 from sharding.contract import UserError
 
+Tag = Literal["negated", "uncertain", "normal", "comparison", "non-image"]
+
 
 class Section(BaseModel):
     """A part of the configuration; unknown keys are errors, so that a typing mistake never passes silently."""
@@ -52,7 +54,7 @@ class Data(Section):
     max_tokens: int = Field(97, ge=8, description="longest report, word pieces with [CLS] and [SEP]")
     length_buckets: int = Field(1, ge=1, description="parts of a rank's reports, by length, each padded to its own")
     sentence_subset: bool = Field(True, description="a random part of the report's sentences each step, shuffled")
-    drop_tags: list[Literal["negated", "uncertain", "normal", "comparison", "non-image"]] = Field(
+    drop_tags: list[Tag] = Field(
         default_factory=list, description="sentences that training leaves out, unless the report has no others"
     )
     block: int = Field(16, ge=1, description="neighbours in a shard that are fetched together; 1: a full shuffle")
@@ -127,12 +129,34 @@ class Loss(Section):
 
     attention: Literal["paper", "cosine"] = "paper"
     aggregate: Literal["lse", "sentence"] = Field("lse", description="sentence: one contrast a unit, cosine attention")
+    objective: Literal["softmax", "sigmoid"] = "softmax"
+    targets: Literal["own", "multi", "mask"] = Field(
+        "own", description="reports of the same text or study are strangers, partners too, or left out"
+    )
+    sentence_twins: Literal["keep", "drop"] = Field(
+        "keep", description="drop: a sentence that the image's own report says too is nobody else's"
+    )
+    tag_weights: dict[Tag, float] = Field(
+        default_factory=dict, description="what a sentence with this tag counts in the local terms; 0: nothing"
+    )
     weight_global: float = Field(1.0, ge=0)
     weight_local: float = Field(1.0, ge=0)
     t1: float = Field(4.0, gt=0, description="sharpness of the paper attention over regions")
     t2: float = Field(5.0, gt=0, description="sharpness of the sum over a report's units")
     t3: float = Field(10.0, gt=0, description="scale of the logits")
     tau: float = Field(0.1, gt=0, description="temperature of the cosine attention and of aggregate=sentence")
+    bias_global: float = Field(-10.0, description="added to the logits of objective=sigmoid")
+    bias_local: float = Field(-40.0, description="likewise; T3 Z is about T3 (T2 cos + log units), cos / tau far less")
+    learn: list[Literal["t1", "t2", "t3", "tau", "bias_global", "bias_local"]] = Field(
+        default_factory=list, description="numbers that are learned; what is set above is where they start"
+    )
+
+    @model_validator(mode="after")
+    def _weights_are_shares(self) -> Loss:
+        wrong = [f"{tag}={weight:g}" for tag, weight in self.tag_weights.items() if not 0 <= weight <= 1]
+        if wrong:
+            raise ValueError(f"loss.tag_weights are between 0 and 1, not {', '.join(wrong)}")
+        return self
 
     @model_validator(mode="after")
     def _sentences_want_cosines(self) -> Loss:
@@ -158,6 +182,9 @@ class Train(Section):
 
     epochs: int = Field(5, ge=1)
     zero_stage: Literal[0, 1, 2, 3] = 1
+    micro_batch: int = Field(
+        0, ge=0, description="pairs of one rank that are in memory at once, by the cached step; 0: its whole share"
+    )
     precision: Literal["float32", "bfloat16"] = "float32"
     validate_every_pairs: int = Field(0, ge=0, description="0: once an epoch")
     checkpoint_every_pairs: int = Field(0, ge=0, description="0: whenever validation runs")

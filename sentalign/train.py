@@ -20,7 +20,7 @@ import torch
 from sentalign import config as configuration
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import build, loop
+from sentalign.engine import build, loop, numbers
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
@@ -151,7 +151,7 @@ def model_of(config: Config, vocabulary_size: int) -> dual.Dual:
     image_tower = image.build(
         image_said.weights, image_said.backbone, *stages, config.model.width, image_said.coordinates
     )
-    return dual.Dual(image_tower, text_tower)
+    return dual.Dual(image_tower, text_tower, numbers.start(config.loss))
 
 
 class Witness:

@@ -6,6 +6,7 @@ In: the engine and a rank's batch. Out: loss terms as floats, equal on every ran
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from sentalign import dist
 from sentalign.config import Config
+from sentalign.engine import cached, numbers
 from sentalign.loss import objective, reference
-from sentalign.loss.reference import Terms
+from sentalign.loss.objective import Reports
 from sentalign.model.dual import Features
 from sentalign.stream.augment import augment, normalize
 from sentalign.stream.batch import Batch
@@ -25,35 +27,47 @@ class NotFiniteError(RuntimeError):
     """The loss is no longer a number; the message names the step."""
 
 
-def terms_of(engine: Any, batch: Batch, images_B1HH: Tensor, config: Config) -> dict[str, Tensor]:
+def terms_of(engine: Any, batch: Batch, images_B1HH: Tensor, reports: Reports, config: Config) -> dict[str, Tensor]:
     """The four terms and their weighted sum `loss`, over the batch of all ranks."""
     words = (batch.tokens_BT, batch.attention_BT, batch.unit_BT, batch.words_BK, batch.order_B, batch.widths)
     out = engine(images_B1HH, *words)
     # The losses run in float32 whatever the towers' precision: logits of 10·cos and sums of exponentials.
-    features = Features(*(part.float() if part.is_floating_point() else part for part in out))
-    said = config.loss
-    kind = Terms(said.attention, said.aggregate, t1=said.t1, t2=said.t2, t3=said.t3, tau=said.tau)
+    made = Features(*(part.float() if part.is_floating_point() else part for part in out))
     with torch.autocast(images_B1HH.device.type, enabled=False):
-        terms = objective.four_terms(*features, kind)
-    return terms | {"loss": reference.total(terms, said.weight_global, said.weight_local)}
+        terms = objective.four_terms(*made[:5], numbers.terms(config.loss, made.numbers_N), reports)
+    return terms | {"loss": reference.total(terms, config.loss.weight_global, config.loss.weight_local)}
 
 
 def train_step(engine: Any, batch: Batch, config: Config, pairs: int, rate: float) -> dict[str, float]:
     """Forward, backward and one optimizer step. Raises NotFiniteError before a bad step reaches the weights."""
     for group in engine.optimizer.param_groups:
         group["lr"] = rate
-    # Dropout is a function of (seed, pairs, rank), so a resumed run draws the same without stored random state.
-    torch.manual_seed(_seed(config.seed, pairs, dist.rank()))
     batch = batch.to(engine.device)
     images_B1HH = normalize(batch.images_BHH)
     images_B1HH, _ = augment(images_B1HH, batch.keys, config.data.augment, config.seed, batch.epochs)
-    terms = terms_of(engine, batch, images_B1HH, config)
-    values = _floats(terms)
-    if not torch.isfinite(torch.tensor(values["loss"])):
-        raise NotFiniteError(f"loss is {values['loss']} after {pairs} pairs; lower optimizer.rate or data.augment")
-    engine.backward(terms["loss"])
+    reports = objective.meet(batch.words_BK > 0)
+
+    # Dropout is a function of (seed, pairs, rank, piece): a resumed run, and a second pass, draw it alike.
+    def seeded(*piece: str | int) -> None:
+        torch.manual_seed(_seed(config.seed, pairs, dist.rank(), *piece))
+
+    if config.train.micro_batch:
+        terms = cached.backward(engine, batch, images_B1HH, reports, config, seeded)
+        values = _checked(terms, pairs)
+    else:
+        seeded()
+        terms = terms_of(engine, batch, images_B1HH, reports, config)
+        values = _checked(terms, pairs)
+        engine.backward(terms["loss"].sum())
     engine.step()
     _share_running_statistics(engine.module)
+    return values
+
+
+def _checked(terms: dict[str, Tensor], pairs: int) -> dict[str, float]:
+    values = _floats(terms)
+    if not math.isfinite(values["loss"]):
+        raise NotFiniteError(f"loss is {values['loss']} after {pairs} pairs; lower optimizer.rate or data.augment")
     return values
 
 
@@ -65,7 +79,8 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
     count = 0
     for count, given in enumerate(batches, start=1):  # noqa: B007
         batch = given.to(engine.device)
-        terms = _floats(terms_of(engine, batch, normalize(batch.images_BHH), config))
+        reports = objective.meet(batch.words_BK > 0)
+        terms = _floats(terms_of(engine, batch, normalize(batch.images_BHH), reports, config))
         sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
     engine.train()
     return {name: value / count for name, value in sums.items()}
@@ -73,7 +88,7 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
 
 def _floats(terms: dict[str, Tensor]) -> dict[str, float]:
     # One copy to the host for all terms; each `.item()` would wait for the device.
-    names, values = list(terms), torch.stack([t.detach() for t in terms.values()]).tolist()
+    names, values = list(terms), torch.cat([t.detach().flatten() for t in terms.values()]).tolist()
     return dict(zip(names, values, strict=True))
 
 
@@ -82,5 +97,5 @@ def _share_running_statistics(module: torch.nn.Module) -> None:
     dist.mean_in_place([b for b in module.buffers() if b.is_floating_point()])
 
 
-def _seed(*name: int) -> int:
+def _seed(*name: int | str) -> int:
     return int.from_bytes(hashlib.sha256(repr(name).encode()).digest()[:7], "little")

@@ -4,14 +4,14 @@ In: a batch. Out: `Features`. The run folder keeps model.safetensors beside the 
 trained model loads without a hub, deepspeed or the training data. The losses are elsewhere.
 """
 
-# B images or reports, H W grid, R = H·W regions, K units, D width
+# B images or reports, H W grid, R = H·W regions, K units, D width, N numbers
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -32,33 +32,55 @@ class Features(NamedTuple):
     units_BKD: Tensor
     units_BK: Tensor  # bool: unit is there; column 0 is [CLS]
     report_BD: Tensor
+    numbers_N: Tensor  # of the loss, in the order of Dual.numbers
 
 
 class Dual(nn.Module):
-    """The image and the text tower."""
+    """The image and the text tower, and the numbers that a loss learns beside them."""
 
-    def __init__(self, image_tower: image.ImageTower, text_tower: text.TextTower) -> None:
+    def __init__(
+        self, image_tower: image.ImageTower, text_tower: text.TextTower, numbers: Mapping[str, float] | None = None
+    ) -> None:
         super().__init__()
         self.image, self.text = image_tower, text_tower
+        # One element each: a tensor without dimensions is more than DeepSpeed can take.
+        self.numbers = nn.ParameterDict({name: nn.Parameter(torch.tensor([n])) for name, n in (numbers or {}).items()})
 
-    def forward(
+    def forward(self, images_B1HW: Tensor | None, *words: Any) -> tuple[Tensor, ...]:
+        """`Features` as a plain tuple, which DeepSpeed's hooks can walk; those of images or texts alone, if not both.
+
+        `words` are tokens_BT, attention_BT, unit_BT, words_BK and, for texts in length buckets, order_B and widths.
+        The numbers come with the images.
+        """
+        if images_B1HW is None:
+            return self.texts(*words)
+        return *self.images(images_B1HW), *(self.texts(*words) if words else ()), self.learned()
+
+    def images(self, images_B1HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Regions (B, R, D) and global vectors (B, D)."""
+        regions_BDHW, image_BD = self.image(images_B1HW)
+        return regions_BDHW.flatten(2).transpose(1, 2), image_BD
+
+    def texts(
         self,
-        images_B1HW: Tensor,
         tokens_BT: Tensor,
         attention_BT: Tensor,
         unit_BT: Tensor,
         words_BK: Tensor,
         order_B: Tensor | None = None,
         widths: Sequence[int] = (),
-    ) -> tuple[Tensor, ...]:
-        """`Features` as a plain tuple, which DeepSpeed's hooks can walk; texts in length buckets, if there are any."""
-        regions_BDHW, image_BD = self.image(images_B1HW)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Units (B, K, D), which of them are there, and report vectors (B, D)."""
         words = (tokens_BT, attention_BT, unit_BT, words_BK)
         if order_B is None or len(widths) < 2:
             units_BKD, report_BD = self.text(*words)
         else:
             units_BKD, report_BD = text.in_buckets(self.text, *words, order_B, widths)
-        return regions_BDHW.flatten(2).transpose(1, 2), image_BD, units_BKD, words_BK > 0, report_BD
+        return units_BKD, words_BK > 0, report_BD
+
+    def learned(self) -> Tensor:
+        """The numbers in their order, (N,)."""
+        return torch.cat(list(self.numbers.values())) if len(self.numbers) else torch.zeros(0)
 
     def encode_images(self, images_B1HW: Tensor) -> tuple[Tensor, Tensor]:
         """Regions as a map (B, H, W, D) and global vectors (B, D), without gradient."""
@@ -83,6 +105,7 @@ class Dual(nn.Module):
             "width": self.image.to_global.out_features,
             "coordinates": self.image.coordinates,
             "last_layers": self.text.last_layers,
+            "numbers": list(self.numbers),
         }
 
 
@@ -109,6 +132,7 @@ def load(folder: Path, device: str = "cpu") -> Dual:
             configs["image"], said["region_stage"], said["global_stage"], said["width"], said["coordinates"]
         ),
         text.from_config(configs["text"], said["last_layers"]),
+        dict.fromkeys(said.get("numbers", []), 0.0),
     )
     model.load_state_dict(load_file(folder / WEIGHTS))
     return model.eval().to(device)

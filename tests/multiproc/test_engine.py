@@ -67,7 +67,7 @@ def plain(clipping):
         given = batch(step, slice(None))
         out = model(normalize(given.images_BHH), given.tokens_BT, given.attention_BT, given.unit_BT, given.words_BK)
         optimizer.zero_grad()
-        reference.total(reference.four_terms(*out, reference.Terms())).backward()
+        reference.total(reference.four_terms(*out[:5], reference.Terms())).backward()
         if clipping:
             torch.nn.utils.clip_grad_norm_(model.parameters(), clipping)
         optimizer.step()

@@ -1,0 +1,203 @@
+"""The cached contrastive step: the gradient of a batch that does not fit into memory (METHOD: cached contrastive step).
+
+In: the engine, a rank's batch, and how many pairs fit. Out: the terms; gradients stand in the engine as after one
+backward pass over everything. Region maps are made twice and never kept:
+
+1. without graph, texts, then images micro-batch by micro-batch; only vectors and rows of scores stay;
+2. the loss over the batch of all ranks, and its gradient by those scores;
+3. with graph and the same random state, images micro-batch by micro-batch, then texts piece by piece.
+"""
+
+# b pairs of this rank, m of them at once, J reports of all ranks, M units of all ranks, K units with padding, D width
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sentalign.config import Config
+from sentalign.engine import numbers
+from sentalign.loss import objective, reference, region_sentence
+from sentalign.loss.objective import Reports
+from sentalign.stream.batch import Batch
+
+Seeded = Callable[..., None]  # seeds the generators for one piece of work, by its name
+
+
+@dataclass
+class Kept:
+    """What pass 1 leaves: vectors of texts and rows of scores, as leaves of new graphs.
+
+    `gathered` are the texts of all ranks once more, as functions of those of this rank.
+    """
+
+    units_bKD: Tensor
+    report_bD: Tensor
+    gathered: tuple[Tensor, Tensor]
+    units_MD: Tensor
+    report_JD: Tensor
+    local_bM: Tensor
+    global_bJ: Tensor
+    numbers_N: Tensor
+
+
+def backward(
+    engine: Any, batch: Batch, images_b1HH: Tensor, reports: Reports, config: Config, seeded: Seeded
+) -> dict[str, Tensor]:
+    """The terms, detached; their gradients stand in the engine, which steps next."""
+    rows, pieces = _micro_batches(len(images_b1HH), config.train.micro_batch), _pieces(batch)
+    with _unmoved(engine.module):
+        kept = scores(engine, batch, images_b1HH, reports, config, seeded)
+    terms = _terms(kept, reports, config)
+    terms["loss"].sum().backward()
+    with _one_reduction(engine, len(rows) + len(pieces)) as before:
+        for number, part in enumerate(rows):
+            before()
+            _image_pass(engine, images_b1HH[part], part, number, kept, reports, config, seeded)
+        # The gather's backward pass brings each rank what all images want of its texts.
+        torch.autograd.backward(kept.gathered, [part.grad for part in (kept.units_MD, kept.report_JD)])
+        for number, (piece, width) in enumerate(pieces):
+            before()
+            _text_pass(engine, batch, piece, width, number, kept, seeded)
+    return {name: value.detach() for name, value in terms.items()}
+
+
+@torch.no_grad()
+def scores(engine: Any, batch: Batch, images_b1HH: Tensor, reports: Reports, config: Config, seeded: Seeded) -> Kept:
+    """Pass 1."""
+    units_bKD, report_bD = (_leaf(part) for part in _texts(engine, batch, seeded))
+    with torch.enable_grad():
+        gathered = objective.gather_texts(units_bKD, report_bD, reports)
+    units_MD, report_JD = (_leaf(part) for part in gathered)
+    found = []
+    for number, part in enumerate(_micro_batches(len(images_b1HH), config.train.micro_batch)):
+        seeded("images", number)
+        found.append(_scores(engine, images_b1HH[part], units_MD, report_JD, reports, config))
+    local_bM, global_bJ = (_leaf(torch.cat([rows[i] for rows in found])) for i in range(2))
+    return Kept(units_bKD, report_bD, gathered, units_MD, report_JD, local_bM, global_bJ, _leaf(found[0][2]))
+
+
+def _scores(
+    engine: Any, images_m1HH: Tensor, units_MD: Tensor, report_JD: Tensor, reports: Reports, config: Config
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of scores with single units, (m, M), and with reports, (m, J), and the learned numbers."""
+    regions_mRD, image_mD, numbers_N = engine(images_m1HH)
+    with _in_float32(images_m1HH):
+        kind = numbers.terms(config.loss, numbers_N)
+        local_mM = region_sentence.unit_scores(regions_mRD.float(), units_MD, reports.groups, kind)
+        return local_mM, objective.image_scores(image_mD.float(), report_JD), numbers_N.float()
+
+
+def _leaf(value: Tensor) -> Tensor:
+    return value.detach().requires_grad_()
+
+
+def _terms(kept: Kept, reports: Reports, config: Config) -> dict[str, Tensor]:
+    """Pass 2: the four terms and their weighted sum, as functions of the leaves."""
+    with _in_float32(kept.local_bM):
+        kind = numbers.terms(config.loss, kept.numbers_N)
+        terms = objective.contrast_terms(kept.local_bM, kept.global_bJ, reports, kind)
+        return terms | {"loss": reference.total(terms, config.loss.weight_global, config.loss.weight_local)}
+
+
+def _image_pass(
+    engine: Any,
+    images_m1HH: Tensor,
+    part: slice,
+    number: int,
+    kept: Kept,
+    reports: Reports,
+    config: Config,
+    seeded: Seeded,
+) -> None:
+    """Pass 3 of some images: the gradient of <dL/dscores, scores> is theirs, and that of the gathered texts."""
+    seeded("images", number)
+    local_mM, global_mJ, numbers_N = _scores(engine, images_m1HH, kept.units_MD, kept.report_JD, reports, config)
+    wanted = _product(kept.local_bM, local_mM, part) + _product(kept.global_bJ, global_mJ, part)
+    if number == 0 and kept.numbers_N.grad is not None:  # of the contrast; once for the whole batch
+        wanted = wanted + (kept.numbers_N.grad * numbers_N).sum()
+    engine.backward(wanted)
+
+
+def _text_pass(engine: Any, batch: Batch, piece: Tensor, width: int, number: int, kept: Kept, seeded: Seeded) -> None:
+    """Pass 3 of some texts."""
+    seeded("texts", number)
+    units_mKD, report_mD = _text(engine, batch, piece, width)
+    engine.backward(_product(kept.units_bKD, units_mKD, piece) + _product(kept.report_bD, report_mD, piece))
+
+
+def _product(leaf: Tensor, again: Tensor, part: slice | Tensor) -> Tensor:
+    """<dL/dx, x> over some rows; its gradient is that of the loss by way of x."""
+    assert leaf.grad is not None
+    return (leaf.grad[part] * again).sum()
+
+
+def _texts(engine: Any, batch: Batch, seeded: Seeded) -> tuple[Tensor, Tensor]:
+    """The vectors of all texts of this rank, made piece by piece, in the order of the batch."""
+    pieces, found = _pieces(batch), []
+    for number, (piece, width) in enumerate(pieces):
+        seeded("texts", number)
+        found.append(_text(engine, batch, piece, width))
+    back_b = torch.cat([piece for piece, _ in pieces]).argsort()
+    units_bKD, report_bD = (torch.cat(parts)[back_b] for parts in zip(*found, strict=True))
+    return units_bKD, report_bD
+
+
+def _text(engine: Any, batch: Batch, piece: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    positions = (part[piece, :width] for part in (batch.tokens_BT, batch.attention_BT, batch.unit_BT))
+    units_mKD, _, report_mD = engine(None, *positions, batch.words_BK[piece])
+    return units_mKD.float(), report_mD.float()
+
+
+def _micro_batches(count: int, most: int) -> list[slice]:
+    """Equal pieces of at most `most` rows, or all of them; the same number on every rank, so that ranks go in step."""
+    pieces = -(-count // most) if most else 1
+    cuts = [count * i // pieces for i in range(pieces + 1)]
+    return [slice(begin, end) for begin, end in itertools.pairwise(cuts)]
+
+
+def _pieces(batch: Batch) -> list[tuple[Tensor, int]]:
+    """The length buckets: rows, and the positions that they need."""
+    return list(zip(batch.order_B.tensor_split(len(batch.widths)), batch.widths, strict=True))
+
+
+def _in_float32(of: Tensor) -> torch.autocast:
+    return torch.autocast(of.device.type, enabled=False)
+
+
+@contextlib.contextmanager
+def _unmoved(module: nn.Module) -> Iterator[None]:
+    """Batch norm that leaves its running statistics alone, since pass 3 will see the same pictures again."""
+    norms: list[Any] = [m for m in module.modules() if getattr(m, "track_running_stats", False) and m.training]
+    kept = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
+
+
+@contextlib.contextmanager
+def _one_reduction(engine: Any, backwards: int) -> Iterator[Callable[[], None]]:
+    """Gradients are summed over the backward passes and travel once; call what is given before each of them."""
+    done = 0
+
+    def tell_of_last() -> None:
+        nonlocal done
+        done += 1
+        engine.set_gradient_accumulation_boundary(done == backwards)
+
+    if engine.zero_optimization_stage() == 0 or engine.zero_cpu_offload():
+        yield tell_of_last
+    else:
+        with engine.coalesce_grad_reduction():
+            yield lambda: None

@@ -1,0 +1,34 @@
+"""The numbers of the loss that are learned: temperatures and biases.
+
+In: the loss settings. Out: the raw parameters that the model holds, and the `Terms` that are made of them. A
+temperature is learned by its logarithm, so that it stays above zero; a bias as it is.
+"""
+
+# N learned numbers
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from torch import Tensor
+
+from sentalign.config import Loss
+from sentalign.loss.reference import Number, Terms
+
+FIXED = ("t1", "t2", "t3", "tau", "bias_global", "bias_local")
+
+
+def start(settings: Loss) -> dict[str, float]:
+    """The raw value of each learned number at the start of a run."""
+    return {n: getattr(settings, n) if n.startswith("bias") else math.log(getattr(settings, n)) for n in settings.learn}
+
+
+def terms(settings: Loss, numbers_N: Tensor) -> Terms:
+    """What the loss is told; `numbers_N` are the raw values in the order of `settings.learn`."""
+    values: dict[str, Number] = {name: getattr(settings, name) for name in FIXED}
+    for place, name in enumerate(settings.learn):
+        raw = numbers_N[place : place + 1].float()
+        values[name] = raw if name.startswith("bias") else raw.exp()
+    kind = (settings.attention, settings.aggregate, settings.objective, settings.targets, settings.sentence_twins)
+    return replace(Terms(*kind), **values)

@@ -1,0 +1,170 @@
+"""The cached contrastive step on ranks, at every ZeRO stage, against plain PyTorch with one graph over everything."""
+
+from __future__ import annotations
+
+import os
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from sentalign import config as configuration
+from sentalign import dist
+from sentalign.loss import objective, reference
+from sentalign.model import dual, image, text
+from sentalign.stream.augment import normalize
+from tests.multiproc.ranks import on_ranks
+from tests.multiproc.test_engine import BATCH, SETTINGS, batch
+
+STEPS, RATE = 5, 0.05
+LOSSES = {
+    "paper": {},
+    "learned": {"learn": ["t1", "t2", "t3"], "t1": 3.0, "t3": 5.0},
+    "sentence": {"attention": "cosine", "aggregate": "sentence", "tau": 0.2, "learn": ["tau", "t3"]},
+    "sigmoid": {"objective": "sigmoid", "learn": ["t3", "bias_global", "bias_local"]},
+}
+
+
+class Case(NamedTuple):
+    stage: int
+    micro: int  # pairs of a rank at once, 0: one graph
+    loss: str = "paper"
+    dropout: float = 0.0
+    clipping: float = 0.0
+
+
+def towers(case):
+    """Small towers without batch norm, the same on every call."""
+    torch.manual_seed(0)
+    vision = {"model_type": "convnext", "num_channels": 1, "hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1],
+              "drop_path_rate": case.dropout}  # fmt: skip
+    bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+            "hidden_dropout_prob": case.dropout, "attention_probs_dropout_prob": case.dropout}  # fmt: skip
+    from sentalign.engine import numbers
+
+    built = (image.build(None, vision, "stage1", "stage2", 16), text.build(None, bert, 40, 4))
+    return dual.Dual(*built, numbers.start(settings(case).loss))
+
+
+def settings(case):
+    tree: dict[str, Any] = SETTINGS | {"train": {"zero_stage": case.stage, "micro_batch": case.micro}}
+    tree["loss"] = LOSSES[case.loss]
+    tree["optimizer"] = SETTINGS["optimizer"] | {"gradient_clipping": case.clipping}
+    return configuration.check(tree)
+
+
+def rows_of_rank():
+    return slice(dist.rank() * BATCH // dist.ranks(), (dist.rank() + 1) * BATCH // dist.ranks())
+
+
+def twin(case):
+    """Gradients of the first step and weights after some, by one graph on the whole batch in this process.
+
+    With dropout the graph is made of the same pieces, on the ranks' rows, by the same random states as the engine's.
+    """
+    from sentalign.engine import cached, numbers
+    from sentalign.engine.step import _seed
+
+    model, said = towers(case), settings(case)
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
+    first = {}
+    for step in range(STEPS):
+        given = batch(step, rows_of_rank() if case.dropout else slice(None))
+        pictures, seeds = normalize(given.images_BHH), (said.seed, step * BATCH, dist.rank())
+        if case.dropout:
+            parts = []
+            for number, part in enumerate(cached._micro_batches(len(pictures), case.micro)):
+                torch.manual_seed(_seed(*seeds, "images", number))
+                parts.append(model.images(pictures[part]))
+            v, g = (torch.cat(x) for x in zip(*parts, strict=True))
+
+            def seeded(*piece, seeds=seeds):
+                torch.manual_seed(_seed(*seeds, *piece))
+
+            t, q = cached._texts(model, given, seeded)
+            present = given.words_BK > 0
+        else:
+            v, g, t, present, q, _ = model(pictures, given.tokens_BT, given.attention_BT, given.unit_BT, given.words_BK)
+        kind = numbers.terms(said.loss, model.learned())
+        optimizer.zero_grad()
+        run = objective.four_terms if case.dropout else reference.four_terms
+        reference.total(run(v, g, t, present, q, kind)).sum().backward()
+        wanted = [p for p in model.parameters() if p.grad is not None]
+        if case.dropout:
+            dist.mean_in_place([p.grad for p in wanted])
+        first = first or {n: p.grad.clone().numpy() for n, p in model.named_parameters() if p.grad is not None}
+        if case.clipping:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), case.clipping)
+        optimizer.step()
+    return first, {name: value.detach().numpy() for name, value in model.state_dict().items()}
+
+
+def engines(cases):
+    """What the engine makes of each case: gradients of the first step, weights after the last, the four terms."""
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+
+    from sentalign.engine import build, checkpoint
+    from sentalign.engine.step import train_step
+
+    build.init_ranks(2)
+    found = []
+    for case in cases:
+        model, said, gradients = towers(case), settings(case), {}
+        engine, *_ = deepspeed.initialize(
+            model=model,
+            optimizer=torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9),
+            config=build.deepspeed_config(said, dist.ranks()),
+            dist_init_required=False,
+        )
+        step_it = engine.step
+
+        def seen(engine=engine, gradients=gradients, step_it=step_it):
+            if not gradients:
+                for name, parameter in engine.module.named_parameters():
+                    full = deepspeed.utils.safe_get_full_grad(parameter)
+                    gradients[name] = None if full is None else full.numpy().copy()
+            step_it()
+
+        engine.step = seen
+        for step in range(STEPS):
+            values = train_step(engine, batch(step, rows_of_rank()), said, step * BATCH, RATE)
+        weights = {name: value.numpy() for name, value in checkpoint.whole_state(engine).items()}
+        found.append((gradients, weights, values, twin(case) if case.dropout else None))
+    return found
+
+
+def worst(made, exact, moved=None):
+    """The largest difference against the larger of the tensor's own size and a thousandth of the largest."""
+    sizes = {name: np.abs((moved or exact)[name]).max() for name in exact}
+    largest = max(sizes.values())
+    return max((np.abs(made[n] - exact[n]).max() / max(sizes[n], 1e-3 * largest), n) for n in exact)
+
+
+# All stages by all numbers of micro-batches, then each option in turn.
+PLAIN = [Case(stage, micro) for stage, micro in product(range(4), (0, 1, 2, 4))]
+OPTIONS = [Case(stage, 2, loss) for stage, loss in zip((0, 1, 2, 3), LOSSES, strict=True)]
+OPTIONS += [Case(3, 1, "learned"), Case(1, 2, "sigmoid"), Case(2, 1, "sentence"), Case(2, 2, clipping=0.5)]
+OPTIONS += [Case(stage, 1, "learned", dropout=0.2) for stage in (0, 2, 3)]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_gradients_and_weights_equal_one_graph_over_the_whole_batch(ranks):
+    cases = [*PLAIN, *OPTIONS] if ranks == 2 else [*PLAIN[ranks::3], *OPTIONS[ranks::2]]
+    start = {case: {n: v.numpy() for n, v in towers(case).state_dict().items()} for case in cases}
+    exact = {case._replace(stage=0, micro=0): None for case in cases}
+    for case in exact:
+        exact[case] = None if case.dropout else twin(case)
+    for case, (gradients, weights, _, of_ranks) in zip(cases, on_ranks(ranks, engines, cases)[0], strict=True):
+        first, after = of_ranks or exact[case._replace(stage=0, micro=0)]
+        assert {n for n, g in gradients.items() if g is not None and np.abs(g).max() > 0} >= {
+            n for n, g in first.items() if np.abs(g).max() > 0
+        }
+        if not case.clipping:
+            difference, name = worst(gradients, first)
+            assert difference <= 1e-5, ("gradient", case, name, difference)
+        moved = {name: after[name] - start[case][name] for name in after}
+        difference, name = worst(weights, after, moved)
+        assert difference <= 1e-4, ("weights", case, name, difference)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from sentalign.model import text
-from sentalign.stream.batch import Batch, collate
+from sentalign.stream.batch import Batch, Padding, collate
 from sentalign.stream.fetch import Sample
 from sentalign.text import Tokenizer
 from sharding.reports import official
@@ -54,7 +54,9 @@ def batches(said: list[list[str]], tokenizer: Tokenizer, rows: int, buckets: int
         encoded = [tokenizer.encode(sentences, 97) for sentences in part]
         units = 1 + max(len(sentences) for sentences in said)
         samples = [Sample(str(i), GREY, (), (), (), "", "") for i in range(len(part))]
-        made.append(collate(samples, encoded, 97, units, tokenizer.pad_id, [0] * len(part), buckets=buckets))
+        made.append(
+            collate(samples, encoded, [[]] * len(part), [0] * len(part), Padding(97, units, tokenizer.pad_id, buckets))
+        )
     return made
 
 

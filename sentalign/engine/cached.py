@@ -54,7 +54,7 @@ def backward(
     rows, pieces = _micro_batches(len(images_b1HH), config.train.micro_batch), _pieces(batch)
     with _unmoved(engine.module):
         kept = scores(engine, batch, images_b1HH, reports, config, seeded)
-    terms = _terms(kept, reports, config)
+    terms = terms_of(kept, reports, config)
     terms["loss"].sum().backward()
     with _one_reduction(engine, len(rows) + len(pieces)) as before:
         for number, part in enumerate(rows):
@@ -98,7 +98,7 @@ def _leaf(value: Tensor) -> Tensor:
     return value.detach().requires_grad_()
 
 
-def _terms(kept: Kept, reports: Reports, config: Config) -> dict[str, Tensor]:
+def terms_of(kept: Kept, reports: Reports, config: Config) -> dict[str, Tensor]:
     """Pass 2: the four terms and their weighted sum, as functions of the leaves."""
     with _in_float32(kept.local_bM):
         kind = numbers.terms(config.loss, kept.numbers_N)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from sentalign.config import Loss
-from sentalign.loss.reference import Number, Terms
+from sentalign.loss.reference import Terms
 
 FIXED = ("t1", "t2", "t3", "tau", "bias_global", "bias_local")
 
@@ -26,7 +27,7 @@ def start(settings: Loss) -> dict[str, float]:
 
 def terms(settings: Loss, numbers_N: Tensor) -> Terms:
     """What the loss is told; `numbers_N` are the raw values in the order of `settings.learn`."""
-    values: dict[str, Number] = {name: getattr(settings, name) for name in FIXED}
+    values: dict[str, Any] = {name: getattr(settings, name) for name in FIXED}
     for place, name in enumerate(settings.learn):
         raw = numbers_N[place : place + 1].float()
         values[name] = raw if name.startswith("bias") else raw.exp()

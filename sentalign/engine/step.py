@@ -16,11 +16,12 @@ from torch import Tensor
 from sentalign import dist
 from sentalign.config import Config
 from sentalign.engine import cached, numbers
-from sentalign.loss import objective, reference
+from sentalign.loss import objective, reference, targets
 from sentalign.loss.objective import Reports
+from sentalign.loss.targets import Marks
 from sentalign.model.dual import Features
 from sentalign.stream.augment import augment, normalize
-from sentalign.stream.batch import Batch
+from sentalign.stream.batch import TAGS, Batch
 
 
 class NotFiniteError(RuntimeError):
@@ -45,7 +46,7 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, rate: floa
     batch = batch.to(engine.device)
     images_B1HH = normalize(batch.images_BHH)
     images_B1HH, _ = augment(images_B1HH, batch.keys, config.data.augment, config.seed, batch.epochs)
-    reports = objective.meet(batch.words_BK > 0)
+    reports = objective.meet(batch.words_BK > 0, marks_of(batch, config))
 
     # Dropout is a function of (seed, pairs, rank, piece): a resumed run, and a second pass, draw it alike.
     def seeded(*piece: str | int) -> None:
@@ -79,11 +80,19 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
     count = 0
     for count, given in enumerate(batches, start=1):  # noqa: B007
         batch = given.to(engine.device)
-        reports = objective.meet(batch.words_BK > 0)
-        terms = _floats(terms_of(engine, batch, normalize(batch.images_BHH), reports, config))
+        reports = objective.meet(batch.words_BK > 0, marks_of(batch, config))
+        kept = cached.scores(engine, batch, normalize(batch.images_BHH), reports, config, lambda *_: None)
+        terms = _floats(cached.terms_of(kept, reports, config))
         sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
     engine.train()
     return {name: value / count for name, value in sums.items()}
+
+
+def marks_of(batch: Batch, config: Config) -> Marks:
+    """What the losses know of the reports."""
+    weights = {1 << TAGS.index(tag): weight for tag, weight in config.loss.tag_weights.items()}
+    weight_BK = targets.weights(batch.tags_BK, batch.words_BK > 0, weights)
+    return Marks(batch.study_B, batch.report_B, batch.said_BS, batch.unit_hash_BK, weight_BK)
 
 
 def _floats(terms: dict[str, Tensor]) -> dict[str, float]:

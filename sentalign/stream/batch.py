@@ -5,20 +5,25 @@ pictures in `augment`.
 """
 
 # B images, H side of the square image, S long side of the picture in it, T tokens (padded), K = 1 + most sentences
+# of a row, S most sentences of a stored report
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sentalign.config import Tag
 from sentalign.stream.fetch import Sample
-from sentalign.stream.plan import draws
+from sentalign.stream.plan import Indices, draws
 from sentalign.text import Row
 
+TAGS: tuple[str, ...] = get_args(Tag)
 TOKEN_MULTIPLE = 8  # widths of a few sizes only: allocators and tensor cores like that
 
 
@@ -30,8 +35,10 @@ class Batch:
     position, -1 at [CLS], [SEP] and padding; words_BK float32, column 0 the words of the whole row with [CLS] and
     [SEP], column k the words of sentence k - 1 (0: absent). order_B int64, the rows from the shortest text to the
     longest: its equal pieces (torch.tensor_split) are length buckets, of which piece i needs `widths[i]` positions.
-    `hashes` are those of the full stored report, `epochs` those of the data sets that the rows come from, `replaced`
-    counts rows that stand for one that cannot be read.
+    `epochs` are those of the data sets that the rows come from, `replaced` counts rows that stand for one that cannot
+    be read. What reports have in common are equal numbers, 64 bits of a sha256 (int64): study_B; report_B, of the
+    ordered sentences of the full stored report; said_BS, of each of them, 0 behind the last; unit_hash_BK, of each
+    unit's sentence, 0 at [CLS] and where it is absent. tags_BK uint8 are the tags of each unit, bit n for TAGS[n].
     """
 
     images_BHH: Tensor
@@ -40,11 +47,13 @@ class Batch:
     unit_BT: Tensor
     words_BK: Tensor
     order_B: Tensor
+    study_B: Tensor
+    report_B: Tensor
+    said_BS: Tensor
+    unit_hash_BK: Tensor
+    tags_BK: Tensor
     widths: tuple[int, ...]
     keys: list[str]
-    patients: list[str]
-    studies: list[str]
-    hashes: list[list[str]]
     epochs: list[int]
     replaced: int = 0
 
@@ -61,65 +70,97 @@ class Batch:
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
-def subset(sentences: Sequence[str], seed: int, epoch: int, key: str) -> list[str]:
+def subset(sentences: Sequence[int], seed: int, epoch: int, key: str) -> list[int]:
     """A random number 1..n of the sentences in random order, fixed by (seed, epoch, key) (METHOD: paper mode)."""
     numbers = draws(1 + len(sentences), "subset", seed, epoch, key)
     kept = 1 + int(numbers[0] % np.uint64(len(sentences)))
     return [sentences[i] for i in np.argsort(numbers[1:], kind="stable")[:kept]]
 
 
-def without(sample: Sample, dropped: frozenset[str]) -> list[str]:
-    """The sentences that carry none of the dropped tags; all of them where that leaves nothing.
+def without(sample: Sample, dropped: frozenset[str]) -> list[int]:
+    """Numbers of the sentences that carry none of the dropped tags; all of them where that leaves nothing.
 
     Normal and negated sentences have no region (METHOD: where a larger true batch leads, 7).
     """
-    said = list(sample.sentences)
-    return [text for text, tags in zip(said, sample.tags, strict=True) if not tags & dropped] or said
+    return [n for n, tags in enumerate(sample.tags) if not tags & dropped] or list(range(len(sample.tags)))
+
+
+@dataclass(frozen=True)
+class Padding:
+    """To what texts are padded: at most `max_tokens` positions, `units` = K, token `pad`, in `buckets` by length.
+
+    K is the caller's: units are gathered over ranks, which must all have as many. So are the buckets, as ranks go in
+    step.
+    """
+
+    max_tokens: int
+    units: int
+    pad: int
+    buckets: int = 1
 
 
 def collate(
     samples: Sequence[Sample],
     rows: Sequence[Row],
-    max_tokens: int,
-    units: int,
-    pad: int,
+    chosen: Sequence[Sequence[int]],
     epochs: list[int],
+    padding: Padding,
     replaced: int = 0,
-    buckets: int = 1,
 ) -> Batch:
-    """One rank's batch of samples whose pictures are square already; T is the longest row's, a multiple of eight.
+    """One rank's batch of samples whose pictures are square already, each with the numbers of its row's sentences.
 
-    `units` = K is the caller's: units are gathered over ranks, which must all have as many. Rows keep their places:
-    `buckets` of similar length are told beside them. There are as many on every rank, so that ranks go in step.
+    T is the longest row's, a multiple of eight. Rows keep their places: their length buckets are told beside them.
     """
-    lengths_B = np.array([len(row.tokens) for row in rows])
-    order_B = np.argsort(lengths_B, kind="stable")
-    widths = tuple(
-        min(-(-int(lengths_B[piece[-1]]) // TOKEN_MULTIPLE) * TOKEN_MULTIPLE, max_tokens)
-        for piece in np.array_split(order_B, min(buckets, len(rows)))
-    )
-    width = widths[-1]
-    tokens_BT = np.full((len(rows), width), pad, np.int64)
-    unit_BT = np.full((len(rows), width), -1, np.int64)
-    words_BK = np.zeros((len(rows), units), np.float32)
+    order_B, widths = _buckets([len(row.tokens) for row in rows], padding)
+    tokens_BT = np.full((len(rows), widths[-1]), padding.pad, np.int64)
+    unit_BT = np.full((len(rows), widths[-1]), -1, np.int64)
+    words_BK = np.zeros((len(rows), padding.units), np.float32)
     for b, row in enumerate(rows):
         tokens_BT[b, : len(row.tokens)] = row.tokens
         unit_BT[b, : len(row.unit)] = row.unit
         words_BK[b, 0] = row.all_words
-        said = row.words[: units - 1]
+        said = row.words[: padding.units - 1]
         words_BK[b, 1 : 1 + len(said)] = said
-    return Batch(
-        torch.from_numpy(np.stack([sample.grey_HW for sample in samples])),
-        torch.from_numpy(tokens_BT),
-        torch.from_numpy(np.arange(width) < lengths_B[:, None]),
-        torch.from_numpy(unit_BT),
-        torch.from_numpy(words_BK),
-        torch.from_numpy(order_B),
-        widths,
-        [sample.key for sample in samples],
-        [sample.patient for sample in samples],
-        [sample.study for sample in samples],
-        [list(sample.hashes) for sample in samples],
-        epochs,
-        replaced,
-    )
+    lengths_B = np.array([len(row.tokens) for row in rows])
+    images_BHH = np.stack([sample.grey_HW for sample in samples])
+    arrays = (images_BHH, tokens_BT, np.arange(widths[-1]) < lengths_B[:, None], unit_BT, words_BK, order_B)
+    marks = _marks(samples, chosen, words_BK)
+    keys = [sample.key for sample in samples]
+    tensors = [torch.from_numpy(array) for array in (*arrays, *marks)]
+    return Batch(*tensors, widths, keys, epochs, replaced)  # type: ignore[arg-type, call-arg]  # eleven tensors
+
+
+def _buckets(lengths: list[int], padding: Padding) -> tuple[Indices, tuple[int, ...]]:
+    """Rows from the shortest to the longest, and the width of each equal piece of them."""
+    order_B = np.argsort(lengths, kind="stable")
+    longest = [lengths[piece[-1]] for piece in np.array_split(order_B, min(padding.buckets, len(lengths)))]
+    rounded = (-(-length // TOKEN_MULTIPLE) * TOKEN_MULTIPLE for length in longest)
+    return order_B, tuple(min(width, padding.max_tokens) for width in rounded)
+
+
+def _marks(
+    samples: Sequence[Sample], chosen: Sequence[Sequence[int]], words_BK: NDArray[np.float32]
+) -> tuple[NDArray[Any], ...]:
+    """study_B, report_B, said_BS, unit_hash_BK and tags_BK of a batch."""
+    study_B = np.array([_number(_digest(sample.study)) for sample in samples])
+    report_B = np.array([_number(_digest(*sample.hashes)) if sample.hashes else 0 for sample in samples])
+    said_BS = np.zeros((len(samples), max(len(sample.hashes) for sample in samples)), np.int64)
+    unit_BK, tags_BK = np.zeros(words_BK.shape, np.int64), np.zeros(words_BK.shape, np.uint8)
+    for b, (sample, numbers) in enumerate(zip(samples, chosen, strict=True)):
+        said_BS[b, : len(sample.hashes)] = said = [_number(digest) for digest in sample.hashes]
+        for k, n in enumerate(numbers[: words_BK.shape[1] - 1], start=1):
+            unit_BK[b, k] = said[n]
+            tags_BK[b, k] = sum(1 << TAGS.index(tag) for tag in sample.tags[n])
+    unit_BK[words_BK == 0] = 0
+    tags_BK[words_BK == 0] = 0
+    return study_B, report_B, said_BS, unit_BK, tags_BK
+
+
+def _digest(*parts: str) -> str:
+    """sha256 of some words, hexadecimal."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _number(digest: str) -> int:
+    """The first 64 bits of a hexadecimal digest, as a signed integer."""
+    return int.from_bytes(bytes.fromhex(digest[:16]), "big", signed=True)

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from sentalign.config import Data
 from sentalign.stream import plan
-from sentalign.stream.batch import Batch, collate
+from sentalign.stream.batch import Batch, Padding, collate
 from sentalign.stream.mixture import Mixture
 from sentalign.stream.plan import StreamState
 from sentalign.stream.rows import Part, Rows, Samples
@@ -45,6 +45,7 @@ class Stream:
         self.data, self.seed, self.rank, self.ranks, self.split = data, seed, rank, ranks, split
         self.mixture = Mixture(data, split, seed)
         self.samples = Samples(self.mixture, data, seed, tokenizer)
+        self._padding = Padding(data.max_tokens, 1 + self.max_sentences, tokenizer.pad_id, data.length_buckets)
         self.replaced = self.seen = 0
 
     @property
@@ -223,10 +224,9 @@ class Stream:
             )
         samples = [sample for rows in made for sample in rows.samples]
         encoded = [row for rows in made for row in rows.encoded]
+        chosen = [numbers for rows in made for numbers in rows.chosen]
         epochs = [epoch for rows in made for epoch in rows.epochs]
-        pad, units = self.samples.tokenizer.pad_id, 1 + self.max_sentences
-        buckets = self.data.length_buckets
-        return collate(samples, encoded, self.data.max_tokens, units, pad, epochs, len(lost), buckets)
+        return collate(samples, encoded, chosen, epochs, self._padding, len(lost))
 
 
 def _quietly(loader: DataLoader[Any]) -> Iterator[Any]:

@@ -41,6 +41,7 @@ class Rows:
 
     samples: list[Sample] = field(default_factory=list)
     encoded: list[Row] = field(default_factory=list)
+    chosen: list[list[int]] = field(default_factory=list)  # the sentences of each row, by their number in the report
     epochs: list[int] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
 
@@ -83,7 +84,9 @@ class Samples(Dataset[Rows | UserError]):
             said = without(sample, self._dropped)
             if part.step is not None and self.data.sentence_subset:
                 said = subset(said, self.seed, slot.epoch, sample.key)
-            rows.encoded.append(self.tokenizer.encode(said[: self.max_sentences], self.data.max_tokens))
+            rows.chosen.append(said[: self.max_sentences])
+            texts = [sample.sentences[n] for n in rows.chosen[-1]]
+            rows.encoded.append(self.tokenizer.encode(texts, self.data.max_tokens))
             # The decoded picture is let go here: a batch of them would be many times the batch.
             rows.samples.append(replace(sample, grey_HW=image_HH))
             rows.epochs.append(slot.epoch)

@@ -23,7 +23,9 @@ LOSSES = {
     "paper": {},
     "learned": {"learn": ["t1", "t2", "t3"], "t1": 3.0, "t3": 5.0},
     "sentence": {"attention": "cosine", "aggregate": "sentence", "tau": 0.2, "learn": ["tau", "t3"]},
-    "sigmoid": {"objective": "sigmoid", "learn": ["t3", "bias_global", "bias_local"]},
+    "sigmoid": {"objective": "sigmoid", "learn": ["t3", "bias_global", "bias_local"], "targets": "multi"},
+    "multi": {"targets": "multi", "sentence_twins": "drop", "tag_weights": {"negated": 0.0, "uncertain": 0.5}},
+    "mask": {"targets": "mask", "attention": "cosine", "tag_weights": {"negated": 0.25}, "learn": ["t2", "tau"]},
 }
 
 
@@ -65,7 +67,7 @@ def twin(case):
     With dropout the graph is made of the same pieces, on the ranks' rows, by the same random states as the engine's.
     """
     from sentalign.engine import cached, numbers
-    from sentalign.engine.step import _seed
+    from sentalign.engine.step import _seed, marks_of
 
     model, said = towers(case), settings(case)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
@@ -84,13 +86,16 @@ def twin(case):
                 torch.manual_seed(_seed(*seeds, *piece))
 
             t, q = cached._texts(model, given, seeded)
-            present = given.words_BK > 0
         else:
-            v, g, t, present, q, _ = model(pictures, given.tokens_BT, given.attention_BT, given.unit_BT, given.words_BK)
+            v, g, t, _, q, _ = model(pictures, given.tokens_BT, given.attention_BT, given.unit_BT, given.words_BK)
         kind = numbers.terms(said.loss, model.learned())
         optimizer.zero_grad()
-        run = objective.four_terms if case.dropout else reference.four_terms
-        reference.total(run(v, g, t, present, q, kind)).sum().backward()
+        marks, present = marks_of(given, said), given.words_BK > 0
+        if case.dropout:
+            terms = objective.four_terms(v, g, t, present, q, kind, objective.meet(present, marks))
+        else:
+            terms = reference.four_terms(v, g, t, present, q, kind, marks)
+        reference.total(terms).sum().backward()
         wanted = [p for p in model.parameters() if p.grad is not None]
         if case.dropout:
             dist.mean_in_place([p.grad for p in wanted])
@@ -145,8 +150,15 @@ def worst(made, exact, moved=None):
 
 # All stages by all numbers of micro-batches, then each option in turn.
 PLAIN = [Case(stage, micro) for stage, micro in product(range(4), (0, 1, 2, 4))]
-OPTIONS = [Case(stage, 2, loss) for stage, loss in zip((0, 1, 2, 3), LOSSES, strict=True)]
-OPTIONS += [Case(3, 1, "learned"), Case(1, 2, "sigmoid"), Case(2, 1, "sentence"), Case(2, 2, clipping=0.5)]
+OPTIONS = [Case(stage, 2, loss) for stage, loss in zip((0, 1, 2, 3, 0, 3), LOSSES, strict=True)]
+OPTIONS += [
+    Case(1, 0, "multi"),
+    Case(2, 0, "mask"),
+    Case(3, 1, "learned"),
+    Case(1, 2, "sigmoid"),
+    Case(2, 1, "sentence"),
+    Case(2, 2, clipping=0.5),
+]
 OPTIONS += [Case(stage, 1, "learned", dropout=0.2) for stage in (0, 2, 3)]
 
 

@@ -53,9 +53,19 @@ def batch(step, rows):
     attention = torch.ones(BATCH, 12, dtype=torch.bool)
     names = [f"k{step}-{n}" for n in range(BATCH)][rows]
     parts = [part[rows] for part in (images, tokens, attention, unit, words)]
+    marks = [part[rows] for part in made_up_marks(words > 0, generator)]
     # Two length buckets, of which neither order nor widths may change a number.
     order_B = torch.randperm(len(names), generator=generator)
-    return Batch(*parts, order_B, (12, 12), names, names, names, [[] for _ in names], [0] * len(names))
+    return Batch(*parts, order_B, *marks, (12, 12), names, [0] * len(names))
+
+
+def made_up_marks(present, generator):
+    """Studies, reports, sentences and tags of which some are equal."""
+    study = torch.randint(1, 6, (BATCH,), generator=generator)
+    unit = torch.randint(1, 5, present.shape, generator=generator) * present
+    unit[:, 0] = 0
+    tags = (torch.randint(0, 4, present.shape, generator=generator) * (unit > 0)).to(torch.uint8)
+    return study, (unit * 7 ** torch.arange(unit.shape[1])).sum(1), unit[:, 1:], unit, tags
 
 
 def plain(clipping):

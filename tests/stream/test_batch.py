@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentalign.stream.batch import collate, subset, without
+from sentalign.stream.batch import TAGS, Padding, collate, subset, without
 from sentalign.stream.fetch import Sample
 from sentalign.text import Row, Tokenizer
+from sharding.contract import text_hash
 from sharding.pixels import letterbox
 
 GREY = np.zeros((8, 8), np.uint8)
@@ -18,14 +19,15 @@ GREY = np.zeros((8, 8), np.uint8)
 
 def sample(key, *sentences):
     none = (frozenset(),) * len(sentences)
-    return Sample(key, GREY, sentences, none, tuple(s.lower() for s in sentences), f"p-{key}", f"s-{key}")
+    return Sample(key, GREY, sentences, none, tuple(text_hash(s) for s in sentences), f"p-{key}", f"s-{key}")
 
 
 def by_hand():
     tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "No", "ed", "##ema", "Clear", "."], cased=True)
     samples = [sample("a", "No edema", "Clear."), sample("b", "Clear")]
     rows = [tokenizer.encode(s.sentences, 16) for s in samples]
-    return samples, collate(samples, rows, 16, 4, tokenizer.pad_id, [3] * len(samples))
+    chosen = [list(range(len(s.sentences))) for s in samples]
+    return samples, collate(samples, rows, chosen, [3] * len(samples), Padding(16, 4, tokenizer.pad_id))
 
 
 def test_rows_by_hand():
@@ -40,13 +42,38 @@ def test_rows_by_hand():
 
 def test_names_stay_with_their_rows():
     _, batch = by_hand()
-    assert (batch.keys, batch.patients, batch.studies) == (["a", "b"], ["p-a", "p-b"], ["s-a", "s-b"])
-    assert batch.hashes == [["no edema", "clear."], ["clear"]]
+    assert batch.keys == ["a", "b"]
+
+
+def test_equal_things_have_equal_numbers_and_nothing_else_has():
+    """Sentences compare by their normal form: "Clear." and "Clear" say the same."""
+    samples, batch = by_hand()
+    (no_edema, clear), (clear_again, nothing) = batch.said_BS.tolist()
+    assert clear == clear_again != no_edema
+    assert nothing == 0
+    assert batch.unit_hash_BK.tolist() == [[0, no_edema, clear, 0], [0, clear, 0, 0]]
+    assert len(set(batch.study_B.tolist() + batch.report_B.tolist())) == 4
+    twins = [samples[0], replace(samples[1], study="s-a"), replace(samples[0], study="other"), sample("c")]
+    rows = [Row([1], [-1], [])] * 4
+    again = collate(twins, rows, [[]] * 4, [0] * 4, Padding(16, 1, 0))
+    assert again.study_B[0] == again.study_B[1] != again.study_B[2]
+    assert again.report_B[0] == again.report_B[2] == batch.report_B[0] != again.report_B[1]
+    assert again.report_B[3] == 0
+
+
+def test_units_carry_the_tags_of_the_sentences_that_were_chosen():
+    report = replace(
+        sample("a", "x", "y", "z"), tags=(frozenset({"normal"}), frozenset(), frozenset({"negated", "uncertain"}))
+    )
+    batch = collate([report], [Row([1], [-1], [1, 1, 0])], [[2, 0, 1]], [0], Padding(8, 4, 0))
+    bits = {tag: 1 << n for n, tag in enumerate(TAGS)}
+    assert batch.tags_BK.tolist() == [[0, bits["negated"] | bits["uncertain"], bits["normal"], 0]]
+    assert batch.unit_hash_BK[0, 3] == 0, "a sentence that was cut off is not there"
 
 
 def test_types_are_those_of_the_contract_and_survive_a_move():
     _, batch = by_hand()
-    kinds = (torch.uint8, torch.int64, torch.bool, torch.int64, torch.float32, torch.int64)
+    kinds = (torch.uint8, torch.int64, torch.bool, torch.int64, torch.float32, *[torch.int64] * 5, torch.uint8)
     assert tuple(t.dtype for t in batch.to("cpu")._tensors().values()) == kinds
     assert batch.to("meta").words_BK.device.type == "meta"
     assert batch.to("cpu").keys == batch.keys
@@ -55,7 +82,7 @@ def test_types_are_those_of_the_contract_and_survive_a_move():
 @pytest.mark.parametrize(("longest", "limit", "width"), [(9, 97, 16), (16, 97, 16), (97, 97, 97)])
 def test_width_is_a_multiple_of_eight_within_the_limit(longest, limit, width):
     row = Row([1] * longest, [-1] * longest, [1])
-    batch = collate([sample("a", "x")], [row], limit, 2, 0, [0])
+    batch = collate([sample("a", "x")], [row], [[0]], [0], Padding(limit, 2, 0))
     assert batch.tokens_BT.shape == (1, width)
 
 
@@ -63,7 +90,7 @@ def test_width_is_a_multiple_of_eight_within_the_limit(longest, limit, width):
 def test_length_buckets_hold_every_row_and_no_more_padding_than_they_need(lengths, buckets):
     rows = [Row([1] * length, [-1] * length, [1]) for length in lengths]
     samples = [sample(str(i), "x") for i in range(len(rows))]
-    batch = collate(samples, rows, 50, 2, 0, [0] * len(rows), buckets=buckets)
+    batch = collate(samples, rows, [[0]] * len(rows), [0] * len(rows), Padding(50, 2, 0, buckets))
     pieces = batch.order_B.tensor_split(len(batch.widths))
     assert len(pieces) == min(buckets, len(rows))
     assert sorted(batch.order_B.tolist()) == list(range(len(rows)))
@@ -77,7 +104,7 @@ def test_length_buckets_hold_every_row_and_no_more_padding_than_they_need(length
 
 @given(count=st.integers(1, 12), seed=st.integers(0, 99), epoch=st.integers(0, 99))
 def test_subset_is_some_of_the_sentences_in_some_order(count, seed, epoch):
-    said = [f"s{i}" for i in range(count)]
+    said = list(range(count))
     chosen = subset(said, seed, epoch, "k")
     assert 1 <= len(chosen) == len(set(chosen)) <= count
     assert set(chosen) <= set(said)
@@ -88,7 +115,7 @@ def test_subset_takes_each_number_and_each_order():
     """1..n equally often (METHOD: paper mode): 15 ordered choices of 3 sentences, 1/9 a single, 1/18 each other."""
     found = {}
     for epoch in range(3600):
-        chosen = tuple(subset("abc", 0, epoch, "k"))
+        chosen = tuple(subset(range(3), 0, epoch, "k"))
         found[chosen] = found.get(chosen, 0) + 1
     assert len(found) == 3 + 6 + 6
     expected = {choice: 400 if len(choice) == 1 else 200 for choice in found}
@@ -96,7 +123,7 @@ def test_subset_takes_each_number_and_each_order():
 
 
 def test_subset_depends_on_seed_epoch_and_key():
-    said = [str(i) for i in range(30)]
+    said = list(range(30))
     names = ((0, 0, "a"), (1, 0, "a"), (0, 1, "a"), (0, 0, "b"))
     assert len({tuple(subset(said, *name)) for name in names}) == 4
 
@@ -117,8 +144,8 @@ def test_letterbox_centres_the_picture_on_zeros_and_its_geometry_leads_back(rows
 def test_dropped_tags_leave_at_least_the_whole_report():
     normal, negated = frozenset({"normal"}), frozenset({"negated", "comparison"})
     report = replace(sample("a", "Clear lungs.", "No nodule.", "A nodule."), tags=(normal, negated, frozenset()))
-    assert without(report, frozenset({"normal", "negated"})) == ["A nodule."]
-    assert without(report, frozenset({"comparison"})) == ["Clear lungs.", "A nodule."]
-    assert without(report, frozenset()) == list(report.sentences)
+    assert without(report, frozenset({"normal", "negated"})) == [2]
+    assert without(report, frozenset({"comparison"})) == [0, 2]
+    assert without(report, frozenset()) == [0, 1, 2]
     empty = replace(report, tags=(normal,) * 3)
-    assert without(empty, frozenset({"normal"})) == list(report.sentences)
+    assert without(empty, frozenset({"normal"})) == [0, 1, 2]

@@ -80,6 +80,15 @@ class Mixture:
         """Whether each data set fills its lanes at least once an epoch of its own."""
         return all(len(part) >= len(lanes) for part, lanes in zip(self.parts, self.lanes, strict=True))
 
+    def batch(self, step: int) -> Indices:
+        """The samples of a whole batch as numbers that count on through the data sets: (B,)."""
+        found, first = [], 0
+        for number, (part, own) in enumerate(zip(self.parts, self.lanes, strict=True)):
+            epoch, position = divmod(step, plan.batches_per_epoch(len(part), len(own)))
+            found.append(first + self.epoch(number, epoch).lanes_PB[position])
+            first += len(part)
+        return np.concatenate(found)
+
     def slots(self, step: int, lanes: range) -> list[Slot]:
         """The samples of these lanes in global batch number `step`, counted from the first epoch's start."""
         found = []

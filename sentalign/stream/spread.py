@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sentalign.stream.plan import Epoch, Indices, draws
 
 LOOKS = 1 << 15  # places that are looked at in one round by all samples together
-ROUNDS = 64  # of looking in all batches, after as many in the block
+ROUNDS = 64  # of looking in the block, and as many of looking in all batches
 
 
 def spread(epoch: Epoch, groups_NG: Indices, most: int, name: tuple[str | int, ...]) -> Epoch:
@@ -34,7 +34,8 @@ def spread(epoch: Epoch, groups_NG: Indices, most: int, name: tuple[str | int, .
     held = _Held(epoch.lanes_PB.copy(), bounded(groups_NG, most, batches), most)
     in_block = _stretches(epoch)
     everywhere = np.zeros_like(epoch.lanes_PB), np.full_like(epoch.lanes_PB, batches)
-    for where, (first_PB, length_PB) in (("block", in_block), ("epoch", everywhere)):
+    # Where to look, and the share of those who look that has to find a place for another round.
+    for where, (first_PB, length_PB), enough in (("block", in_block, 0.01), ("epoch", everywhere, 0.0)):
         longest = int(length_PB.max(initial=0))
         for number in range(ROUNDS):
             p_S, b_S = np.nonzero(held.over_PB)
@@ -43,7 +44,7 @@ def spread(epoch: Epoch, groups_NG: Indices, most: int, name: tuple[str | int, .
             tries = min(max(1, LOOKS // len(p_S)), longest)
             starts_S = draws(len(p_S), "spread", where, number, *name)
             made = held.swap(p_S, b_S, _places(first_PB[p_S, b_S], length_PB[p_S, b_S], starts_S, tries))
-            if not made and tries == longest:  # all places were looked at
+            if made <= enough * len(p_S) and (enough or tries == longest):  # without `enough` all places are tried
                 break
     return replace(epoch, lanes_PB=held.lanes_PB)
 

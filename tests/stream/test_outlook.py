@@ -12,7 +12,7 @@ from sentalign.config import Config
 from sentalign.stream.cli import _count, _size, batch_sizes
 from sentalign.stream.dataset import Stream
 from sentalign.stream.mixture import Mixture
-from sentalign.stream.outlook import outlook
+from sentalign.stream.outlook import FEWEST, SAMPLED, _steps, outlook
 from sentalign.stream.spread import surplus
 from sharding.contract import UserError
 
@@ -89,6 +89,29 @@ def test_workers_share_the_reading(shards):
     for name in ("requests", "bytes"):
         least, most = found[f"{name}_of_a_worker"]
         assert least <= found[name] / 8 <= most
+
+
+def test_of_many_batches_a_sample_is_looked_at_from_end_to_end():
+    assert _steps(5, 1024).tolist() == [0, 1, 2, 3, 4]
+    looked = _steps(100_000, 64)
+    assert len(looked) == SAMPLED // 64
+    assert looked[0] == 0
+    assert looked[-1] >= 100_000 - 2 * 100_000 // len(looked)
+    assert len(_steps(100, SAMPLED)) == FEWEST
+
+
+def test_reads_of_a_store_and_lanes_of_a_mixture_are_said(both, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Mixture, "local", False)
+    file = tmp_path / "mixed.yaml"
+    file.write_text(yaml.safe_dump({"run": "unused", "data": {"shards": both, "batch": 8, "block": 4, "workers": 1}}))
+    assert cli.main(["plan", str(file), "--ranks", "2"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "10 of 11 samples in 2 of 8 lanes, 1.4 times" in said
+    assert "left out: 2 without text, 1 less than a batch" in said
+    found = outlook(config(both, block=4, workers=1), [8], 1, 2)["reads"]
+    assert f"in {found['requests']} requests, {found['amplification']:.3f} bytes for a byte of a sample" in said
+    assert "a worker (2 ranks, 2 workers in all)" in said
+    assert "a restart fetches at most" in said
 
 
 def test_restart_of_a_remote_run_fetches_no_more_than_there_is(shards, monkeypatch):

@@ -15,6 +15,7 @@ from sentalign.stream.mixture import Mixture
 from sentalign.stream.outlook import FEWEST, SAMPLED, _steps, outlook
 from sentalign.stream.spread import surplus
 from sharding.contract import UserError
+from tests.stream.conftest import tuples, write
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +48,14 @@ def test_account_adds_up_and_is_that_of_the_stream(both, tokenizer):
     assert [one["passes"] for one in found["data_sets"]] == [7 / 5, 1]
 
 
-def test_samples_of_other_splits_are_counted(make_shards):
-    url = make_shards(20, "validate")
-    settings = config(url, train_split="validate", batch=4)
-    assert outlook(settings, [], 1, 1)["data_sets"][0]["dropped"]["other splits"] == 0
-    with pytest.raises(UserError, match="no sample with text in split 'train'"):
-        outlook(config(url), [], 1, 1)
+def test_samples_of_other_splits_are_counted(tmp_path):
+    """20 of the split of which one has no text, 9 of another."""
+    url = write(tmp_path / "shards", [*tuples(20, silent=(3,)), *tuples(9, "validate")])
+    (one,) = outlook(config(url), [], 1, 1)["data_sets"]
+    assert (one["samples"], one["used"]) == (29, 16)
+    assert one["dropped"] == {"other splits": 9, "without text": 1, "less than a batch": 3}
+    with pytest.raises(UserError, match="no sample with text in split 'test'"):
+        outlook(config(url, train_split="test"), [], 1, 1)
 
 
 def test_orders_that_are_compared(shards):

@@ -66,6 +66,8 @@ class Shards:
         found = manifest.read(url)
         self.fingerprint = found.fingerprint
         table, rows = _rows(found.table, split)
+        # For the account: what else the data set holds.
+        self.split_sizes = {one["values"]: one["counts"] for one in found.table["split"].value_counts().to_pylist()}
         # One array a column: Arrow looks a row up in them without searching chunks, and forks share them.
         self._columns = {name: rows[name].combine_chunks() for name in COLUMNS}
         self.without_text = table.num_rows - rows.num_rows
@@ -86,11 +88,9 @@ class Shards:
         """The manifest's row of a sample, the columns COLUMNS."""
         return {name: column[index].as_py() for name, column in self._columns.items()}
 
-    def groups(self, kinds: Sequence[str]) -> list[list[object]]:
-        """What the samples may have in common, a column for each of text (the whole report), patient and study."""
-        names = {"text": "text_hashes", "patient": "patient", "study": "study"}
-        columns = [self._columns[names[kind]].to_pylist() for kind in kinds]
-        return [[tuple(value) if isinstance(value, list) else value for value in column] for column in columns]
+    def column(self, name: str) -> pa.Array:
+        """One of COLUMNS for all samples."""
+        return self._columns[name]
 
     def size(self, index: int) -> int:
         """Bytes from the first of a sample's members to the end of the last: they are neighbours in the tar."""
@@ -212,6 +212,10 @@ def with_text(urls: Iterable[str], split: str) -> int:
 
 
 def _rows(table: pa.Table, split: str) -> tuple[pa.Table, pa.Table]:
-    """The rows of a split, and those of them that have a sentence."""
-    chosen = table.filter(pc.equal(table["split"], split))
-    return chosen, chosen.filter(pc.greater(chosen["sentence_count"], 0))
+    """The rows of a split, one column of them, and those that have a sentence, all of COLUMNS.
+
+    A manifest of millions of rows fills gigabytes, so no more of it is copied than is used.
+    """
+    inside = pc.equal(table["split"], split)
+    said = pc.and_(inside, pc.greater(table["sentence_count"], 0))
+    return table.select(["split"]).filter(inside), table.select(COLUMNS).filter(said)

@@ -16,6 +16,7 @@ import numpy as np
 
 from sentalign.config import Data
 from sentalign.stream import plan
+from sentalign.stream.cache import cache_of
 from sentalign.stream.fetch import Shards, with_text
 from sentalign.stream.plan import Epoch, Indices
 
@@ -40,7 +41,8 @@ class Mixture:
         # A data set without validation samples only adds to the training.
         said = [source for source in data.sources if split == data.train_split or with_text([source.url], split)]
         sources = said or data.sources
-        self.parts = [Shards(source.url, split) for source in sources]
+        cache = cache_of(data)
+        self.parts = [Shards(source.url, split, data.patience, cache) for source in sources]
         self.lanes = plan.lanes_by_weight([source.weight for source in sources], data.batch)
         self.epoch_batches = max(
             plan.batches_per_epoch(len(part), len(lanes)) for part, lanes in zip(self.parts, self.lanes, strict=True)

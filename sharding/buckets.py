@@ -11,6 +11,7 @@ import os
 import posixpath
 import re
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -134,18 +135,21 @@ class Bucket(Store):
 
     def get_ranges(self, name: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """As `Store` says; near spans are fetched in one request."""
-        starts, ends = zip(*spans, strict=True)
+        near = _joined(spans)  # obstore joins them too, but panics where the answer is short
+        starts, ends = zip(*near, strict=True)
         try:
-            found = self._asked(
-                lambda: obstore.get_ranges(self._objects, name, starts=starts, ends=ends, coalesce=COALESCE)
-            )
+            found = self._asked(lambda: obstore.get_ranges(self._objects, name, starts=starts, ends=ends, coalesce=0))
         except FileNotFoundError:
             raise self._missing(name) from None
-        parts = [bytes(part) for part in found]
-        for part, (begin, end) in zip(parts, spans, strict=True):
+        parts = [memoryview(part) for part in found]
+        for part, (begin, end) in zip(parts, near, strict=True):
             if len(part) != end - begin:
                 raise self._short(name, end)
-        return parts
+        places = [bisect_right(starts, begin) - 1 for begin, _ in spans]
+        return [
+            bytes(parts[place][begin - starts[place] : end - starts[place]])
+            for place, (begin, end) in zip(places, spans, strict=True)
+        ]
 
     def put(self, name: str, data: bytes) -> None:
         self._put(name, data)
@@ -212,6 +216,17 @@ class Bucket(Store):
         numbers = " ".join(found[1] for found in (status, code) if found)
         mend = mend.format(credentials=CREDENTIALS[self._family], endpoint=ENDPOINTS[self._family], family=self._family)
         return kind(f"{self.url}: {what}{f' ({numbers})' if numbers else ''}; {mend}")
+
+
+def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans in order, those with no more than COALESCE bytes between them as one."""
+    joined: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if joined and begin - joined[-1][1] <= COALESCE:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return joined
 
 
 def _listed(objects: ObjectStore, prefix: str) -> list[tuple[str, str]]:

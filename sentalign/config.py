@@ -62,7 +62,7 @@ class Data(Section):
     )
     damage_budget: float = Field(0.01, ge=0, le=1, description="share of an epoch that may be replaced")
     workers: int = Field(2, ge=0, description="decoding processes of each rank")
-    read_ahead_mb: int = Field(256, ge=1, description="what a worker fetches of a remote store before it is asked for")
+    read_ahead_mb: float = Field(256, gt=0, description="what a worker fetches of a remote store before it is asked")
     cache: str | None = Field(None, description="local folder that keeps whole shards of remote stores; null: ranges")
     cache_gb: float = Field(100, gt=0, description="GB in that folder; shards that do not fit are read by ranges")
     timeout: float = Field(

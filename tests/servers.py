@@ -181,6 +181,9 @@ class Line(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Quiet: clients go away from a bad line."""
+
 
 class _Passing(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

@@ -38,7 +38,7 @@ class Ahead:
     kept, a shard that is not there yet counts in full until the first of its samples is taken.
     """
 
-    def __init__(self, mixture: Mixture, budget: int) -> None:
+    def __init__(self, mixture: Mixture, budget: float) -> None:
         self._mixture, self._budget = mixture, budget
         self._lines: Lines[Block] = Lines(THREADS)
         self._coming: dict[tuple[int, int], _Coming] = {}  # by lane and step

@@ -18,6 +18,7 @@ import numpy as np
 from sentalign.config import Data
 from sentalign.stream import plan
 from sentalign.stream.alike import groups_of
+from sentalign.stream.cache import cache_of
 from sentalign.stream.fetch import Shards, with_text
 from sentalign.stream.plan import Epoch, Indices
 from sentalign.stream.spread import spread
@@ -44,7 +45,8 @@ class Mixture:
         # A data set without validation samples only adds to the training.
         said = [source for source in data.sources if split == data.train_split or with_text([source.url], split)]
         sources = said or data.sources
-        self.parts = [Shards(source.url, split) for source in sources]
+        cache = cache_of(data)
+        self.parts = [Shards(source.url, split, data.patience, cache) for source in sources]
         self._weights = [source.weight for source in sources]
         self._groups: dict[int, Indices] = {}
         self._plan(data)

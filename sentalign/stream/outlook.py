@@ -107,7 +107,7 @@ def _reads(mixture: Mixture, ranks: int) -> Tree:
     ]
     requests, sizes = ([int(values[share].sum()) for share in shares] for values in (made.requests_B, made.bytes_B))
     block = mixture.data.block * int(made.bytes_B.sum()) // (mixture.epoch_batches * mixture.data.batch)
-    again = sum(max(mixture.data.read_ahead_mb << 20, len(share) * block) + block for share in shares)
+    again = sum(max(int(mixture.data.read_ahead_mb * 2**20), len(share) * block) + block for share in shares)
     return {
         "local": mixture.local,
         "requests": sum(requests),

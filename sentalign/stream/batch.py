@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sentalign.stream.fetch import Sample
-from sentalign.stream.plan import draws
+from sentalign.stream.plan import few
 from sentalign.text import Row
 
 TOKEN_MULTIPLE = 8  # widths of a few sizes only: allocators and tensor cores like that
@@ -63,9 +63,9 @@ class Batch:
 
 def subset(sentences: Sequence[str], seed: int, epoch: int, key: str) -> list[str]:
     """A random number 1..n of the sentences in random order, fixed by (seed, epoch, key) (METHOD: paper mode)."""
-    numbers = draws(1 + len(sentences), "subset", seed, epoch, key)
-    kept = 1 + int(numbers[0] % np.uint64(len(sentences)))
-    return [sentences[i] for i in np.argsort(numbers[1:], kind="stable")[:kept]]
+    first, *numbers = few(1 + len(sentences), "subset", seed, epoch, key)
+    kept = 1 + first % len(sentences)
+    return [sentences[i] for i in sorted(range(len(sentences)), key=numbers.__getitem__)[:kept]]
 
 
 def without(sample: Sample, dropped: frozenset[str]) -> list[str]:

@@ -25,10 +25,11 @@ from sharding import manifest, pixels, storage
 from sharding.contract import IMAGE_MEMBERS, Rejected, UserError
 
 Grey = NDArray[np.uint8]
-COLUMNS = (
-    *("key", "shard", "image_member", "patient", "study", "sentence_count", "text_hashes"),
+OF_A_ROW = (
+    *("key", "shard", "image_member", "patient", "study"),
     *("image_offset", "image_bytes", "image_sha256", "json_offset", "json_bytes", "json_sha256"),
 )
+COLUMNS = (*OF_A_ROW, "sentence_count", "text_hashes")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Shards:
         # For the account: what else the data set holds.
         self.split_sizes = {one["values"]: one["counts"] for one in found.table["split"].value_counts().to_pylist()}
         # One array a column: Arrow looks a row up in them without searching chunks, and forks share them.
+        self._last: tuple[int, dict[str, Any]] = (-1, {})
         self._columns = {name: rows[name].combine_chunks() for name in COLUMNS}
         self.without_text = table.num_rows - rows.num_rows
         if not len(self):
@@ -84,8 +86,11 @@ class Shards:
         return len(self._columns["key"])
 
     def row(self, index: int) -> dict[str, Any]:
-        """The manifest's row of a sample, the columns COLUMNS."""
-        return {name: column[index].as_py() for name, column in self._columns.items()}
+        """The manifest's row of a sample, the columns OF_A_ROW."""
+        last = self._last  # a sample's row is asked for several times, by one of several threads
+        if last[0] != index:
+            last = self._last = index, {name: self._columns[name][index].as_py() for name in OF_A_ROW}
+        return last[1]
 
     def column(self, name: str) -> pa.Array:
         """One of COLUMNS for all samples."""

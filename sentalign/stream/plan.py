@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -59,6 +60,13 @@ def draws(count: int, *name: str | int) -> NDArray[np.uint64]:
     """
     digest = hashlib.sha256(json.dumps(name).encode()).digest()
     return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
+
+
+def few(count: int, *name: str | int) -> list[int]:
+    """As `draws`, for a handful of numbers as each sample needs them: a tenth of the time, other numbers."""
+    said = json.dumps(name).encode()
+    blocks = (hashlib.sha256(b"%d:%b" % (number, said)).digest() for number in range(-(-count // 4)))
+    return list(struct.unpack(f"<{count}Q", b"".join(blocks)[: 8 * count]))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import sentalign.evaluate.cli
 import sentalign.localize.cli
 import sentalign.phantom.cli
+import sentalign.stream.cli
 import sentalign.sweep.cli
 import sentalign.track.cli
 import sharding.cli
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     sentalign.phantom.cli.add_parser(commands)
     sharding.cli.add_parser(commands)
+    sentalign.stream.cli.add_parser(commands)
     _add_train(commands)
     sentalign.sweep.cli.add_parser(commands)
     sentalign.track.cli.add_parser(commands)

@@ -65,8 +65,12 @@ class Data(Section):
     )
     damage_budget: float = Field(0.01, ge=0, le=1, description="share of an epoch that may be replaced")
     workers: int = Field(2, ge=0, description="decoding processes of each rank")
-    read_ahead_mb: int = Field(256, ge=1, description="what a worker fetches of a remote store before it is asked for")
-    timeout: float = Field(300, gt=0, description="seconds that a worker may take for its part of a batch")
+    read_ahead_mb: float = Field(256, gt=0, description="what a worker fetches of a remote store before it is asked")
+    cache: str | None = Field(None, description="local folder that keeps whole shards of remote stores; null: ranges")
+    cache_gb: float = Field(100, gt=0, description="GB in that folder; shards that do not fit are read by ranges")
+    timeout: float = Field(
+        300, gt=0, description="seconds for a worker's part of a batch; a store may be silent or down for a quarter"
+    )
     augment: Augment = Augment()
 
     @property
@@ -78,6 +82,11 @@ class Data(Section):
     def urls(self) -> list[str]:
         """Where the data sets lie."""
         return [source.url for source in self.sources]
+
+    @property
+    def patience(self) -> float:
+        """Seconds until a store is given up on: a sample may wait for that, and for two others in its place."""
+        return self.timeout / 4
 
     @model_validator(mode="after")
     def _picture_fits(self) -> Data:
@@ -249,7 +258,7 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-WITHOUT_EFFECT = ("run", "data.workers", "data.read_ahead_mb", "data.timeout")
+WITHOUT_EFFECT = ("run", "data.workers", "data.read_ahead_mb", "data.cache", "data.cache_gb", "data.timeout")
 
 
 def difference(one: Config, other: Config) -> list[str]:

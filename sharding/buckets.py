@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +22,7 @@ import obstore
 from obstore.store import from_url
 
 from sharding.contract import UserError
-from sharding.storage import Store
+from sharding.storage import BadFileError, OutOfReachError, Store
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -43,25 +45,48 @@ YES = ("1", "true", "on", "yes", "y")
 
 GIVE_UP = timedelta(seconds=20)  # after the first try of a request; then the user is told
 SILENCE = timedelta(seconds=30)  # of a server that has taken a request
+CONNECT = timedelta(seconds=5)  # until a server takes one
+BACKOFF = timedelta(seconds=4)  # between two tries at most
 PART = 8 << 20  # bytes; as many parts as follow share a slow line, and each must be through within SILENCE
 COALESCE = 4096  # bytes between two ranges that are fetched along with them: headers of a tar, no sample
 PARTS_AT_ONCE = 4
 
 LATER = "check {endpoint} and the network, then run the same command again"
-# What an error and its sources say → what is wrong, how to mend it. The first that fits.
-CAUSES = (
-    (r"path segment|illegal character", "a name with //, /./, /../ or a control character in it", "rename it"),
-    (r"/latest/api/token|/computeMetadata/|/metadata/identity|169\.254\.", "no credentials", "set {credentials}"),
-    (r"NoSuchBucket|ContainerNotFound", "there is no such bucket", "make it, or mend the address"),
-    (r"code: 40[13]", "wrong credentials, or not allowed", "check {credentials} and the rights on the bucket"),
-    (r"code: 416", "a file is shorter than it should be", "build or copy the data set again"),
-    (r"code: (?:5\d\d|429)", "the store is down or overloaded", "run the same command again later"),
-    (r"without LOCATION", "the bucket lies in another region", "set {family}_REGION"),
-    (r"dns error", "the name of the host is unknown", LATER),
-    (r"InvalidCertificate|tls|InvalidMessage", "no trusted https connection", "check {endpoint} and its certificate"),
-    (r"kind: Connect", "nothing answers", LATER),
-    (r"kind: Timeout", "no answer in time", LATER),
-    (r"HTTP error", "the connection broke", LATER),
+# What an error and its sources say → its kind, what is wrong, how to mend it. The first that fits.
+CAUSES: tuple[tuple[str, type[UserError], str, str], ...] = (
+    (
+        r"path segment|illegal character",
+        UserError,
+        "a name with //, /./, /../ or a control character in it",
+        "rename it",
+    ),
+    (
+        r"/latest/api/token|/computeMetadata/|/metadata/identity|169\.254\.",
+        UserError,
+        "no credentials",
+        "set {credentials}",
+    ),
+    (r"NoSuchBucket|ContainerNotFound", UserError, "there is no such bucket", "make it, or mend the address"),
+    (
+        r"code: 40[13]",
+        UserError,
+        "wrong credentials, or not allowed",
+        "check {credentials} and the rights on the bucket",
+    ),
+    (r"code: 416", BadFileError, "a file is shorter than it should be", "build or copy the data set again"),
+    (r"code: (?:5\d\d|429)", OutOfReachError, "the store is down or overloaded", "run the same command again later"),
+    (r"without LOCATION", UserError, "the bucket lies in another region", "set {family}_REGION"),
+    (r"dns error", OutOfReachError, "the name of the host is unknown", LATER),
+    (
+        r"InvalidCertificate|tls|InvalidMessage",
+        UserError,
+        "no trusted https connection",
+        "check {endpoint} and its certificate",
+    ),
+    (r"kind: Connect", OutOfReachError, "nothing answers", LATER),
+    (r"kind: Timeout", OutOfReachError, "no answer in time", LATER),
+    (r"HTTP error", OutOfReachError, "the connection broke", LATER),
+    (r"", UserError, "it cannot be used", "check the address, {credentials} and the other {family} variables"),
 )
 
 
@@ -70,8 +95,11 @@ class Bucket(Store):
 
     _process: ClassVar[int] = 0
 
-    def __init__(self, address: str) -> None:
-        """Raises UserError for an address or an environment that cannot be right; nothing is sent yet."""
+    def __init__(self, address: str, patience: float | None = None) -> None:
+        """Raises UserError for an address or an environment that cannot be right; nothing is sent yet.
+
+        `patience`: see `storage.open_store`; None for as long as GIVE_UP and SILENCE say.
+        """
         scheme, _, rest = address.partition("://")
         host, _, path = rest.partition("/")
         path = path.strip("/")
@@ -82,7 +110,11 @@ class Bucket(Store):
             raise UserError(f"{scheme}:// takes a bucket and a folder; credentials stand in environment variables")
         self.url, self._family = f"{scheme}://{host}/{path}".rstrip("/"), FAMILIES[scheme]
         _check_environment(self._family)
-        self._objects: ObjectStore = self._asked(lambda: _open(f"{scheme}://{host}/{quote(path)}", self._family))
+        # A third for tries to begin in, a third for the last one to meet silence, a third for its answer to be cut off.
+        third = timedelta(seconds=patience / 3) if patience else None
+        silence, self._give_up = min(SILENCE, third or SILENCE), third or GIVE_UP
+        where = f"{scheme}://{host}/{quote(path)}"
+        self._objects: ObjectStore = self._asked(lambda: _open(where, self._family, silence, self._give_up))
 
     def find(self, name: str) -> bytes | None:
         try:
@@ -103,18 +135,21 @@ class Bucket(Store):
 
     def get_ranges(self, name: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """As `Store` says; near spans are fetched in one request."""
-        starts, ends = zip(*spans, strict=True)
+        near = _joined(spans)  # obstore joins them too, but panics where the answer is short
+        starts, ends = zip(*near, strict=True)
         try:
-            found = self._asked(
-                lambda: obstore.get_ranges(self._objects, name, starts=starts, ends=ends, coalesce=COALESCE)
-            )
+            found = self._asked(lambda: obstore.get_ranges(self._objects, name, starts=starts, ends=ends, coalesce=0))
         except FileNotFoundError:
             raise self._missing(name) from None
-        parts = [bytes(part) for part in found]
-        for part, (begin, end) in zip(parts, spans, strict=True):
+        parts = [memoryview(part) for part in found]
+        for part, (begin, end) in zip(parts, near, strict=True):
             if len(part) != end - begin:
                 raise self._short(name, end)
-        return parts
+        places = [bisect_right(starts, begin) - 1 for begin, _ in spans]
+        return [
+            bytes(parts[place][begin - starts[place] : end - starts[place]])
+            for place, (begin, end) in zip(places, spans, strict=True)
+        ]
 
     def put(self, name: str, data: bytes) -> None:
         self._put(name, data)
@@ -157,13 +192,14 @@ class Bucket(Store):
         """What the call returns; raises FileNotFoundError for a missing file and UserError for all else that fails."""
         Bucket._process = Bucket._process or os.getpid()
         assert Bucket._process == os.getpid(), "obstore's threads do not survive a fork: start workers by spawn"
+        late = time.monotonic() + self._give_up.total_seconds()
         for last in (False, False, True):
             try:
                 return call()
             except (OSError, ValueError, obstore.exceptions.BaseError) as error:
                 said = str(error)
                 # obstore asks again where no answer comes or half a file, but not for the rest of any other answer.
-                if not last and "body error" in said:
+                if not last and "body error" in said and time.monotonic() < late:
                     continue
                 if isinstance(error, FileNotFoundError) and not re.search("NoSuchBucket|ContainerNotFound", said):
                     raise FileNotFoundError from None
@@ -175,12 +211,22 @@ class Bucket(Store):
         raise AssertionError
 
     def _mistake(self, said: str) -> UserError:
-        unknown = ("", "it cannot be used", "check the address, {credentials} and the other {family} variables")
-        _, what, mend = next((cause for cause in CAUSES if re.search(cause[0], said)), unknown)
+        _, kind, what, mend = next(cause for cause in CAUSES if re.search(cause[0], said))
         status, code = re.search(r"status code: (\d{3})", said), re.search(r"<Code>([A-Za-z0-9]{1,60})</Code>", said)
         numbers = " ".join(found[1] for found in (status, code) if found)
         mend = mend.format(credentials=CREDENTIALS[self._family], endpoint=ENDPOINTS[self._family], family=self._family)
-        return UserError(f"{self.url}: {what}{f' ({numbers})' if numbers else ''}; {mend}")
+        return kind(f"{self.url}: {what}{f' ({numbers})' if numbers else ''}; {mend}")
+
+
+def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans in order, those with no more than COALESCE bytes between them as one."""
+    joined: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if joined and begin - joined[-1][1] <= COALESCE:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return joined
 
 
 def _listed(objects: ObjectStore, prefix: str) -> list[tuple[str, str]]:
@@ -203,16 +249,17 @@ def _state(entry: ObjectMeta) -> str:
     return f"{entry['size']}-{entry['e_tag'] or entry['last_modified']}"
 
 
-def _open(address: str, family: str) -> ObjectStore:
-    options: ClientConfig = {"connect_timeout": "5s", "read_timeout": SILENCE, "timeout": "1h"}
+def _open(address: str, family: str, silence: timedelta, give_up: timedelta) -> ObjectStore:
+    connect = min(CONNECT, silence)
+    options: ClientConfig = {"connect_timeout": connect, "read_timeout": silence, "timeout": "1h"}
     for name in OPTIONS:
         value = os.environ.get(f"{family}_{name.upper()}")
         if value:
             options[name] = value  # type: ignore[literal-required]
     retry: RetryConfig = {
         "max_retries": 1000,  # time alone decides
-        "retry_timeout": GIVE_UP,
-        "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=4), "base": 3},
+        "retry_timeout": give_up,
+        "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": min(BACKOFF, give_up), "base": 3},
     }
     return from_url(address, client_options=options, retry_config=retry)
 

@@ -35,6 +35,14 @@ MISTAKES = {
 }
 
 
+class BadFileError(UserError):
+    """One file is missing or shorter than it should be; others may be whole."""
+
+
+class OutOfReachError(UserError):
+    """The store does not answer, or says that it cannot: another try may succeed."""
+
+
 class Store(ABC):
     """A folder of files under one URL; names inside are relative, with forward slashes."""
 
@@ -86,11 +94,11 @@ class Store(ABC):
     def states(self) -> dict[str, str]:
         """Every file with what changes when its content does: size and time, or size and the store's own tag."""
 
-    def _missing(self, name: str) -> UserError:
-        return UserError(f"{self.url}/{name}: no such file; check the path or build the data set first")
+    def _missing(self, name: str) -> BadFileError:
+        return BadFileError(f"{self.url}/{name}: no such file; check the path or build the data set first")
 
-    def _short(self, name: str, end: int) -> UserError:
-        return UserError(f"{self.url}: {name} ends before byte {end}; build or copy the data set again")
+    def _short(self, name: str, end: int) -> BadFileError:
+        return BadFileError(f"{self.url}: {name} ends before byte {end}; build or copy the data set again")
 
 
 class Folder(Store):
@@ -192,13 +200,16 @@ def local_path(url: str) -> Path | None:
     return Path(url2pathname(slash + path))
 
 
-def open_store(url: str | Path, create: bool = False) -> Store:
-    """The store at a path or URL; raises UserError for an unknown scheme or, without `create`, a missing folder."""
+def open_store(url: str | Path, create: bool = False, patience: float | None = None) -> Store:
+    """The store at a path or URL; raises UserError for an unknown scheme or, without `create`, a missing folder.
+
+    A request to an object store is given up after about `patience` seconds, tries and waits between them included.
+    """
     folder = local_path(str(url))
     if folder is None:
         from sharding.buckets import Bucket  # it imports this module
 
-        return Bucket(str(url))
+        return Bucket(str(url), patience)
     try:
         if create:
             folder.mkdir(parents=True, exist_ok=True)

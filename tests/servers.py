@@ -162,8 +162,10 @@ def _make_container(url: str) -> str:
 class Line(ThreadingHTTPServer):
     """A line to a server that fails when told to: the next requests take what `faults` says, later ones go through.
 
-    "503" answers so, "drop" ends the connection without an answer, "cut" after half of the answer's body, "silence"
-    never answers. `requests` and `connections` are what came.
+    "503" and "500" answer so, "drop" ends the connection without an answer, "cut" after half of the answer's body,
+    "silence" never answers, "stall" not after half of the body. `always` has a fault for every request whose path has
+    a word in it ("" for all). `requests` and `connections` are what came, `sent` paths
+    and bytes of the answers' bodies.
     """
 
     daemon_threads = True
@@ -171,12 +173,16 @@ class Line(ThreadingHTTPServer):
     def __init__(self, server: str) -> None:
         super().__init__(("127.0.0.1", 0), _Passing)
         self.server, self.faults = urlsplit(server), list[str]()
-        self.requests, self.connections = list[str](), 0
+        self.always = dict[str, str]()
+        self.requests, self.connections, self.sent = list[str](), 0, list[tuple[str, int]]()
         self.closing = threading.Event()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Quiet: clients go away from a bad line."""
 
 
 class _Passing(BaseHTTPRequestHandler):
@@ -190,13 +196,13 @@ class _Passing(BaseHTTPRequestHandler):
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.requests.append(f"{self.command} {self.path}")
-        fault = self.server.faults.pop(0) if self.server.faults else ""
+        fault = self.server.faults.pop(0) if self.server.faults else self._constant()
         if fault in ("drop", "silence"):
             if fault == "silence":
                 self.server.closing.wait()
             self.close_connection = True
             return
-        status, headers, answer = (503, [], b"") if fault == "503" else self._forward(body)
+        status, headers, answer = (int(fault), [], b"") if fault.isdigit() else self._forward(body)
         self.send_response(status)
         for name, value in headers:
             if name.lower() not in ("connection", "transfer-encoding", "server", "date"):
@@ -204,8 +210,16 @@ class _Passing(BaseHTTPRequestHandler):
         if self.command != "HEAD" and "content-length" not in {name.lower() for name, _ in headers}:
             self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(answer[: len(answer) // 2] if fault == "cut" else answer)
-        self.close_connection = fault == "cut"
+        part = answer[: len(answer) // 2] if fault in ("cut", "stall") else answer
+        self.wfile.write(part)
+        self.server.sent.append((self.path, len(part)))
+        if fault == "stall":
+            self.wfile.flush()
+            self.server.closing.wait()
+        self.close_connection = fault in ("cut", "stall")
+
+    def _constant(self) -> str:
+        return next((fault for word, fault in self.server.always.items() if word in self.path), "")
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass
 

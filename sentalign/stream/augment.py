@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from sentalign.config import Augment
-from sentalign.stream.plan import draws
+from sentalign.stream.plan import few
 
 
 def normalize(images_BHH: Tensor) -> Tensor:
@@ -48,7 +48,8 @@ def augment(
 
 def _uniform(keys: Sequence[str], seed: int, epochs: Sequence[int]) -> NDArray[np.float64]:
     """Six numbers in [-1, 1) for each sample: shift x, shift y, scale, angle, contrast, brightness."""
-    raw_B6 = np.stack([draws(6, "augment", seed, epoch, key) for key, epoch in zip(keys, epochs, strict=True)])
+    drawn = [few(6, "augment", seed, epoch, key) for key, epoch in zip(keys, epochs, strict=True)]
+    raw_B6 = np.array(drawn, np.uint64)
     return (raw_B6 >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1
 
 

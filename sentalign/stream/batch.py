@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sentalign.config import Tag
 from sentalign.stream.fetch import Sample
-from sentalign.stream.plan import Indices, draws
+from sentalign.stream.plan import Indices, few
 from sentalign.text import Row
 
 TAGS: tuple[str, ...] = get_args(Tag)
@@ -72,9 +72,9 @@ class Batch:
 
 def subset(sentences: Sequence[int], seed: int, epoch: int, key: str) -> list[int]:
     """A random number 1..n of the sentences in random order, fixed by (seed, epoch, key) (METHOD: paper mode)."""
-    numbers = draws(1 + len(sentences), "subset", seed, epoch, key)
-    kept = 1 + int(numbers[0] % np.uint64(len(sentences)))
-    return [sentences[i] for i in np.argsort(numbers[1:], kind="stable")[:kept]]
+    first, *numbers = few(1 + len(sentences), "subset", seed, epoch, key)
+    kept = 1 + first % len(sentences)
+    return [sentences[i] for i in sorted(range(len(sentences)), key=numbers.__getitem__)[:kept]]
 
 
 def without(sample: Sample, dropped: frozenset[str]) -> list[int]:

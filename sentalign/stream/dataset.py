@@ -83,6 +83,8 @@ class Stream:
     def batches(self, state: StreamState) -> Iterator[tuple[Batch, StreamState]]:
         """Batches from `state` on without end, each with the state after it. Raises UserError for another's state."""
         self._check(state)
+        if self.mixture.local:  # workers are forked then, and find the order made
+            self.mixture.batch(state.epoch * self.epoch_batches + state.position)
         afters = islice(self._states(state), 1, None)
         return zip(self._run(self._parts(self._states(state))), afters, strict=False)
 

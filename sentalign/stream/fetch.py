@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import FileIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,15 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from sentalign.stream.cache import Cache
+from sentalign.stream.sound import sound_shards, span
+from sentalign.stream.spans import DamagedError, SpanReader
 from sharding import manifest, pixels, storage
 from sharding.contract import IMAGE_MEMBERS, Rejected, UserError
 
 Grey = NDArray[np.uint8]
-OPEN_FILES = 256  # of one process; the soft limit of many systems is 1,024 for everything
-COLUMNS = (
-    *("key", "shard", "image_member", "patient", "study", "sentence_count", "text_hashes"),
+OF_A_ROW = (
+    *("key", "shard", "image_member", "patient", "study"),
     *("image_offset", "image_bytes", "image_sha256", "json_offset", "json_bytes", "json_sha256"),
 )
+COLUMNS = (*OF_A_ROW, "sentence_count", "text_hashes")
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,6 @@ class Sample:
 Members = tuple[bytes, bytes]
 
 
-class DamagedError(UserError):
-    """A sample that cannot be read as the manifest describes it."""
-
-
 class Shards:
     """The samples of one split that have a sentence; index i is row i of them in the manifest.
 
@@ -60,13 +55,20 @@ class Shards:
     manifest's: any change of it is other data. `shard_N` numbers the shard of each sample.
     """
 
-    def __init__(self, url: str, split: str) -> None:
-        """Reads the manifest. Raises UserError where there is none, or no sample of the split has a sentence."""
+    def __init__(self, url: str, split: str, patience: float | None = None, cache: Cache | None = None) -> None:
+        """Reads the manifest; `patience` and `cache` are those of `SpanReader`.
+
+        Raises UserError where there is no sound manifest, or no sample of the split has a sentence.
+        """
         self.url, self.split = url, split
         found = manifest.read(url)
         self.fingerprint = found.fingerprint
+        described = sound_shards(url, found)
         table, rows = _rows(found.table, split)
+        # For the account: what else the data set holds.
+        self.split_sizes = {one["values"]: one["counts"] for one in found.table["split"].value_counts().to_pylist()}
         # One array a column: Arrow looks a row up in them without searching chunks, and forks share them.
+        self._last: tuple[int, dict[str, Any]] = (-1, {})
         self._columns = {name: rows[name].combine_chunks() for name in COLUMNS}
         self.without_text = table.num_rows - rows.num_rows
         if not len(self):
@@ -77,29 +79,40 @@ class Shards:
         self.most_sentences = int(pc.max(rows["sentence_count"]).as_py())
         self.shard_N = self._columns["shard"].dictionary_encode().indices.to_numpy()
         self.local = storage.local_path(url) is not None
-        self._spans = SpanReader(url)
+        used = set(pc.unique(self._columns["shard"]).to_pylist())
+        self._spans = SpanReader(url, [shard for shard in described if shard.name in used], patience, cache)
 
     def __len__(self) -> int:
         return len(self._columns["key"])
 
     def row(self, index: int) -> dict[str, Any]:
-        """The manifest's row of a sample, the columns COLUMNS."""
-        return {name: column[index].as_py() for name, column in self._columns.items()}
+        """The manifest's row of a sample, the columns OF_A_ROW."""
+        last = self._last  # a sample's row is asked for several times, by one of several threads
+        if last[0] != index:
+            last = self._last = index, {name: self._columns[name][index].as_py() for name in OF_A_ROW}
+        return last[1]
 
-    def groups(self, kinds: Sequence[str]) -> list[list[object]]:
-        """What the samples may have in common, a column for each of text (the whole report), patient and study."""
-        names = {"text": "text_hashes", "patient": "patient", "study": "study"}
-        columns = [self._columns[names[kind]].to_pylist() for kind in kinds]
-        return [[tuple(value) if isinstance(value, list) else value for value in column] for column in columns]
+    def column(self, name: str) -> pa.Array:
+        """One of COLUMNS for all samples."""
+        return self._columns[name]
 
     def size(self, index: int) -> int:
         """Bytes from the first of a sample's members to the end of the last: they are neighbours in the tar."""
         begin, end = span(self.row(index))
         return end - begin
 
+    def missing(self, index: int) -> int:
+        """Bytes of its whole shard that are fetched before the sample can be read."""
+        return self._spans.missing(self.row(index)["shard"])
+
     def read(self, index: int) -> Sample:
         """The sample of one row. Raises DamagedError with shard and key where its bytes are not the manifest's."""
         return self.decode(index, self.fetch([index])[0])
+
+    def read_again(self, index: int) -> Sample:
+        """As `read`, of a sample that was damaged on its way here, or while its shard was kept."""
+        self._spans.check(self.row(index)["shard"])
+        return self.read(index)
 
     def fetch(self, indices: Sequence[int]) -> list[bytes]:
         """The bytes of the span of each sample; neighbours are read together. Raises DamagedError, UserError."""
@@ -119,16 +132,8 @@ class Shards:
             grey_HW = pixels.read(image, row["image_member"]).grey_HW
         except Rejected as error:
             raise DamagedError(f"{where}: {error.message}; build the shards again") from None
-        sentences = json.loads(text)["sentences"]
-        return Sample(
-            row["key"],
-            grey_HW,
-            tuple(sentence["text"] for sentence in sentences),
-            tuple(frozenset(sentence["tags"]) for sentence in sentences),
-            tuple(sentence["hash"] for sentence in sentences),
-            row["patient"],
-            row["study"],
-        )
+        said, tags, hashes = _sentences(where, text)
+        return Sample(row["key"], grey_HW, said, tags, hashes, row["patient"], row["study"])
 
     def sentences(self, index: int) -> list[str]:
         """The sentences of one row, without its picture. Raises DamagedError as `read` does."""
@@ -136,7 +141,7 @@ class Shards:
         begin = row["json_offset"]
         (content,) = self._spans.read(row["shard"], [(begin, begin + row["json_bytes"])])
         self._check(row, "json", content)
-        return [sentence["text"] for sentence in json.loads(content)["sentences"]]
+        return list(_sentences(f"sample {row['key']} of {row['shard']}", content)[0])
 
     def _members(self, row: dict[str, Any], content: bytes) -> Members:
         begin, _ = span(row)
@@ -159,51 +164,18 @@ class Shards:
         )
 
 
-def span(row: dict[str, Any]) -> tuple[int, int]:
-    """First byte and end of a sample in its shard."""
-    begin = min(row["image_offset"], row["json_offset"])
-    return begin, max(row["image_offset"] + row["image_bytes"], row["json_offset"] + row["json_bytes"])
-
-
-class SpanReader:
-    """Byte ranges of the files below a folder or URL. May be forked and pickled: it opens files when it reads."""
-
-    def __init__(self, url: str) -> None:
-        self._url, self._folder = url, storage.local_path(url)
-        self._files: OrderedDict[str, FileIO] = OrderedDict()
-        self._store: storage.Store | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": OrderedDict(), "_store": None}
-
-    def read(self, name: str, spans: list[tuple[int, int]]) -> list[bytes]:
-        """The ranges from begin to end. A file that is gone or too short is a DamagedError."""
-        if self._folder is not None:
-            file = self._file(self._folder / name)  # held, so that no other thread's turn closes it meanwhile
-            try:
-                return [os.pread(file.fileno(), end - begin, begin) for begin, end in spans]
-            except OSError as error:
-                raise self._unreadable(name, error) from None
-        self._store = self._store or storage.open_store(self._url)
-        try:
-            return self._store.get_ranges(name, spans)
-        except UserError as error:
-            raise DamagedError(str(error)) from None
-
-    def _file(self, path: Path) -> FileIO:
-        """The open file; the longest unused one is closed where there are too many."""
-        if path.name not in self._files:
-            try:
-                self._files[path.name] = FileIO(str(path))
-            except OSError as error:
-                raise self._unreadable(path.name, error) from None
-            if len(self._files) > OPEN_FILES:
-                self._files.popitem(last=False)  # closed when nobody reads from it any more
-        self._files.move_to_end(path.name)
-        return self._files[path.name]
-
-    def _unreadable(self, name: str, error: OSError) -> DamagedError:
-        return DamagedError(f"{name} cannot be read ({error.strerror}); copy it to {self._url} again")
+def _sentences(where: str, text: bytes) -> tuple[tuple[str, ...], tuple[frozenset[str], ...], tuple[str, ...]]:
+    """Texts, tags and hashes of a sample's sentences. Raises DamagedError where the member is none of this format."""
+    try:
+        sentences = json.loads(text)["sentences"]
+        said = tuple(sentence["text"] for sentence in sentences)
+        tags = tuple(frozenset(sentence["tags"]) for sentence in sentences)
+        hashes = tuple(sentence["hash"] for sentence in sentences)
+        if all(isinstance(word, str) for word in (*said, *hashes)):
+            return said, tags, hashes
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise DamagedError(f"{where}: its json member holds no sentences; build the shards again")
 
 
 def with_text(urls: Iterable[str], split: str) -> int:
@@ -212,6 +184,10 @@ def with_text(urls: Iterable[str], split: str) -> int:
 
 
 def _rows(table: pa.Table, split: str) -> tuple[pa.Table, pa.Table]:
-    """The rows of a split, and those of them that have a sentence."""
-    chosen = table.filter(pc.equal(table["split"], split))
-    return chosen, chosen.filter(pc.greater(chosen["sentence_count"], 0))
+    """The rows of a split, one column of them, and those that have a sentence, all of COLUMNS.
+
+    A manifest of millions of rows fills gigabytes, so no more of it is copied than is used.
+    """
+    inside = pc.equal(table["split"], split)
+    said = pc.and_(inside, pc.greater(table["sentence_count"], 0))
+    return table.select(["split"]).filter(inside), table.select(COLUMNS).filter(said)

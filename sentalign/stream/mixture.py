@@ -4,22 +4,27 @@ In: the data settings, the shards of a split and the seed. Out: sample indices t
 places for reading. Pure but for a cache of the last epochs. One data set is a mixture of one.
 """
 
-# N samples, B lanes, G groups of a sample
+# B lanes
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import OrderedDict
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 from sentalign.config import Data
 from sentalign.stream import plan
+from sentalign.stream.alike import groups_of
+from sentalign.stream.cache import cache_of
 from sentalign.stream.fetch import Shards, with_text
 from sentalign.stream.plan import Epoch, Indices
+from sentalign.stream.spread import spread
 
 KEPT = 3  # epochs of each data set that stay in memory: the running one and its neighbours
+COLUMN_OF = {"text": "text_hashes", "patient": "patient", "study": "study"}  # of the manifest, by what data.alike says
 
 
 @dataclass(frozen=True)
@@ -36,16 +41,29 @@ class Mixture:
 
     def __init__(self, data: Data, split: str, seed: int) -> None:
         """Reads the manifests. Raises UserError where one is missing, or the batch is too small for the data sets."""
-        self.data, self.seed = data, seed
+        self.seed = seed
         # A data set without validation samples only adds to the training.
         said = [source for source in data.sources if split == data.train_split or with_text([source.url], split)]
         sources = said or data.sources
-        self.parts = [Shards(source.url, split) for source in sources]
-        self.lanes = plan.lanes_by_weight([source.weight for source in sources], data.batch)
+        cache = cache_of(data)
+        self.parts = [Shards(source.url, split, data.patience, cache) for source in sources]
+        self._weights = [source.weight for source in sources]
+        self._groups: dict[int, Indices] = {}
+        self._plan(data)
+
+    def _plan(self, data: Data) -> None:
+        self.data = data
+        self.lanes = plan.lanes_by_weight(self._weights, data.batch)
         self.epoch_batches = max(
             plan.batches_per_epoch(len(part), len(lanes)) for part, lanes in zip(self.parts, self.lanes, strict=True)
         )
         self._epochs: OrderedDict[tuple[int, int], Epoch] = OrderedDict()
+
+    def under(self, **changes: int) -> Mixture:
+        """The same shards under another batch, block or most_alike. Raises UserError as the constructor does."""
+        other = copy(self)
+        other._plan(self.data.model_copy(update=changes))
+        return other
 
     @property
     def fingerprint(self) -> str:
@@ -63,6 +81,15 @@ class Mixture:
     def whole(self) -> bool:
         """Whether each data set fills its lanes at least once an epoch of its own."""
         return all(len(part) >= len(lanes) for part, lanes in zip(self.parts, self.lanes, strict=True))
+
+    def batch(self, step: int) -> Indices:
+        """The samples of a whole batch as numbers that count on through the data sets: (B,)."""
+        found, first = [], 0
+        for number, (part, own) in enumerate(zip(self.parts, self.lanes, strict=True)):
+            epoch, position = divmod(step, plan.batches_per_epoch(len(part), len(own)))
+            found.append(first + self.epoch(number, epoch).lanes_PB[position])
+            first += len(part)
+        return np.concatenate(found)
 
     def slots(self, step: int, lanes: range) -> list[Slot]:
         """The samples of these lanes in global batch number `step`, counted from the first epoch's start."""
@@ -92,22 +119,19 @@ class Mixture:
             name = (part.fingerprint, self.seed, epoch)
             made = plan.epoch_order(*name, part.shard_N, self.data.block, len(lanes))
             if self.data.most_alike:
-                made = plan.spread(made, groups_of(part.groups(self.data.alike)), self.data.most_alike, name)
+                made = spread(made, self.groups(number), self.data.most_alike, name)
             self._epochs[key] = made
             if len(self._epochs) > KEPT * len(self.parts):
                 self._epochs.popitem(last=False)
         self._epochs.move_to_end(key)
         return self._epochs[key]
 
+    def groups(self, number: int) -> Indices:
+        """What `data.alike` names of each sample of a data set, as numbers: (N, G)."""
+        if number not in self._groups:
+            part = self.parts[number]
+            self._groups[number] = groups_of([part.column(COLUMN_OF[kind]) for kind in self.data.alike])
+        return self._groups[number]
+
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_epochs": OrderedDict()}
-
-
-def groups_of(columns: list[list[object]]) -> Indices:
-    """Numbers for equal values, column by column: (N, G); None, an empty text or list becomes -1."""
-    numbered, first = [], 0
-    for values in columns:
-        known: dict[object, int] = {}
-        numbered.append([first + known.setdefault(value, len(known)) if value else -1 for value in values])
-        first += len(known)
-    return np.array(numbered, np.int64).T

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+import struct
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from sharding.contract import UserError
 
 Indices = NDArray[np.int64]
-TRIES = 16  # places that are tried for a sample that meets too many of its own
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,13 @@ def draws(count: int, *name: str | int) -> NDArray[np.uint64]:
     """
     digest = hashlib.sha256(json.dumps(name).encode()).digest()
     return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
+
+
+def few(count: int, *name: str | int) -> list[int]:
+    """As `draws`, for a handful of numbers as each sample needs them: a tenth of the time, other numbers."""
+    said = json.dumps(name).encode()
+    blocks = (hashlib.sha256(b"%d:%b" % (number, said)).digest() for number in range(-(-count // 4)))
+    return list(struct.unpack(f"<{count}Q", b"".join(blocks)[: 8 * count]))
 
 
 @dataclass(frozen=True)
@@ -98,72 +104,6 @@ def _blocks(shard_N: Indices, size: int, phase: int) -> Indices:
     starts = np.flatnonzero(first_N)
     place_N = np.arange(len(shard_N)) - np.repeat(starts, np.diff(np.append(starts, len(shard_N))))
     return np.cumsum(first_N | ((place_N + phase) % size == 0)) - 1
-
-
-def spread(epoch: Epoch, groups_NG: Indices, most: int, name: tuple[str | int, ...]) -> Epoch:
-    """The epoch with at most `most` samples of one group in a batch, as far as swaps find a way.
-
-    `groups_NG[n]` are the groups of sample n (its patient, its text), -1 for none. A sample too many changes places
-    with one that its own lane reads in another batch, so lanes keep their samples. A group of more than `most` samples
-    a batch on average cannot be bounded, and is left as it is.
-    """
-    lanes_PB = epoch.lanes_PB.copy()
-    batches, width = lanes_PB.shape
-    sizes = np.bincount(groups_NG[groups_NG >= 0], minlength=1)
-    groups_NG = np.where(sizes[groups_NG] > most * batches, -1, groups_NG)
-    held = _Held(lanes_PB, groups_NG)
-    surplus = held.surplus(most)
-    tries_ST = draws(len(surplus) * TRIES, "spread", *name).reshape(-1, TRIES) % np.uint64(max(1, batches))
-    for place, tries in zip(surplus.tolist(), tries_ST.tolist(), strict=True):
-        p, b = divmod(place, width)
-        if held.fits(p, lanes_PB[p, b], most):
-            continue  # an earlier swap has mended it
-        for q in tries:
-            if q != p and held.swap(p, q, lanes_PB[p, b], lanes_PB[q, b], most):
-                lanes_PB[p, b], lanes_PB[q, b] = lanes_PB[q, b], lanes_PB[p, b]
-                break
-    return replace(epoch, lanes_PB=lanes_PB)
-
-
-class _Held:
-    """How many samples of each group each batch holds."""
-
-    def __init__(self, lanes_PB: Indices, groups_NG: Indices) -> None:
-        self._groups = groups_NG.tolist()
-        self._lanes_PB, self._groups_NG = lanes_PB, groups_NG
-        self._count: Counter[tuple[int, int]] = Counter()
-        for p, row in enumerate(lanes_PB.tolist()):
-            self._count.update((p, group) for sample in row for group in self._groups[sample] if group >= 0)
-
-    def surplus(self, most: int) -> Indices:
-        """Flat places p * B + b whose sample stands in a group that has too many in batch p, in order."""
-        places = [
-            p * self._lanes_PB.shape[1] + b
-            for p, row in enumerate(self._lanes_PB.tolist())
-            for b, sample in enumerate(row)
-            if not self.fits(p, sample, most)
-        ]
-        return np.array(places, np.int64)
-
-    def fits(self, batch: int, sample: int, most: int) -> bool:
-        """Whether none of the sample's groups has too many in its batch."""
-        return all(self._count[batch, group] <= most for group in self._groups[sample] if group >= 0)
-
-    def swap(self, p: int, q: int, one: int, other: int, most: int) -> bool:
-        """Count the two as exchanged between the batches p and q, if neither then meets too many of its own."""
-        self._move(one, p, q)
-        self._move(other, q, p)
-        if self.fits(q, one, most) and self.fits(p, other, most):
-            return True
-        self._move(one, q, p)
-        self._move(other, p, q)
-        return False
-
-    def _move(self, sample: int, source: int, target: int) -> None:
-        for group in self._groups[sample]:
-            if group >= 0:
-                self._count[source, group] -= 1
-                self._count[target, group] += 1
 
 
 def substitute(fingerprint: str, sample: int, attempt: int, samples: int) -> int:

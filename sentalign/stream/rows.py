@@ -17,8 +17,9 @@ from sentalign.config import Data
 from sentalign.stream import plan
 from sentalign.stream.ahead import Ahead
 from sentalign.stream.batch import subset, without
-from sentalign.stream.fetch import DamagedError, Sample, Shards
+from sentalign.stream.fetch import Sample, Shards
 from sentalign.stream.mixture import Mixture, Slot
+from sentalign.stream.spans import DamagedError, LostError
 from sentalign.text import Row, Tokenizer
 from sharding.contract import UserError
 from sharding.pixels import letterbox
@@ -116,10 +117,12 @@ class Samples(Dataset[Rows | UserError]):
         """The sample; bytes that came over a network are fetched once more where they are not the manifest's."""
         try:
             return shards.decode(slot.sample, content())
+        except LostError:
+            raise  # it was asked for until patience ended
         except DamagedError:
             if shards.local:
                 raise
-            return shards.read(slot.sample)
+            return shards.read_again(slot.sample)
 
     def _substitute(self, shards: Shards, slot: Slot, error: DamagedError) -> Sample:
         """Another sample for the slot, the same on every run."""

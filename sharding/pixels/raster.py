@@ -13,6 +13,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -51,6 +52,7 @@ def open_raster(data: bytes) -> Image.Image:
         raise Rejected(Reason.PARSE, "the PNG or JPEG header cannot be read") from None
     if image.width * image.height > MOST_PIXELS:
         raise _bomb("pixels")
+    image.decodermaxblock = len(data)  # the decoder gets all at once; by default each 64 kB are glued to what is left
     if image.format != "PNG" and codestream.has_too_many_scans(data):
         raise _bomb("scans")
     if pictures > 1:
@@ -74,7 +76,7 @@ def decode(image: Image.Image) -> Picture:
             raise Rejected(Reason.DECODE, f"the {codec} data is damaged or cut off") from None
     if turned in TURNS:
         grey = grey.transpose(TURNS[turned])
-    grey_HW, voi_source = _to_8_bit(np.asarray(grey))
+    grey_HW, voi_source = _to_8_bit(_values(grey))
     provenance = {
         "codec": codec,
         "decoder": "pillow",
@@ -112,6 +114,16 @@ def _decoded(image: Image.Image) -> tuple[Image.Image, bool]:
             return over_black.convert("L"), True
         image = rgba
     return image.convert("L"), False
+
+
+def _values(grey: Image.Image) -> NDArray[Any]:
+    """The pixels (H, W): of an 8-bit image those in its own memory, which is a copy less, where that is one piece."""
+    if grey.mode == "L":
+        try:
+            return pa.array(grey).to_numpy(zero_copy_only=True).reshape(grey.height, grey.width)
+        except ValueError:  # Pillow cuts what is larger than 16 MB
+            pass
+    return np.asarray(grey)
 
 
 def _to_8_bit(values_HW: NDArray[Any]) -> tuple[Grey, str]:

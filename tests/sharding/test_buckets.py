@@ -17,12 +17,14 @@ import pytest
 
 from sharding import buckets
 from sharding.contract import UserError
-from sharding.storage import open_store, read
+from sharding.storage import BadFileError, OutOfReachError, open_store, read
 from tests.servers import AZURE_ACCOUNT, make_bucket, s3_running, use_s3
 
 SECRET = "topsecret"
 LARGE = b"0123456789abcdef" * (3 << 20 >> 1)
 SOON = timedelta(seconds=0.3)
+
+SPANS = [(10, 20), (0, 4), (15, 30), (9_000, 9_001), (20, 30), (50_000, 60_000), (12, 13)]
 
 # One of each kind of request.
 ACTS = {
@@ -102,6 +104,36 @@ def test_a_store_that_stays_down_is_said(behind, line, act, impatient):
     store = open_store(behind)
     line.faults = ["503"] * 1000
     assert "the store is down or overloaded (503" in mistake(act, store)
+
+
+@pytest.mark.parametrize("fault", ["503", "silence", "stall", "drop", "cut"])
+def test_a_request_is_given_up_within_the_patience(behind, line, fault):
+    store = open_store(behind, patience=3)
+    line.always[""] = fault
+    begun = time.monotonic()
+    with pytest.raises(OutOfReachError):
+        store.get_ranges("a", [(0, 3)])
+    assert 0.5 < time.monotonic() - begun < 6
+
+
+def test_ranges_come_as_they_were_asked_for_and_near_ones_together(behind, line):
+    content = os.urandom(60_000)
+    store = open_store(behind)
+    store.put("b", content)
+    line.requests.clear()
+    assert store.get_ranges("b", SPANS) == [content[begin:end] for begin, end in SPANS]
+    assert len(line.requests) == 3
+
+
+@pytest.mark.parametrize("length", [0, 5, 25, 9_000, 55_000, 59_999])
+def test_ranges_behind_the_end_are_said_of_the_file(behind, length, capfd):
+    store = open_store(behind)
+    store.put("b", b"x" * length)
+    with pytest.raises(BadFileError):
+        store.get_ranges("b", SPANS)
+    assert "panicked" not in capfd.readouterr().err
+    with pytest.raises(BadFileError, match="no such file"):
+        store.get_ranges("c", SPANS)
 
 
 def test_a_server_that_never_answers_is_said(behind, line, impatient):

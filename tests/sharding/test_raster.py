@@ -114,6 +114,15 @@ def test_grey_jpeg_is_exactly_that_of_pillow():
     assert pixels.read(data).grey_HW.tolist() == np.asarray(Image.open(io.BytesIO(data))).tolist()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (5000, 4097)], ids=str)
+def test_the_grey_of_a_picture_does_not_depend_on_how_its_memory_is_cut(shape):
+    """Pillow keeps up to 16 MB in one piece, of which the pixels are taken as they lie."""
+    grey_HW = noise(*shape)
+    read_HW = pixels.read(encoded(Image.fromarray(grey_HW), compress_level=0)).grey_HW
+    assert read_HW.flags.c_contiguous
+    np.testing.assert_array_equal(read_HW, grey_HW)
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"keep_rgb": True}])
 def test_the_luminance_of_a_jpeg_is_that_of_its_colours(options):
     """The decoder leaves the colours out: equal to within 2 where the colours can be shown at all."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -113,6 +114,96 @@ def test_budget_bounds_what_is_fetched_ahead(make_shards):
     while one.bytes - taken <= 4 * size and time.monotonic() < deadline:
         time.sleep(0.01)  # the fetches run in threads of their own
     assert one.bytes - taken > 4 * size, "it does read ahead"
+
+
+class Held(bytes):
+    """Bytes that count themselves while anybody holds them."""
+
+    alive: ClassVar[dict[int, int]] = {}
+
+    def __init__(self, *_):
+        self.alive[id(self)] = len(self)
+
+    def __del__(self):
+        del self.alive[id(self)]
+
+
+def weighing(part):
+    """The part's fetch, with bytes that count themselves."""
+    fetch = part.fetch
+    return lambda samples: [Held(content) for content in fetch(samples)]
+
+
+def test_taken_bytes_are_let_go_and_memory_is_flat_over_an_epoch(make_shards):
+    one = Counted(data(make_shards(400), block=16, batch=BATCH), "train", 0)
+    one.parts[0].fetch = weighing(one.parts[0])
+    size = max(one.parts[0].size(i) for i in range(len(one.parts[0])))
+    for budget in (1, 100 * size):
+        ahead, most = Ahead(one, budget), []
+        for step in range(one.epoch_batches):
+            contents = ahead.take(step, range(BATCH))
+            for place, content in enumerate(contents):
+                content()
+                assert sum(Held.alive.values()) <= max(budget + 16 * size, BATCH * 16 * size) - place
+            del content
+            wait_for(ahead)
+            held = sum(Held.alive.values())
+            assert held == ahead._waiting, "what counts is what is held"
+            most.append(held)
+        assert max(most) <= max(budget + 16 * size, BATCH * 15 * size)
+        del ahead, contents
+        assert not Held.alive
+
+
+def wait_for(ahead):
+    for coming in ahead._coming.values():
+        coming.job.result()
+
+
+def test_a_whole_shard_counts_once_until_its_first_sample_is_taken(make_shards):
+    one = Counted(data(make_shards(96), block=4, batch=4), "train", 0)
+    one.parts[0].missing = lambda sample: 10**6
+    ahead = Ahead(one, 3 * 10**6)
+    ahead.take(0, range(4))
+    assert 3 <= len(ahead._whole) <= 7  # for the lanes at hand, and as many as fit into the budget
+    assert {coming.shard for coming in ahead._coming.values()} <= {name for _, name in ahead._whole}
+    for step in range(1, one.epoch_batches):
+        ahead.take(step, range(4))
+        assert ahead._waiting < 3 * 10**6 + 10**6 + 96 * 2000
+    assert len(ahead._whole) == 14  # all
+
+
+def test_a_shard_that_stalls_leaves_lines_to_the_others(make_shards):
+    one = Counted(data(make_shards(96), block=2, batch=4), "train", 0)
+    fetch, release = one.parts[0].fetch, threading.Event()
+
+    def stalling(samples):
+        if one.parts[0].row(samples[0])["shard"] == SHARD_NAME.format(3):
+            release.wait(60)
+        return fetch(samples)
+
+    one.parts[0].fetch = stalling
+    ahead, came = Ahead(one, 2**30), 0
+    try:
+        for step in range(8):
+            for slot, content in zip(one.slots(step, range(4)), ahead.take(step, range(4)), strict=True):
+                if one.parts[0].row(slot.sample)["shard"] != SHARD_NAME.format(3):
+                    content()
+                    came += 1
+        assert not release.is_set()
+        assert came > 24
+    finally:
+        release.set()
+
+
+def test_bytes_that_never_come_are_one_line_after_the_timeout(shards):
+    one = Counted(data(shards, timeout=0.2), "train", 0)
+    release = threading.Event()
+    one.parts[0].fetch = lambda samples: release.wait(60)
+    content = Ahead(one, 1).take(0, range(1))[0]
+    with pytest.raises(UserError, match=r"shard-\d{6}\.tar takes more than 0\.2 s; .* raise data\.timeout"):
+        content()
+    release.set()
 
 
 def test_a_small_data_set_is_not_fetched_for_epochs_ahead(shards):

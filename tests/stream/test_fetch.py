@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydicom.data import get_testdata_file
 
-from sentalign.stream import fetch
+from sentalign.stream import spans
 from sentalign.stream.fetch import Shards
 from sharding import pixels
 from sharding.contract import MANIFEST_NAME, UserError, text_hash
@@ -78,7 +78,7 @@ def test_pickled_shards_read_on(shards):
 
 
 def test_more_shards_than_open_files(shards, monkeypatch):
-    monkeypatch.setattr(fetch, "OPEN_FILES", 2)
+    monkeypatch.setattr(spans, "OPEN_FILES", 2)
     found = Shards(shards, "train")
     assert [found.read(i).key for i in (0, 20, 40, 0)][-1] == found.read(0).key
     assert len(found._spans._files) == 2

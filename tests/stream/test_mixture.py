@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sentalign.config import Data
 from sentalign.stream import plan
 from sentalign.stream.dataset import Stream
-from sentalign.stream.mixture import Mixture, groups_of
+from sentalign.stream.mixture import Mixture
 from sentalign.stream.rows import Part
 from sharding.contract import UserError
 
@@ -136,11 +136,6 @@ def test_a_data_set_without_validation_samples_only_adds_to_the_training(small, 
     assert [part.url for part in one.parts] == [checked]
     with pytest.raises(UserError, match="no sample with text in split 'train'"):
         Mixture(data([{"url": small}, {"url": checked}]), "train", 0)
-
-
-def test_groups_are_numbered_by_column_and_nothing_is_no_group():
-    groups_NG = groups_of([["a", "b", "a", None], [("x",), (), ("x",), ("y",)]])
-    assert groups_NG.tolist() == [[0, 2], [1, -1], [0, 2], [-1, 3]]
 
 
 def take(two, tokenizer, rank, ranks, workers, count, step=0):

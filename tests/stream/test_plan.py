@@ -85,28 +85,6 @@ def test_order_is_uniform():
     assert ((counts - 250) ** 2 / 250).sum() < 24.3
 
 
-@given(seed=st.integers(0, 99), most=st.integers(1, 3), groups=st.integers(3, 12), width=st.integers(2, 8))
-def test_spread_keeps_lanes_and_bounds_what_can_be_bounded(seed, most, groups, width):
-    drawn = np.random.default_rng(seed)
-    groups_NG = np.stack([drawn.integers(-1, groups, 96), drawn.integers(groups, groups + 30, 96)], axis=1)
-    epoch = plan.epoch_order("f", seed, 0, shards_of([96]), 4, width)
-    made = plan.spread(epoch, groups_NG, most, ("f", seed, 0))
-    np.testing.assert_array_equal(np.sort(made.lanes_PB, axis=0), np.sort(epoch.lanes_PB, axis=0))
-    before, after = (_surplus(one.lanes_PB, groups_NG, most) for one in (epoch, made))
-    assert after <= before
-    if groups * most >= 4 * width:  # room enough for everyone
-        assert after <= before / 4
-
-
-def _surplus(lanes_PB, groups_NG, most):
-    """Samples beyond `most` of their group in a batch."""
-    found = 0
-    for row in lanes_PB:
-        numbers = groups_NG[row].ravel()
-        found += np.maximum(np.bincount(numbers[numbers >= 0]) - most, 0).sum()
-    return found
-
-
 @given(weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=6), batch=st.integers(6, 200))
 def test_lanes_follow_the_weights(weights, batch):
     lanes = plan.lanes_by_weight(weights, batch)

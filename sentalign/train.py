@@ -129,7 +129,11 @@ def _made_tokenizer(config: Config) -> Tokenizer:
 def streams_of(config: Config, tokenizer: Tokenizer) -> Streams:
     """Both streams of this rank. Raises UserError where the training split has no batch."""
     place = (config.seed, dist.rank(), dist.ranks(), tokenizer)
-    train = Stream(config.data, *place, config.data.train_split)
+    data = config.data
+    if config.train.micro_batch:  # texts that are in memory at once are as few as images
+        pieces = -(-data.batch // dist.ranks() // config.train.micro_batch)
+        data = data.model_copy(update={"length_buckets": max(data.length_buckets, pieces)})
+    train = Stream(data, *place, config.data.train_split)
     if train.epoch_batches == 0:
         raise UserError(
             f"split {config.data.train_split!r} of {config.data.shards} has fewer samples with text than "
@@ -137,7 +141,7 @@ def streams_of(config: Config, tokenizer: Tokenizer) -> Streams:
         )
     if with_text(config.data.urls, config.data.validation_split) < dist.ranks():
         return Streams(train, None)
-    return Streams(train, Stream(config.data, *place, config.data.validation_split))
+    return Streams(train, Stream(data, *place, config.data.validation_split))
 
 
 def model_of(config: Config, vocabulary_size: int) -> dual.Dual:

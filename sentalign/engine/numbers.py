@@ -29,7 +29,7 @@ def terms(settings: Loss, numbers_N: Tensor) -> Terms:
     """What the loss is told; `numbers_N` are the raw values in the order of `settings.learn`."""
     values: dict[str, Any] = {name: getattr(settings, name) for name in FIXED}
     for place, name in enumerate(settings.learn):
-        raw = numbers_N[place : place + 1].float()
+        raw = numbers_N[place : place + 1]
         values[name] = raw if name.startswith("bias") else raw.exp()
     kind = (settings.attention, settings.aggregate, settings.objective, settings.targets, settings.sentence_twins)
     return replace(Terms(*kind), **values)

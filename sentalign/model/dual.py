@@ -32,7 +32,7 @@ class Features(NamedTuple):
     units_BKD: Tensor
     units_BK: Tensor  # bool: unit is there; column 0 is [CLS]
     report_BD: Tensor
-    numbers_N: Tensor  # of the loss, in the order of Dual.numbers
+    numbers_N: Tensor  # of the loss, in the order of Dual.learns
 
 
 class Dual(nn.Module):
@@ -43,8 +43,9 @@ class Dual(nn.Module):
     ) -> None:
         super().__init__()
         self.image, self.text = image_tower, text_tower
-        # One element each: a tensor without dimensions is more than DeepSpeed can take.
-        self.numbers = nn.ParameterDict({name: nn.Parameter(torch.tensor([n])) for name, n in (numbers or {}).items()})
+        self.learns = list(numbers or {})
+        # One vector: a tensor without dimensions is more than DeepSpeed can take.
+        self.numbers = nn.Parameter(torch.tensor(list(numbers.values()))) if numbers else None
 
     def forward(self, images_B1HW: Tensor | None, *words: Any) -> tuple[Tensor, ...]:
         """`Features` as a plain tuple, which DeepSpeed's hooks can walk; those of images or texts alone, if not both.
@@ -79,8 +80,9 @@ class Dual(nn.Module):
         return units_BKD, words_BK > 0, report_BD
 
     def learned(self) -> Tensor:
-        """The numbers in their order, (N,)."""
-        return torch.cat(list(self.numbers.values())) if len(self.numbers) else torch.zeros(0)
+        """The numbers, (N,), in the order of `learns`."""
+        # A copy: DeepSpeed takes the parameter itself away again.
+        return torch.zeros(0) if self.numbers is None else self.numbers.clone()
 
     def encode_images(self, images_B1HW: Tensor) -> tuple[Tensor, Tensor]:
         """Regions as a map (B, H, W, D) and global vectors (B, D), without gradient."""
@@ -105,7 +107,7 @@ class Dual(nn.Module):
             "width": self.image.to_global.out_features,
             "coordinates": self.image.coordinates,
             "last_layers": self.text.last_layers,
-            "numbers": list(self.numbers),
+            "numbers": self.learns,
         }
 
 

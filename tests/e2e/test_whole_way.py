@@ -18,7 +18,8 @@ SMALL = [
     *("data.shards=shards", "data.batch=16", "data.image_size=64", "data.workers=1", "data.augment.shift=0.05"),
     *("data.augment.contrast=0.2", "train.epochs=3", "train.checkpoint_every_pairs=32", "optimizer.warmup_pairs=64"),
     *("model.text.backbone.hidden_dropout_prob=0.1", "model.text.backbone.num_hidden_layers=1"),
-    "track.uri=sqlite:///mlflow.db",
+    *("train.micro_batch=3", "data.length_buckets=2", "loss.targets=multi", "loss.learn=[tau, t3]"),
+    *("loss.tag_weights={uncertain: 0.5}", "track.uri=sqlite:///mlflow.db"),
 ]
 
 

@@ -18,7 +18,8 @@ from sentalign.stream.augment import normalize
 from tests.multiproc.ranks import on_ranks
 from tests.multiproc.test_engine import BATCH, SETTINGS, batch
 
-STEPS, RATE = 5, 0.05
+STEPS = 5
+RATE = 0.01  # with gradients up to 50: far larger steps are not stable, and grow rounding errors too
 LOSSES = {
     "paper": {},
     "learned": {"learn": ["t1", "t2", "t3"], "t1": 3.0, "t3": 5.0},
@@ -70,11 +71,13 @@ def twin(case):
     from sentalign.engine.step import _seed, marks_of
 
     model, said = towers(case), settings(case)
+    model = model if case.dropout else model.double()  # so that all rounding is the engine's
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
     first = {}
     for step in range(STEPS):
         given = batch(step, rows_of_rank() if case.dropout else slice(None))
-        pictures, seeds = normalize(given.images_BHH), (said.seed, step * BATCH, dist.rank())
+        pictures = normalize(given.images_BHH).to(next(model.parameters()).dtype)
+        seeds = (said.seed, step * BATCH, dist.rank())
         if case.dropout:
             parts = []
             for number, part in enumerate(cached._micro_batches(len(pictures), case.micro)):
@@ -141,9 +144,9 @@ def engines(cases):
     return found
 
 
-def worst(made, exact, moved=None):
+def worst(made, exact, against=None):
     """The largest difference against the larger of the tensor's own size and a thousandth of the largest."""
-    sizes = {name: np.abs((moved or exact)[name]).max() for name in exact}
+    sizes = {name: np.abs((against or exact)[name]).max() for name in exact}
     largest = max(sizes.values())
     return max((np.abs(made[n] - exact[n]).max() / max(sizes[n], 1e-3 * largest), n) for n in exact)
 
@@ -177,6 +180,8 @@ def test_gradients_and_weights_equal_one_graph_over_the_whole_batch(ranks):
         if not case.clipping:
             difference, name = worst(gradients, first)
             assert difference <= 1e-5, ("gradient", case, name, difference)
+        difference, name = worst(weights, after)
+        assert difference <= 1e-5, ("weights", case, name, difference)
         moved = {name: after[name] - start[case][name] for name in after}
         difference, name = worst(weights, after, moved)
-        assert difference <= 1e-4, ("weights", case, name, difference)
+        assert difference <= 1e-3, ("way that the weights moved", case, name, difference)

@@ -14,15 +14,13 @@ from torch import Tensor
 
 from sentalign import dist
 from sentalign.config import Config
+from sentalign.engine import update
 from sentalign.loss import objective, reference
 from sentalign.loss.reference import Terms
+from sentalign.model import norm
 from sentalign.model.dual import Features
 from sentalign.stream.augment import augment, normalize
 from sentalign.stream.batch import Batch
-
-
-class NotFiniteError(RuntimeError):
-    """The loss is no longer a number; the message names the step."""
 
 
 def terms_of(engine: Any, batch: Batch, images_B1HH: Tensor, config: Config) -> dict[str, Tensor]:
@@ -42,19 +40,24 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, rate: floa
     """Forward, backward and one optimizer step. Raises NotFiniteError before a bad step reaches the weights."""
     for group in engine.optimizer.param_groups:
         group["lr"] = rate
-    # Dropout is a function of (seed, pairs, rank), so a resumed run draws the same without stored random state.
-    torch.manual_seed(_seed(config.seed, pairs, dist.rank()))
     batch = batch.to(engine.device)
     images_B1HH = normalize(batch.images_BHH)
     images_B1HH, _ = augment(images_B1HH, batch.keys, config.data.augment, config.seed, batch.epochs)
-    terms = terms_of(engine, batch, images_B1HH, config)
+
+    def forward() -> dict[str, Tensor]:
+        # Dropout is a function of (seed, pairs, rank), so a resumed run draws the same without stored random state.
+        torch.manual_seed(_seed(config.seed, pairs, dist.rank()))
+        return terms_of(engine, batch, images_B1HH, config)
+
+    kept = update.remember(engine.module, config)
+    terms = forward()
     values = _floats(terms)
-    if not torch.isfinite(torch.tensor(values["loss"])):
-        raise NotFiniteError(f"loss is {values['loss']} after {pairs} pairs; lower optimizer.rate or data.augment")
+    if not update.is_finite(values):
+        return update.bad_loss(engine, config, pairs, values["loss"], forward, kept)
     engine.backward(terms["loss"])
-    engine.step()
+    taken = update.take(engine, config, pairs, lambda: engine.backward(forward()["loss"]), kept)
     _share_running_statistics(engine.module)
-    return values
+    return values | taken
 
 
 @torch.no_grad()
@@ -79,7 +82,7 @@ def _floats(terms: dict[str, Tensor]) -> dict[str, float]:
 
 def _share_running_statistics(module: torch.nn.Module) -> None:
     """Batch norm's running statistics become their mean over ranks, so that every rank holds the saved state."""
-    dist.mean_in_place([b for b in module.buffers() if b.is_floating_point()])
+    dist.mean_in_place(norm.differing(module))
 
 
 def _seed(*name: int) -> int:

@@ -37,8 +37,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
             return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
             normal_BCHW, mean_C, var_C = _Normalize.apply(input.float(), self.eps)
-            if self.track_running_stats:
-                self._track(mean_C, var_C, dist.ranks() * input.numel() // input.shape[1])
+            self._track(mean_C, var_C, dist.ranks() * input.numel() // input.shape[1])
             scaled_BCHW = normal_BCHW * self.weight[:, None, None] + self.bias[:, None, None]
         return scaled_BCHW.to(input.dtype)
 
@@ -120,11 +119,14 @@ def differing(model: nn.Module) -> list[Tensor]:
 @contextmanager
 def unmoved(model: nn.Module) -> Iterator[None]:
     """Within it, running statistics stay as they are: for a second forward pass over the same rows."""
-    moving = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training and m.track_running_stats]
+    moving = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    # Not track_running_stats = False: recomputation must save the tensors that the first pass has saved.
+    before = [(m.momentum, m.num_batches_tracked.clone()) for m in moving if m.num_batches_tracked is not None]
     for layer in moving:
-        layer.track_running_stats = False
+        layer.momentum = 0.0
     try:
         yield
     finally:
-        for layer in moving:
-            layer.track_running_stats = True
+        for layer, (momentum, count) in zip(moving, before, strict=True):
+            layer.momentum = momentum
+            layer.num_batches_tracked = count

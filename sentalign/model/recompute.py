@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sentalign.model import norm
 from sentalign.model.dual import Dual
@@ -38,13 +39,13 @@ def _recompute(backbone: Any) -> None:
         layer.forward = partial(_again, layer, layer.forward)
 
 
-def _layers(backbone: Any) -> list[nn.Module]:
-    """The repeated blocks: of the stages of a ResNet, ConvNeXt or Swin, else of a transformer."""
-    encoder: Any = getattr(backbone, "encoder", None)
-    if hasattr(encoder, "layer"):
-        return list(encoder.layer)
-    stages = getattr(encoder, "stages", None) or getattr(encoder, "layers", None) or []
-    return [layer for stage in stages for layer in (getattr(stage, "layers", None) or getattr(stage, "blocks", []))]
+def _layers(backbone: nn.Module) -> list[nn.Module]:
+    """The innermost of what transformers marks as layers; else the blocks in the stages of a ResNet or ConvNeXt."""
+    marked = [m for m in backbone.modules() if isinstance(m, GradientCheckpointingLayer)]
+    if marked:
+        return [m for m in marked if sum(isinstance(inner, GradientCheckpointingLayer) for inner in m.modules()) == 1]
+    stages: Any = getattr(getattr(backbone, "encoder", None), "stages", [])
+    return [layer for stage in stages for layer in getattr(stage, "layers", [])]
 
 
 def _again(layer: nn.Module, forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:

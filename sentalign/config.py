@@ -105,6 +105,11 @@ class ImageTower(Section):
     region_stage: str = Field("stage3", description="backbone stage whose positions are the regions")
     global_stage: str = Field("stage4", description="backbone stage that is pooled to the global vector")
     coordinates: bool = Field(False, description="channels grey, x, y instead of three times grey")
+    norm: Literal["batch", "frozen", "sync", "group"] = Field(
+        "batch",
+        description="batch: by each rank's rows; frozen: by the running statistics of the weights, scale and shift "
+        "still trained; sync: by the rows of all ranks; group: by each image, in place of batch norm",
+    )
 
 
 class TextTower(Section):
@@ -175,11 +180,14 @@ class Loss(Section):
 
 
 class Optimizer(Section):
-    """Adam, its schedule and its limits."""
+    """Adam or plain descent, its schedule and its limits."""
 
+    kind: Literal["adamw", "sgd"] = "adamw"
     rate: float = Field(2e-5, gt=0)
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[float, float] = Field((0.5, 0.999), description="of adamw")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(1e-6, ge=0)
+    decay_norms: bool = Field(True, description="false: no weight decay of biases, norms and learned temperatures")
     gradient_clipping: float = Field(0.25, ge=0, description="largest gradient norm; 0: no limit")
     warmup_pairs: int = Field(0, ge=0)
     schedule: Literal["exponential", "cosine", "constant"] = "exponential"
@@ -194,11 +202,34 @@ class Train(Section):
     micro_batch: int = Field(
         0, ge=0, description="pairs of one rank that are in memory at once, by the cached step; 0: its whole share"
     )
-    precision: Literal["float32", "bfloat16"] = "float32"
+    offload: Literal["none", "optimizer", "all"] = Field(
+        "none",
+        description="what lies in the host's memory: the optimizer's state (ZeRO 1 to 3), all weights too (ZeRO 3)",
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of the towers' products; weights stay float32. float16 (GPU) scales the loss"
+    )
+    recompute: Literal["none", "text", "image", "both"] = Field(
+        "none", description="towers whose layers are computed again in the backward pass, to save memory"
+    )
+    ema_pairs: float = Field(
+        0.0, ge=0, description="half-life, in pairs, of the averaged weights that are validated and kept; 0: no average"
+    )
+    on_nonfinite: Literal["stop", "skip"] = Field("stop", description="what a loss or gradient that is no number does")
     validate_every_pairs: int = Field(0, ge=0, description="0: once an epoch")
     checkpoint_every_pairs: int = Field(0, ge=0, description="0: whenever validation runs")
     keep_checkpoints: int = Field(2, ge=1)
     timeout_minutes: float = Field(30.0, gt=0, description="longest wait of one collective")
+
+    @model_validator(mode="after")
+    def _there_is_something_to_offload(self) -> Train:
+        if self.offload == "all" and self.zero_stage != 3:
+            raise ValueError(
+                f"train.offload=all needs train.zero_stage=3, not {self.zero_stage}; or set it to optimizer"
+            )
+        if self.offload == "optimizer" and self.zero_stage == 0:
+            raise ValueError("train.offload=optimizer needs train.zero_stage 1, 2 or 3")
+        return self
 
 
 class Track(Section):

@@ -153,7 +153,7 @@ def model_of(config: Config, vocabulary_size: int) -> dual.Dual:
         raise UserError(f"data.max_tokens {config.data.max_tokens} is more than the text tower's {longest} positions")
     stages = (image_said.region_stage, image_said.global_stage)
     image_tower = image.build(
-        image_said.weights, image_said.backbone, *stages, config.model.width, image_said.coordinates
+        image_said.weights, image_said.backbone, *stages, config.model.width, image_said.coordinates, image_said.norm
     )
     return dual.Dual(image_tower, text_tower, numbers.start(config.loss))
 
@@ -200,7 +200,7 @@ class Witness:
         if self._first:
             self._journal.append("metrics", step=pairs // self._config.data.batch, pairs=pairs, **numbers)
             assert self._console
-            self._console.step(pairs, {"loss": numbers["loss"]})
+            self._console.step(pairs, {name: numbers[name] for name in ("loss",) if name in numbers})
 
     def validation(self, pairs: int, numbers: dict[str, float]) -> None:
         if self._first:

@@ -14,11 +14,16 @@ from typing import Any
 import deepspeed
 import deepspeed.ops
 import torch
+from deepspeed.accelerator import get_accelerator
 from deepspeed.utils import logger as deepspeed_logger
-from torch import nn
 
 from sentalign import dist
-from sentalign.config import Config
+from sentalign.config import Config, Train
+from sentalign.engine import ema, optimizer
+from sentalign.engine.update import LossScale
+from sentalign.model import recompute
+from sentalign.model.dual import Dual
+from sharding.contract import UserError
 
 
 def init_ranks(timeout_minutes: float) -> None:
@@ -39,31 +44,64 @@ def leave_ranks() -> None:
 
 def deepspeed_config(config: Config, ranks: int) -> dict[str, Any]:
     """What DeepSpeed is told. Gradients are averaged over ranks, which is what the losses count on."""
+    stage = config.train.zero_stage
     said: dict[str, Any] = {
         "train_batch_size": config.data.batch,
         "train_micro_batch_size_per_gpu": config.data.batch // ranks,
         "gradient_accumulation_steps": 1,
-        # Written even when 0: DeepSpeed's own default is 1.0.
-        "gradient_clipping": config.optimizer.gradient_clipping,
-        "zero_optimization": {"stage": config.train.zero_stage},
+        # Written even when 0: DeepSpeed's own default is 1.0. Stage 0 clips in optimizer.guard.
+        "gradient_clipping": config.optimizer.gradient_clipping if stage else 0.0,
+        "zero_optimization": {"stage": stage} | _offload(config.train),
         "zero_allow_untested_optimizer": True,
+        # torch's optimizers run on the host as well; DeepSpeed's would be compiled for a minute or two at the start.
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 2**62,
     }
-    if config.train.precision == "bfloat16":
+    if config.train.precision != "float32":
         # Not DeepSpeed's "bf16": it fails on batch norm on CPU, and at stage 0 Adam takes a phantom first step.
-        said["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+        said["torch_autocast"] = {"enabled": True, "dtype": config.train.precision}
     return said
 
 
-def build(model: nn.Module, config: Config) -> deepspeed.DeepSpeedEngine:
-    """The engine on this rank's device, with Adam. Weights must be equal on all ranks (they are rank 0's after)."""
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=config.optimizer.rate,
-        betas=config.optimizer.betas,
-        weight_decay=config.optimizer.weight_decay,
-    )
+def _offload(train: Train) -> dict[str, Any]:
+    # Pinned memory is what copies to a GPU want; without one there is none.
+    place = {"device": "cpu", "pin_memory": get_accelerator().device_name() != "cpu"}
+    kinds = {"none": (), "optimizer": ("offload_optimizer",), "all": ("offload_optimizer", "offload_param")}
+    return dict.fromkeys(kinds[train.offload], place)
+
+
+def build(model: Dual, config: Config) -> deepspeed.DeepSpeedEngine:
+    """The engine on this rank's device. Weights must be equal on all ranks (they are rank 0's after).
+
+    Beside DeepSpeed's own it has `average` (of the weights) and `loss_scaling`, each None where it is off. Raises
+    UserError, WeightsError.
+    """
+    _refuse(config, get_accelerator().device_name())
+    recompute.enable(model, config.train.recompute)
+    made = optimizer.make(model, config.optimizer)
+    if config.train.zero_stage == 0:
+        optimizer.guard(made, config.optimizer.gradient_clipping)
     engine, *_ = deepspeed.initialize(
-        model=model, optimizer=optimizer, config=deepspeed_config(config, dist.ranks()), dist_init_required=False
+        model=model, optimizer=made, config=deepspeed_config(config, dist.ranks()), dist_init_required=False
     )
+    engine.average = ema.Average(engine, config.train.ema_pairs) if config.train.ema_pairs else None
+    engine.loss_scaling = _own_scale(engine) if config.train.precision == "float16" else None
     return engine
+
+
+def _refuse(config: Config, device: str) -> None:
+    if config.train.precision == "float16" and device == "cpu":
+        raise UserError("train.precision=float16 needs a GPU (a CPU computes it more slowly); set it to bfloat16")
+
+
+def _own_scale(engine: Any) -> LossScale:
+    """Puts our loss scale in the place of torch's scalers, see `LossScale`."""
+    if engine.zero_optimization():
+        assert engine.optimizer.torch_autocast_gradscaler is not None
+        engine.optimizer.torch_autocast_gradscaler = None
+    else:
+        assert engine.torch_autocast_z0_gradscaler is not None
+        engine.torch_autocast_z0_gradscaler = optimizer.StageZeroScaler(engine.optimizer)
+    scale = LossScale()
+    scale.tell(engine)
+    return scale

@@ -47,25 +47,40 @@ class Kept:
     numbers_N: Tensor
 
 
-def backward(
+def forward(
     engine: Any, batch: Batch, images_b1HH: Tensor, reports: Reports, config: Config, seeded: Seeded
-) -> dict[str, Tensor]:
-    """The terms, detached; their gradients stand in the engine, which steps next."""
-    rows, pieces = _micro_batches(len(images_b1HH), config.train.micro_batch), _pieces(batch)
+) -> tuple[Kept, dict[str, Tensor]]:
+    """Passes 1 and 2 without their gradients: what stays of the towers' work, and the terms as functions of it."""
     with _unmoved(engine.module):
         kept = scores(engine, batch, images_b1HH, reports, config, seeded)
-    terms = terms_of(kept, reports, config)
-    terms["loss"].sum().backward()
+    return kept, terms_of(kept, reports, config)
+
+
+def backward(
+    engine: Any,
+    batch: Batch,
+    images_b1HH: Tensor,
+    reports: Reports,
+    config: Config,
+    seeded: Seeded,
+    kept: Kept,
+    loss: Tensor,
+) -> None:
+    """The gradient of the loss by the scores, and pass 3; the engine, which steps next, then holds that by weights."""
+    rows, pieces = _micro_batches(len(images_b1HH), config.train.micro_batch), _pieces(batch)
+    loss.sum().backward()
     with _one_reduction(engine, len(rows) + len(pieces)) as before:
         for number, part in enumerate(rows):
             before()
             _image_pass(engine, images_b1HH[part], part, number, kept, reports, config, seeded)
-        # The gather's backward pass brings each rank what all images want of its texts.
-        torch.autograd.backward(kept.gathered, [part.grad for part in (kept.units_MD, kept.report_JD)])
+        # The gather's backward pass brings each rank what all images want of its texts. The engine has multiplied it
+        # by its loss scale, and will do so again.
+        scale = 1.0 if engine.loss_scaling is None else engine.loss_scaling.value
+        wanted = [part.grad / scale for part in (kept.units_MD, kept.report_JD) if part.grad is not None]
+        torch.autograd.backward(kept.gathered, wanted)
         for number, (piece, width) in enumerate(pieces):
             before()
             _text_pass(engine, batch, piece, width, number, kept, seeded)
-    return {name: value.detach() for name, value in terms.items()}
 
 
 @torch.no_grad()

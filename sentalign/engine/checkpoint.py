@@ -16,6 +16,7 @@ import deepspeed
 from torch import Tensor
 
 from sentalign import dist
+from sentalign.engine import extra
 from sharding.contract import UserError
 
 FOLDER, TAG, STATE = "checkpoints", "engine", "state.json"
@@ -40,6 +41,7 @@ def save(run: Path, engine: Any, progress: Progress, keep: int) -> Path:
         shutil.rmtree(part, ignore_errors=True)
     dist.barrier()
     engine.save_checkpoint(str(part), tag=TAG, save_latest=False)
+    extra.save(part, engine)
     dist.barrier()
     if dist.rank() == 0:
         said = asdict(progress) | {"ranks": dist.ranks()}
@@ -67,6 +69,7 @@ def restore(run: Path, engine: Any) -> Progress | None:
     if ranks != dist.ranks():
         raise UserError(f"{run} was trained by {ranks} ranks, this is {dist.ranks()}; start it with {ranks} ranks")
     engine.load_checkpoint(str(found[-1]), tag=TAG)
+    extra.load(found[-1], engine)
     return Progress(**said)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import checkpoint, schedule
+from sentalign.engine import checkpoint, ema, schedule
 from sentalign.engine.checkpoint import Progress
 from sentalign.engine.step import train_step, validate
 from sentalign.model import dual
@@ -50,7 +50,8 @@ def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, co
     tell.start(progress.pairs, total)
     while True:
         if progress.pairs != progress.validated and _due(progress.pairs, batch, validate_every, total):
-            progress = _validated(folder, engine, validation, config, tell, progress)
+            with ema.swapped(engine):  # what is validated is what is kept
+                progress = _validated(folder, engine, validation, config, tell, progress)
         if progress.pairs > resumed_at and _due(progress.pairs, batch, save_every, total):
             checkpoint.save(folder, engine, progress, config.train.keep_checkpoints)
             tell.saved(progress.pairs)

@@ -6,7 +6,6 @@ In: the engine and a rank's batch. Out: loss terms as floats, equal on every ran
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,17 +14,15 @@ from torch import Tensor
 
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import cached, numbers
+from sentalign.engine import cached, numbers, update
+from sentalign.engine.cached import Kept
 from sentalign.loss import objective, reference, targets
 from sentalign.loss.objective import Reports
 from sentalign.loss.targets import Marks
+from sentalign.model import norm
 from sentalign.model.dual import Features
 from sentalign.stream.augment import augment, normalize
 from sentalign.stream.batch import TAGS, Batch
-
-
-class NotFiniteError(RuntimeError):
-    """The loss is no longer a number; the message names the step."""
 
 
 def terms_of(engine: Any, batch: Batch, images_B1HH: Tensor, reports: Reports, config: Config) -> dict[str, Tensor]:
@@ -52,24 +49,27 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, rate: floa
     def seeded(*piece: str | int) -> None:
         torch.manual_seed(_seed(config.seed, pairs, dist.rank(), *piece))
 
-    if config.train.micro_batch:
-        terms = cached.backward(engine, batch, images_B1HH, reports, config, seeded)
-        values = _checked(terms, pairs)
-    else:
+    def forward() -> tuple[Kept | None, dict[str, Tensor]]:
+        if config.train.micro_batch:
+            return cached.forward(engine, batch, images_B1HH, reports, config, seeded)
         seeded()
-        terms = terms_of(engine, batch, images_B1HH, reports, config)
-        values = _checked(terms, pairs)
-        engine.backward(terms["loss"].sum())
-    engine.step()
-    _share_running_statistics(engine.module)
-    return values
+        return None, terms_of(engine, batch, images_B1HH, reports, config)
 
+    def backward(kept: Kept | None, terms: dict[str, Tensor]) -> None:
+        if kept is None:
+            engine.backward(terms["loss"].sum())
+        else:
+            cached.backward(engine, batch, images_B1HH, reports, config, seeded, kept, terms["loss"])
 
-def _checked(terms: dict[str, Tensor], pairs: int) -> dict[str, float]:
+    spare = update.remember(engine.module, config)
+    kept, terms = forward()
     values = _floats(terms)
-    if not math.isfinite(values["loss"]):
-        raise NotFiniteError(f"loss is {values['loss']} after {pairs} pairs; lower optimizer.rate or data.augment")
-    return values
+    if not update.is_finite(values):
+        return update.bad_loss(engine, config, pairs, values["loss"], forward, spare)
+    backward(kept, terms)
+    taken = update.take(engine, config, pairs, lambda: backward(*forward()), spare)
+    _share_running_statistics(engine.module)
+    return values | taken
 
 
 @torch.no_grad()
@@ -103,7 +103,7 @@ def _floats(terms: dict[str, Tensor]) -> dict[str, float]:
 
 def _share_running_statistics(module: torch.nn.Module) -> None:
     """Batch norm's running statistics become their mean over ranks, so that every rank holds the saved state."""
-    dist.mean_in_place([b for b in module.buffers() if b.is_floating_point()])
+    dist.mean_in_place(norm.differing(module))
 
 
 def _seed(*name: int | str) -> int:

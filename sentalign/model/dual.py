@@ -106,6 +106,7 @@ class Dual(nn.Module):
             "global_stage": self.image.global_stage,
             "width": self.image.to_global.out_features,
             "coordinates": self.image.coordinates,
+            "norm": self.image.norms,
             "last_layers": self.text.last_layers,
             "numbers": self.learns,
         }
@@ -131,7 +132,12 @@ def load(folder: Path, device: str = "cpu") -> Dual:
         configs[tower] = transformers.AutoConfig.for_model(kind, **said[tower])
     model = Dual(
         image.from_config(
-            configs["image"], said["region_stage"], said["global_stage"], said["width"], said["coordinates"]
+            configs["image"],
+            said["region_stage"],
+            said["global_stage"],
+            said["width"],
+            said["coordinates"],
+            said.get("norm", "batch"),  # folders of the time before there was a choice
         ),
         text.from_config(configs["text"], said["last_layers"]),
         dict.fromkeys(said.get("numbers", []), 0.0),

@@ -15,6 +15,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
+from sentalign.model import norm
 from sentalign.model.pretrained import WeightsError, backbone_config, fetch, load
 
 
@@ -22,13 +23,20 @@ class ImageTower(nn.Module):
     """Backbone, 1x1 convolution without bias to the regions, average pool and linear to the global vector."""
 
     def __init__(
-        self, backbone: Any, region_stage: str, global_stage: str, width: int, coordinates: bool = False
+        self,
+        backbone: Any,
+        region_stage: str,
+        global_stage: str,
+        width: int,
+        coordinates: bool = False,
+        norms: str = "batch",
     ) -> None:
         super().__init__()
         if coordinates and backbone.config.num_channels != 3:
             raise WeightsError("model.image.coordinates needs a backbone of num_channels: 3 (grey, x, y)")
-        self.backbone: Any = backbone
-        self.region_stage, self.global_stage, self.coordinates = region_stage, global_stage, coordinates
+        self.backbone: Any = norm.replace(backbone, norms)
+        self.region_stage, self.global_stage = region_stage, global_stage
+        self.coordinates, self.norms = coordinates, norms
         channels = dict(zip(backbone.out_features, backbone.channels, strict=True))
         self.to_regions = nn.Conv2d(channels[region_stage], width, kernel_size=1, bias=False)
         self.to_global = nn.Linear(channels[global_stage], width)
@@ -69,6 +77,7 @@ def build(
     global_stage: str,
     width: int,
     coordinates: bool = False,
+    norms: str = "batch",
 ) -> ImageTower:
     """The tower with pretrained (`weights`) or random backbone. Raises WeightsError."""
     if weights is not None:
@@ -83,7 +92,7 @@ def build(
     else:
         # Not through AutoBackbone, which takes a local folder for a hub name.
         backbone = load(backbone_class, weights, "model.image.weights", out_features=stages)
-    return ImageTower(backbone, region_stage, global_stage, width, coordinates)
+    return ImageTower(backbone, region_stage, global_stage, width, coordinates, norms)
 
 
 @torch.no_grad()
@@ -100,10 +109,10 @@ def _even(backbone: Any) -> Any:
 
 
 def from_config(
-    config: PretrainedConfig, region_stage: str, global_stage: str, width: int, coordinates: bool
+    config: PretrainedConfig, region_stage: str, global_stage: str, width: int, coordinates: bool, norms: str
 ) -> ImageTower:
     """The tower without weights, from the backbone configuration that a run folder keeps."""
-    return ImageTower(_backbone_class(config)(config), region_stage, global_stage, width, coordinates)
+    return ImageTower(_backbone_class(config)(config), region_stage, global_stage, width, coordinates, norms)
 
 
 def _stages(config: PretrainedConfig, *wanted: str) -> list[str]:

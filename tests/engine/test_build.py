@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sentalign import config
-from sentalign.engine.build import deepspeed_config
+from sentalign.engine.build import _refuse, deepspeed_config
+from sharding.contract import UserError
 
 
 @pytest.mark.parametrize("clipping", [0.0, 0.25])
@@ -22,3 +25,44 @@ def test_bfloat16_is_autocast_whatever_the_stage():
     said = deepspeed_config(config.check(tree), 1)
     assert said["torch_autocast"] == {"enabled": True, "dtype": "bfloat16"}
     assert "bf16" not in said
+
+
+def checked(**train):
+    return config.check({"run": "r", "data": {"shards": "s"}, "train": train})
+
+
+@pytest.mark.parametrize(
+    ("offload", "stage", "kinds"),
+    [("none", 3, []), ("optimizer", 1, ["offload_optimizer"]), ("all", 3, ["offload_optimizer", "offload_param"])],
+)
+def test_what_lies_in_the_hosts_memory(offload, stage, kinds):
+    said = deepspeed_config(checked(offload=offload, zero_stage=stage), 1)
+    assert said["zero_optimization"] == {"stage": stage} | {
+        kind: {"device": "cpu", "pin_memory": False} for kind in kinds
+    }
+    assert said["zero_force_ds_cpu_optimizer"] is False
+
+
+@pytest.mark.parametrize(
+    ("offload", "stage", "complaint"),
+    [
+        ("all", 2, "train.offload=all needs train.zero_stage=3, not 2; or set it to optimizer"),
+        ("optimizer", 0, "train.offload=optimizer needs train.zero_stage 1, 2 or 3"),
+    ],
+)
+def test_nothing_there_to_offload(offload, stage, complaint):
+    with pytest.raises(UserError, match=re.escape(complaint)):
+        checked(offload=offload, zero_stage=stage)
+
+
+def test_stage_0_is_clipped_by_its_guard_alone():
+    tree = {"run": "r", "data": {"shards": "s"}, "optimizer": {"gradient_clipping": 0.5}, "train": {"zero_stage": 0}}
+    assert deepspeed_config(config.check(tree), 1)["gradient_clipping"] == 0.0
+
+
+def test_float16_wants_a_gpu():
+    said = checked(precision="float16")
+    assert deepspeed_config(said, 1)["torch_autocast"] == {"enabled": True, "dtype": "float16"}
+    _refuse(said, "cuda")
+    with pytest.raises(UserError, match=r"^train\.precision=float16 needs a GPU .*; set it to bfloat16$"):
+        _refuse(said, "cpu")

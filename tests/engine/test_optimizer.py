@@ -1,0 +1,76 @@
+"""Optimizers of a run, and the guard of ZeRO stage 0 by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sentalign.config import Optimizer
+from sentalign.engine import optimizer
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.norm = nn.Linear(2, 2), nn.LayerNorm(2)
+        self.temperature = nn.Parameter(torch.tensor([1.0]))
+        self.still = nn.Parameter(torch.ones(3, 3), requires_grad=False)
+
+
+def test_adam_is_the_papers_by_default():
+    model = Model()
+    made = optimizer.make(model, Optimizer())
+    assert type(made) is torch.optim.AdamW
+    (group,) = made.param_groups
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (2e-5, (0.5, 0.999), 1e-6)
+    assert [id(p) for p in group["params"]] == [id(p) for p in model.parameters() if p is not model.still]
+
+
+def test_no_decay_of_biases_norms_and_temperatures():
+    model = Model()
+    decayed, plain = optimizer.make(model, Optimizer(weight_decay=0.1, decay_norms=False)).param_groups
+    assert [id(p) for p in decayed["params"]] == [id(model.layer.weight)]
+    assert {id(p) for p in plain["params"]} == {
+        id(p) for p in (model.temperature, model.layer.bias, model.norm.weight, model.norm.bias)
+    }
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+
+
+def guarded(clipping, rate=1.0):
+    parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))]
+    made = torch.optim.SGD(parameters, rate, momentum=0.5)
+    optimizer.guard(made, clipping)
+    parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 0.0]), torch.tensor([4.0])
+    return made, parameters
+
+
+def test_clips_by_the_norm_of_all_gradients():
+    made, parameters = guarded(1.0)
+    made.step()
+    assert float(made._global_grad_norm) == 5.0
+    torch.testing.assert_close(torch.cat([p.detach() for p in parameters]), torch.tensor([-0.6, 0.0, -0.8]))
+
+
+def test_unscales_before_it_clips():
+    made, parameters = guarded(2.5)
+    made.override_loss_scale(4.0)
+    made.step()
+    assert float(made._global_grad_norm) == 1.25
+    torch.testing.assert_close(parameters[0].detach(), torch.tensor([-0.75, 0.0]))
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+@pytest.mark.parametrize("clipping", [0.0, 1.0])
+def test_takes_no_step_that_is_no_number(bad, clipping):
+    made, parameters = guarded(clipping)
+    made.step()
+    before, momentum = [p.detach().clone() for p in parameters], made.state[parameters[1]]["momentum_buffer"].clone()
+    parameters[0].grad, parameters[1].grad = torch.tensor([bad, 0.0]), torch.tensor([4.0])
+    made.step()
+    assert made.overflow
+    assert all(torch.equal(p, b) for p, b in zip(parameters, before, strict=True))
+    assert torch.equal(made.state[parameters[1]]["momentum_buffer"], momentum)
+    parameters[0].grad, parameters[1].grad = torch.tensor([1.0, 0.0]), torch.tensor([4.0])
+    made.step()
+    assert not made.overflow

@@ -1,0 +1,155 @@
+"""Engine options together: weights after SGD steps equal those of plain PyTorch in one process on the whole batch.
+
+The cases cover every pair of values of ZeRO stage, clipping, offload, recomputation, norm, momentum and averaging.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from sentalign import config as configuration
+from sentalign import dist
+from sentalign.loss import reference
+from sentalign.model import dual, image, text
+from sentalign.stream.augment import normalize
+from tests.multiproc.ranks import on_ranks
+from tests.multiproc.test_engine import BATCH, batch
+
+STEPS, RATE = 5, 0.005
+AXES = {
+    "zero_stage": (0, 1, 2, 3),
+    "offload": ("none", "optimizer", "all"),
+    "recompute": ("none", "text", "image", "both"),
+    "norm": ("frozen", "sync", "group"),
+    "gradient_clipping": (0.0, 0.3),
+    "momentum": (0.0, 0.9),
+    "ema_pairs": (0.0, 24.0),
+}
+
+
+def sensible(case):
+    return case["zero_stage"] >= {"none": 0, "optimizer": 1, "all": 3}[case["offload"]]
+
+
+def pairs(case):
+    return set(itertools.combinations(sorted(case.items()), 2))
+
+
+def covering():
+    """Few sensible cases in which every sensible pair of values meets: greedily, most new pairs first."""
+    every = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values())]
+    every = [case for case in every if sensible(case)]
+    missing = set().union(*map(pairs, every))
+    chosen = []
+    while missing:
+        chosen.append(max(every, key=lambda case: len(pairs(case) & missing)))
+        missing -= pairs(chosen[-1])
+    return chosen
+
+
+CASES = covering()
+
+
+def settings(case):
+    tree = {
+        "run": "none",
+        "seed": 5,
+        "data": {"shards": "none", "batch": BATCH, "image_size": 32},
+        "model": {"width": 16, "image": {"norm": case["norm"]}, "text": {"backbone": {"hidden_size": 16}}},
+        "optimizer": {"kind": "sgd", "rate": RATE, "weight_decay": 0.01, "schedule": "constant"},
+        "train": {},
+    }
+    for key in ("gradient_clipping", "momentum"):
+        tree["optimizer"][key] = case[key]
+    for key in ("zero_stage", "offload", "recompute", "ema_pairs"):
+        tree["train"][key] = case[key]
+    return configuration.check(tree)
+
+
+def towers(norms):
+    """Small towers without dropout, with running statistics of some other pictures; the same on every call."""
+    torch.manual_seed(0)
+    vision = {"layer_type": "basic", "num_channels": 1, "embedding_size": 8, "hidden_sizes": [8, 12],
+              "depths": [1, 1]}  # fmt: skip
+    bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+            "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
+    tower = image.build(None, vision, "stage1", "stage2", 16, norms=norms)
+    for layer in tower.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 1.5)
+    return dual.Dual(tower, text.build(None, bert, 40, 4))
+
+
+def plain(case):
+    """One process, the whole batch, the reference loss, torch's own batch norm: weights and their average."""
+    model = towers("group" if case["norm"] == "group" else "batch").train()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d) and case["norm"] == "frozen":
+            layer.eval()
+    optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=case["momentum"], weight_decay=0.01)
+    average = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for step in range(STEPS):
+        given = batch(step, slice(None))
+        out = model(normalize(given.images_BHH), given.tokens_BT, given.attention_BT, given.unit_BT, given.words_BK)
+        optimizer.zero_grad()
+        reference.total(reference.four_terms(*out[:5], reference.Terms())).backward()
+        if case["gradient_clipping"]:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), case["gradient_clipping"])
+        optimizer.step()
+        for name, p in model.named_parameters():
+            average[name] = 2 ** (-BATCH / 24) * average[name] + (1 - 2 ** (-BATCH / 24)) * p.detach()
+    return model.state_dict(), average if case["ema_pairs"] else {}
+
+
+def trained(cases):
+    """Weights, average, weights while the average is in the engine, and weights after, for every case."""
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    from sentalign.engine import build, checkpoint, ema
+    from sentalign.engine.step import train_step
+
+    build.init_ranks(2)
+    rows = slice(dist.rank() * BATCH // dist.ranks(), (dist.rank() + 1) * BATCH // dist.ranks())
+    found = []
+    for case in cases:
+        said = settings(case)
+        engine = build.build(towers(case["norm"]), said)
+        for step in range(STEPS):
+            train_step(engine, batch(step, rows), said, step * BATCH, RATE)
+        states = [checkpoint.whole_state(engine), engine.average.state() if engine.average else {}]
+        with ema.swapped(engine):
+            states.append(checkpoint.whole_state(engine))
+        states.append(checkpoint.whole_state(engine))
+        found.append([{name: value.numpy() for name, value in state.items()} for state in states])
+    return found
+
+
+def assert_close(made, said, moved, case):
+    assert made.keys() == said.keys()
+    for name, value in said.items():
+        worst = np.abs(made[name] - value.numpy()).max()
+        assert worst <= 1e-5 * max(np.abs(value.numpy()).max(), 1e-3 * moved), (case, name, worst)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_any_two_options_together_make_the_steps_of_plain_pytorch(ranks):
+    for case, (made, average, swapped, back) in zip(CASES, on_ranks(ranks, trained, CASES)[0], strict=True):
+        said, its_average = plain(case)
+        start = towers("group" if case["norm"] == "group" else "batch").state_dict()
+        moved = max(float((said[name] - start[name]).abs().max()) for name in said if said[name].is_floating_point())
+        assert moved > 1e-3
+        assert_close(made, said, moved, case)
+        assert_close(average, its_average, moved, case)
+        assert all(np.array_equal(swapped[name], average.get(name, made[name])) for name in made), case
+        assert all(np.array_equal(back[name], made[name]) for name in made), case
+
+
+def test_every_sensible_pair_of_values_is_there():
+    every = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values())]
+    assert set().union(*map(pairs, filter(sensible, every))) == set().union(*map(pairs, CASES))
+    assert len(CASES) <= 20

@@ -159,7 +159,7 @@ class Witness:
 
     def __init__(self, run: Path, config: Config, stream: Stream) -> None:
         self._run, self._config, self._stream = run, config, stream
-        self._first = dist.rank() == 0
+        self._first, self._status = dist.rank() == 0, "finished"
 
     def __enter__(self) -> Witness:
         if self._first:
@@ -179,7 +179,7 @@ class Witness:
         if self._first:
             if self._console:  # not where the loop never started
                 self._console.close()
-            self._journal.append("end", status="failed" if kind else "finished")
+            self._journal.append("end", status="failed" if kind else self._status)
             self._journal.close()
             self._uplink.close()
 
@@ -210,8 +210,15 @@ class Witness:
                 self._journal.append("picture", path=path, pairs=pairs)
 
     def saved(self, pairs: int) -> None:
+        """A checkpoint is on the disk, whole."""
         if self._first:
             self._journal.append("checkpoint", pairs=pairs)
+
+    def stopped(self, pairs: int) -> None:
+        """The run leaves before its end, as it was asked to, with a checkpoint."""
+        if self._first:
+            self._status = "stopped"
+            print(f"stopped at {pairs} pairs; run the same command to go on", file=sys.stderr)
 
 
 def sample_maps(run: Path, config: Config, count: int = 4) -> list[str]:

@@ -1,7 +1,9 @@
 """What DeepSpeed would write to the disk, as copies in the host's memory, so that training can go on at once.
 
 In: the engine. Out: {path: value to save}, of this rank. DeepSpeed asks an exchangeable writer for every file of a
-checkpoint; here that writer copies instead. Nothing is written (checkpoint.py).
+checkpoint; here that writer copies instead. Nothing is written (checkpoint.py). DeepSpeed 0.19.8 has two faster writers
+of its own, which do not serve: the fast one wants pinned memory, the decoupled one hands live tensors to a process and
+waits for it before the next step, and neither can load what it saved of ZeRO's state (weights only).
 """
 
 from __future__ import annotations

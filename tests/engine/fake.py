@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sentalign import dist
+
 
 class Module(nn.Module):
     """One weight, one frozen weight, one buffer, all of value `value`."""
@@ -36,10 +38,10 @@ class Engine:
     def save_checkpoint(self, folder, tag, save_latest):
         assert not save_latest
         self._copy_recovery_script(folder)
-        self.checkpoint_engine.save({"weight": self.module.weight.data}, f"{folder}/{tag}/weights.pt")
+        self.checkpoint_engine.save({"weight": self.module.weight.data}, f"{folder}/{tag}/weights-{dist.rank()}.pt")
 
     def load_checkpoint(self, folder, tag):
-        said = torch.load(Path(folder) / tag / "weights.pt", weights_only=True)
+        said = torch.load(Path(folder) / tag / f"weights-{dist.rank()}.pt", weights_only=True)
         self.module.weight.data.copy_(said["weight"])
         self.loaded.append(Path(folder).name)
         return folder, {}

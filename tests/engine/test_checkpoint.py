@@ -40,7 +40,7 @@ def test_a_folder_and_its_index(tmp_path):
     listed = json.loads((folder / "index.json").read_text())
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert there == {*listed, "index.json"}
-    assert set(listed) == {"engine/weights.pt", "model.safetensors", "towers.json", "state.json"}
+    assert set(listed) == {"engine/weights-0.pt", "model.safetensors", "towers.json", "state.json"}
     assert index.looks_whole(folder)
     assert all(index.complaint(folder, name, said) is None for name, said in listed.items())
     assert load_file(folder / "model.safetensors")["statistics"].tolist() == [7, 7]
@@ -55,7 +55,7 @@ def test_the_newest_are_kept_in_the_order_of_pairs(tmp_path):
 def test_what_is_not_whole_takes_no_place_of_what_is(tmp_path):
     saved(tmp_path, 10, 20, 30, 40, keep=9)
     folder = tmp_path / "checkpoints"
-    (folder / "pairs-000000000030/engine/weights.pt").write_bytes(b"torn")
+    (folder / "pairs-000000000030/engine/weights-0.pt").write_bytes(b"torn")
     for left in ("pairs-000000000099.part", "pairs-000000000050-12345678.universal", "pairs-000000000020.gone"):
         (folder / left / "engine").mkdir(parents=True)
     saved(tmp_path, 35, keep=2)
@@ -78,7 +78,7 @@ def test_the_weights_of_the_moment_are_saved_whatever_training_does_next(tmp_pat
     saves.finish()
     assert told == [10]
     folder = tmp_path / "checkpoints/pairs-000000000010"
-    assert torch.load(folder / "engine/weights.pt")["weight"].tolist() == [1, 1, 1]
+    assert torch.load(folder / "engine/weights-0.pt")["weight"].tolist() == [1, 1, 1]
     assert all((value == 1).all() for value in load_file(folder / "model.safetensors").values())
 
 

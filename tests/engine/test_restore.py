@@ -33,9 +33,9 @@ def other_state(folder, text):
 
 
 DAMAGE = {
-    "missing": (lambda f: (f / "engine/weights.pt").unlink(), "engine/weights.pt is missing"),
-    "cut": (lambda f: (f / "engine/weights.pt").write_bytes(b"PK"), "engine/weights.pt has 2 bytes instead of"),
-    "bit": (lambda f: flip(f / "engine/weights.pt", -30), "engine/weights.pt has another checksum"),
+    "missing": (lambda f: (f / "engine/weights-0.pt").unlink(), "engine/weights-0.pt is missing"),
+    "cut": (lambda f: (f / "engine/weights-0.pt").write_bytes(b"PK"), "engine/weights-0.pt has 2 bytes instead of"),
+    "bit": (lambda f: flip(f / "engine/weights-0.pt", -30), "engine/weights-0.pt has another checksum"),
     "weights": (lambda f: flip(f / "model.safetensors", -1), "model.safetensors has another checksum"),
     "state bit": (lambda f: flip(f / "state.json", 20), "state.json has another checksum"),
     "state": (lambda f: other_state(f, "{"), "state.json cannot be read"),

@@ -70,11 +70,11 @@ if os.fork() == 0:
     while os.getppid() == parent:
         time.sleep(0.05)
     os._exit(0)
-print("ready", flush=True)
+os.write(1, b"ready\\n")
 while not wish:
     time.sleep(0.05)
 _, status = os.waitpid(-1, os.WNOHANG)
-print("saved" if not status else "worker killed", flush=True)
+os.write(1, b"worker killed\\n" if status else b"saved\\n")
 """
 LAUNCHER = """
 import subprocess, sys

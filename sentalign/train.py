@@ -20,7 +20,7 @@ import torch
 from sentalign import config as configuration
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import build, loop
+from sentalign.engine import build, loop, stop
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
@@ -45,6 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args(words)
+    stop.hear()
     try:
         train(configuration.load(args.config, args.overrides))
     except (UserError, WeightsError) as error:

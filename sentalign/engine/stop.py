@@ -14,6 +14,11 @@ from contextlib import contextmanager
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
+def hear() -> None:
+    """Takes the signals again that supervise.py keeps from the launcher and all that it starts."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 @contextmanager
 def listening() -> Iterator[Callable[[], bool]]:
     """While it is open a signal only sets the flag, which the function that is given tells."""

@@ -2,7 +2,7 @@
 
 In: the launcher's command, and signals. Out: its exit code. DeepSpeed's launcher dies of SIGTERM and leaves the ranks
 behind, or kills them after 30 seconds. Here the wish to stop (stop.py) goes to the ranks alone: they save and leave,
-and the launcher ends as after any run. On several hosts tell one rank.
+and the launcher ends as after any run, also where Slurm told every process. On several hosts tell one rank.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ def main() -> int:
     def wish(number: int, _: FrameType | None) -> None:
         wished.append(number)
 
+    # The launcher and its children start deaf to the signals; of them the ranks alone open their ears (stop.hear).
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    launcher = subprocess.Popen(sys.argv[1:])
     for number in SIGNALS:
         signal.signal(number, wish)
-    launcher = subprocess.Popen(sys.argv[1:])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     told: set[int] = set()
     while True:
         try:

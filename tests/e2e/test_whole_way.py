@@ -111,7 +111,7 @@ def test_a_stopped_and_a_killed_run_end_with_the_same_bits(folder):
     """
     process = started(folder, *training("killed"))
     wait_for_pairs(folder / "killed", 48, process)
-    process.terminate()
+    os.killpg(process.pid, signal.SIGTERM)  # as Slurm does: launcher, ranks and decoding workers alike
     errors = process.communicate(timeout=120)[1]
     assert process.returncode == 0, errors[-2000:]
     at = next(int(line.split()[2]) for line in errors.splitlines() if line.startswith("stopped at "))

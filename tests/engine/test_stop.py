@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -62,10 +64,13 @@ def test_a_worker_ends_at_its_ranks_word_alone():
 # A launcher that starts "ranks" as DeepSpeed's does; each rank forks a worker of the same command line.
 RANK = """
 import os, signal, sys, time
+from stop import hear
 wish = []
 signal.signal(signal.SIGTERM, lambda *_: wish.append(1))
+hear()
 if os.fork() == 0:
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(9))
+    if not int(sys.argv[2]):
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(9))
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(0.05)
@@ -78,22 +83,29 @@ os.write(1, b"worker killed\\n" if status else b"saved\\n")
 """
 LAUNCHER = """
 import subprocess, sys
-ranks = [subprocess.Popen([sys.executable, "-u", "-m", "sentalign.train", "c.yaml"], cwd=sys.argv[1]) for _ in range(2)]
+words = [sys.executable, "-u", "-m", "sentalign.train", "c.yaml", sys.argv[2]]
+ranks = [subprocess.Popen(words, cwd=sys.argv[1]) for _ in range(2)]
 sys.exit(max(rank.wait() for rank in ranks) or 5)
 """
 
 
-def test_the_guard_tells_the_ranks_and_not_the_launcher(tmp_path):
+@pytest.mark.parametrize("everyone", [False, True])
+def test_the_guard_tells_the_ranks_and_the_launcher_lives_on(tmp_path, everyone):
     (tmp_path / "sentalign").mkdir()
     (tmp_path / "sentalign/__init__.py").write_text("")
     (tmp_path / "sentalign/train.py").write_text(RANK)
-    words = supervise.command([sys.executable, "-c", LAUNCHER, str(tmp_path)])
-    guard = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert [guard.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
-    time.sleep(0.2)
-    guard.send_signal(signal.SIGTERM)
-    assert guard.communicate(timeout=30)[0] == "saved\nsaved\n"
-    assert guard.returncode == 5, "the launcher's own exit code"
+    (tmp_path / "stop.py").write_text(Path(stop.__file__).read_text())
+    words = supervise.command([sys.executable, "-c", LAUNCHER, str(tmp_path), str(int(everyone))])
+    guard = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert [guard.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+        time.sleep(0.2)
+        (os.killpg if everyone else os.kill)(guard.pid, signal.SIGTERM)
+        assert guard.communicate(timeout=30)[0] == "saved\nsaved\n"
+        assert guard.returncode == 5, "the launcher's own exit code"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(guard.pid, signal.SIGKILL)
 
 
 def test_the_guard_of_a_launcher_that_a_signal_ended():

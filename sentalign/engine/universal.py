@@ -42,22 +42,29 @@ def load(folder: Path, engine: Any, ranks: int) -> None:
         engine._config.load_universal_checkpoint = False
     dist.barrier()
     if dist.rank() == 0:
-        shutil.rmtree(made)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _converted(source: Path, made: Path) -> None:
     """Returns on all ranks when the converter is done. Raises UserError where it fails."""
-    process = None
-    if dist.rank() == 0:
-        (made / TAG).mkdir(parents=True)
-        words = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
-        words += ["--input_folder", str(source), "--output_folder", str(made / TAG)]
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = _converter(source, made / TAG) if dist.rank() == 0 else ""
     # Many short waits: no collective may last longer than train.timeout_minutes.
-    while (said := dist.broadcast_object(_waited(process) if process else None)) is None:
+    while (said := dist.broadcast_object(process if isinstance(process, str) else _waited(process))) is None:
         continue
     if said:
+        shutil.rmtree(made, ignore_errors=True)
         raise UserError(f"{source.parent} cannot be converted for {dist.ranks()} ranks: {said}; use as many as before")
+
+
+def _converter(source: Path, made: Path) -> subprocess.Popen[str] | str:
+    """The running converter, or why it cannot run."""
+    words = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
+    words += ["--input_folder", str(source), "--output_folder", str(made)]
+    try:
+        made.mkdir(parents=True)
+        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    except OSError as error:
+        return str(error)
 
 
 def _waited(process: subprocess.Popen[str]) -> str | None:

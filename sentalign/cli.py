@@ -101,7 +101,7 @@ def _train(args: argparse.Namespace) -> None:
         return
     import torch
 
-    from sentalign.engine import launch
+    from sentalign.engine import launch, supervise
     from sentalign.stream import fetch, plan
 
     gpus = torch.cuda.device_count()
@@ -111,7 +111,8 @@ def _train(args: argparse.Namespace) -> None:
     fetch.with_text(config.data.urls, config.data.train_split)
     command = launch.command(args.config, args.overrides, ranks)
     sys.stdout.flush()
-    # The launcher takes this process's place, so that signals and the exit code are its own.
+    # The guard of the launcher takes this process's place, so that signals and the exit code are its own.
+    command = supervise.command(command)
     os.execve(command[0], command, launch.environment(os.environ, ranks, gpus))
 
 

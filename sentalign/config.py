@@ -218,6 +218,7 @@ class Train(Section):
     on_nonfinite: Literal["stop", "skip"] = Field("stop", description="what a loss or gradient that is no number does")
     validate_every_pairs: int = Field(0, ge=0, description="0: once an epoch")
     checkpoint_every_pairs: int = Field(0, ge=0, description="0: whenever validation runs")
+    checkpoint_every_minutes: float = Field(0.0, ge=0, description="also so long after the last one; 0: never")
     keep_checkpoints: int = Field(2, ge=1)
     timeout_minutes: float = Field(30.0, gt=0, description="longest wait of one collective")
 
@@ -289,7 +290,11 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-WITHOUT_EFFECT = ("run", "data.workers", "data.read_ahead_mb", "data.cache", "data.cache_gb", "data.timeout")
+WITHOUT_EFFECT = (
+    *("run", "data.workers", "data.read_ahead_mb", "data.cache", "data.cache_gb", "data.timeout"),
+    *("train.checkpoint_every_pairs", "train.checkpoint_every_minutes", "train.keep_checkpoints"),
+    "train.timeout_minutes",
+)
 
 
 def difference(one: Config, other: Config) -> list[str]:

@@ -153,10 +153,10 @@ def of_all_ranks(numbers: list[float]) -> list[list[float]]:
     return everyone.tolist()
 
 
-def broadcast_object(value: T) -> T:
-    """Rank 0's value, on every rank."""
+def broadcast_object(value: T, source: int = 0) -> T:
+    """The value of rank `source`, on every rank."""
     if ranks() == 1:
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0)
+    dist.broadcast_object_list(box, src=source)
     return box[0]

@@ -20,7 +20,7 @@ import torch
 from sentalign import config as configuration
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import build, loop, numbers
+from sentalign.engine import build, loop, numbers, stop
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
@@ -45,6 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args(words)
+    stop.hear()
     try:
         train(configuration.load(args.config, args.overrides))
     except (UserError, WeightsError) as error:
@@ -163,7 +164,7 @@ class Witness:
 
     def __init__(self, run: Path, config: Config, stream: Stream) -> None:
         self._run, self._config, self._stream = run, config, stream
-        self._first = dist.rank() == 0
+        self._first, self._status = dist.rank() == 0, "finished"
 
     def __enter__(self) -> Witness:
         if self._first:
@@ -183,7 +184,7 @@ class Witness:
         if self._first:
             if self._console:  # not where the loop never started
                 self._console.close()
-            self._journal.append("end", status="failed" if kind else "finished")
+            self._journal.append("end", status="failed" if kind else self._status)
             self._journal.close()
             self._uplink.close()
 
@@ -214,8 +215,15 @@ class Witness:
                 self._journal.append("picture", path=path, pairs=pairs)
 
     def saved(self, pairs: int) -> None:
+        """A checkpoint is on the disk, whole."""
         if self._first:
             self._journal.append("checkpoint", pairs=pairs)
+
+    def stopped(self, pairs: int) -> None:
+        """The run leaves before its end, as it was asked to, with a checkpoint."""
+        if self._first:
+            self._status = "stopped"
+            print(f"stopped at {pairs} pairs; run the same command to go on", file=sys.stderr)
 
 
 def sample_maps(run: Path, config: Config, count: int = 4) -> list[str]:

@@ -126,6 +126,7 @@ def test_difference_names_what_decides_a_run_and_nothing_else(write):
     path = write(LEAST)
     one = config.load(path)
     free = ["run=other", "data.workers=7", "track.uri=null", "track.experiment=x", "track.parent_run=y"]
+    free += ["train.keep_checkpoints=9", "train.checkpoint_every_pairs=7", "train.checkpoint_every_minutes=5"]
     assert config.difference(one, config.load(path, free)) == []
     words = ["train.epochs=6", "data.augment.shift=0.1", "model.image.backbone={depths: [1]}"]
     assert config.difference(one, config.load(path, words)) == [

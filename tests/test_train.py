@@ -119,3 +119,10 @@ def test_the_witness_writes_the_journal(tmp_path, capfd):
     assert [e["kind"] for e in told] == ["start", "metrics", "validation", "checkpoint", "end"]
     assert (told[0]["pairs"], told[1]["loss"], told[1]["step"], told[-1]["status"]) == (16, 1.5, 2, "finished")
     assert "all samples" in capfd.readouterr().err
+
+
+def test_a_stopped_run_says_how_to_go_on(tmp_path, capfd):
+    with train.Witness(tmp_path, made(tmp_path), SimpleNamespace()) as witness:
+        witness.stopped(48)
+    assert [(e["kind"], e.get("status")) for e in entries(tmp_path)] == [("end", "stopped")]
+    assert "stopped at 48 pairs; run the same command to go on\n" in capfd.readouterr().err

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sentalign.config import Config
 from sentalign.engine import numbers
 from sentalign.loss import objective, reference, region_sentence
 from sentalign.loss.objective import Reports
+from sentalign.model import norm
 from sentalign.stream.batch import Batch
 
 Seeded = Callable[..., None]  # seeds the generators for one piece of work, by its name
@@ -51,7 +52,7 @@ def forward(
     engine: Any, batch: Batch, images_b1HH: Tensor, reports: Reports, config: Config, seeded: Seeded
 ) -> tuple[Kept, dict[str, Tensor]]:
     """Passes 1 and 2 without their gradients: what stays of the towers' work, and the terms as functions of it."""
-    with _unmoved(engine.module):
+    with norm.unmoved(engine.module):  # pass 3 will see the same pictures again
         kept = scores(engine, batch, images_b1HH, reports, config, seeded)
     return kept, terms_of(kept, reports, config)
 
@@ -184,21 +185,6 @@ def _pieces(batch: Batch) -> list[tuple[Tensor, int]]:
 
 def _in_float32(of: Tensor) -> torch.autocast:
     return torch.autocast(of.device.type, enabled=False)
-
-
-@contextlib.contextmanager
-def _unmoved(module: nn.Module) -> Iterator[None]:
-    """Batch norm that leaves its running statistics alone, since pass 3 will see the same pictures again."""
-    norms: list[Any] = [m for m in module.modules() if getattr(m, "track_running_stats", False) and m.training]
-    kept = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, (momentum, count) in zip(norms, kept, strict=True):
-            norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
 
 
 @contextlib.contextmanager

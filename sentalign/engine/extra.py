@@ -1,7 +1,7 @@
 """What of a run's state DeepSpeed's checkpoint does not hold: the averaged weights and the loss scale.
 
 In: the engine and a checkpoint's folder. Out: one file in it, the same for any number of ranks and ZeRO stage.
-Nothing is written where neither is on.
+`checkpoint` writes it; there is none where neither is on.
 """
 
 from __future__ import annotations
@@ -10,18 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from sentalign import dist
-
 FILE, AVERAGE, SCALE = "extra.safetensors", "average.", "loss_scale"
-
-
-def save(folder: Path, engine: Any) -> None:
-    """Called by all ranks together; rank 0 writes."""
-    if (made := state(engine)) and dist.rank() == 0:
-        save_file(made, folder / FILE)
 
 
 def load(folder: Path, engine: Any) -> None:

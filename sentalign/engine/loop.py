@@ -1,4 +1,4 @@
-"""The loop, in one order: validate, save, stop?, one step, log.
+"""The loop, in one order: validate, save, stop?, one step, log, and hear what the ranks wish.
 
 In: engine, stream, configuration, and callables for what a run tells the world. Out: a finished run. Everything is
 counted in image-report pairs; to resume, run the same command again.
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import checkpoint, ema, schedule
+from sentalign.engine import checkpoint, ema, restore, schedule, stop
 from sentalign.engine.checkpoint import Progress
 from sentalign.engine.step import train_step, validate
 from sentalign.model import dual
@@ -31,10 +31,14 @@ class Tell(Protocol):
     def validation(self, pairs: int, numbers: Numbers) -> None: ...
     def best(self, pairs: int, value: float | None) -> None: ...
     def saved(self, pairs: int) -> None: ...
+    def stopped(self, pairs: int) -> None: ...
 
 
 def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, config: Config, tell: Tell) -> Progress:
-    """Trains to the end of the last epoch, from the newest checkpoint on where there is one.
+    """Trains to the end of the last epoch, from the newest sound checkpoint on where there is one.
+
+    SIGTERM or SIGUSR1 to any rank ends it after the running step, with a checkpoint; a validation that is due then is
+    left to the run that goes on. Raises UserError.
 
     The best checkpoint is the one of lowest validation loss (the weighted sum of the four terms over the whole
     validation split); of equal ones the earliest. Its weights are model.safetensors. Without a validation split the
@@ -44,35 +48,69 @@ def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, co
     total = config.train.epochs * epoch_pairs
     validate_every = config.train.validate_every_pairs or epoch_pairs
     save_every = config.train.checkpoint_every_pairs or validate_every
-    progress = checkpoint.restore(folder, engine) or Progress(0, stream.start().as_dict())
+    progress = restore.restore(folder, engine) or Progress(0, stream.start().as_dict())
     batches = stream.batches(StreamState.from_dict(progress.stream))
-    resumed_at = progress.pairs
     tell.start(progress.pairs, total)
-    while True:
-        if progress.pairs != progress.validated and _due(progress.pairs, batch, validate_every, total):
-            with ema.swapped(engine):  # what is validated is what is kept
-                progress = _validated(folder, engine, validation, config, tell, progress)
-        if progress.pairs > resumed_at and _due(progress.pairs, batch, save_every, total):
-            checkpoint.save(folder, engine, progress, config.train.keep_checkpoints)
-            tell.saved(progress.pairs)
-        if progress.pairs >= total:
-            return progress
-        started = time.perf_counter()
-        rows, state = next(batches)
-        waited = time.perf_counter() - started
-        rate = schedule.rate(config.optimizer, progress.pairs, epoch_pairs, total)
-        terms = train_step(engine, rows, config, progress.pairs, rate)
-        progress = replace(progress, pairs=progress.pairs + batch, stream=state.as_dict())
-        seconds = time.perf_counter() - started
-        speed = {"rate": rate, "pairs_per_second": batch / seconds}
-        tell.step(progress.pairs, terms | speed | _data(waited / seconds, rows.replaced))
+    saves = checkpoint.Checkpoints(folder, engine, config.train.keep_checkpoints, tell.saved)
+    wishes = _Wishes(config.train.checkpoint_every_minutes, progress.pairs)
+    with stop.listening() as asked:
+        while True:
+            last = progress.pairs >= total
+            unseen = progress.pairs != progress.validated and (last or not wishes.stop)
+            if unseen and _due(progress.pairs, batch, validate_every, total):
+                with ema.swapped(engine):  # what is validated is what is kept
+                    progress = _validated(folder, engine, validation, config, tell, progress)
+            wished = wishes.save or wishes.stop or _due(progress.pairs, batch, save_every, total)
+            if wished and progress.pairs > wishes.saved_at:
+                saves.save(progress)
+                wishes.saved(progress.pairs)
+            if last or wishes.stop:
+                saves.finish()
+                if not last:
+                    tell.stopped(progress.pairs)
+                return progress
+            started = time.perf_counter()
+            rows, state = next(batches)
+            waited = time.perf_counter() - started
+            rate = schedule.rate(config.optimizer, progress.pairs, epoch_pairs, total)
+            terms = train_step(engine, rows, config, progress.pairs, rate)
+            progress = replace(progress, pairs=progress.pairs + batch, stream=state.as_dict())
+            seconds = time.perf_counter() - started
+            speed = {"rate": rate, "pairs_per_second": batch / seconds}
+            # One message a step for all that the ranks must agree on.
+            everyone = dist.of_all_ranks([waited / seconds, rows.replaced, *wishes.of_this_rank(asked()), saves.phase])
+            tell.step(progress.pairs, terms | speed | _data([said[:2] for said in everyone]))
+            wishes.heard([said[2:4] for said in everyone])
+            saves.heard([int(said[4]) for said in everyone])
 
 
-def _data(wait: float, replaced: int) -> Numbers:
-    """What the stream cost the step: the largest share of it that a rank waited for data, which rank that was, and how
-    many rows of the global batch stand for one that cannot be read. One slow rank holds up all of them.
+class _Wishes:
+    """To stop, and to save out of turn, as the ranks wish it; all of them know the same after each step."""
+
+    def __init__(self, save_every_minutes: float, saved_at: int) -> None:
+        self.stop = self.save = False
+        self._every = save_every_minutes * 60
+        self.saved(saved_at)
+
+    def saved(self, pairs: int) -> None:
+        """A checkpoint of so many pairs is there or on its way."""
+        self.saved_at, self._saved_time, self.save = pairs, time.monotonic(), False
+
+    def of_this_rank(self, asked: bool) -> tuple[bool, bool]:
+        """Whether this rank wishes to stop, and to save. Of the clocks rank 0's alone counts."""
+        late = time.monotonic() - self._saved_time >= self._every
+        return asked, bool(self._every) and late and dist.rank() == 0
+
+    def heard(self, everyone: list[list[float]]) -> None:
+        """The wishes of all ranks."""
+        self.stop, self.save = (any(column) for column in zip(*everyone, strict=True))
+
+
+def _data(everyone: list[list[float]]) -> Numbers:
+    """What the stream cost the step, of (share of the time waited, rows replaced) of each rank: the largest share,
+    which rank that was, and how many rows of the global batch stand for one that cannot be read. One slow rank holds
+    up all of them.
     """
-    everyone = dist.of_all_ranks([wait, replaced])
     slowest = max(range(len(everyone)), key=lambda rank: everyone[rank][0])
     return {
         "data_wait": everyone[slowest][0],

@@ -26,6 +26,7 @@ from sentalign.stream.batch import Batch, Padding, collate
 from sentalign.stream.mixture import Mixture
 from sentalign.stream.plan import StreamState
 from sentalign.stream.rows import Part, Rows, Samples
+from sentalign.stream.worker import obey_parent_alone
 from sentalign.text import Tokenizer
 from sharding.contract import UserError
 
@@ -162,6 +163,7 @@ class Stream:
             multiprocessing_context="spawn" if self.data.workers and not self.mixture.local else None,
             # Else starting an iterator would draw from the global generator, and a resumed run's dropout would differ.
             generator=Generator(),
+            worker_init_fn=obey_parent_alone,
         )
         made: list[Rows] = []
         for rows in self._patient(_quietly(loader), asked):

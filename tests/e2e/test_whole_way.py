@@ -98,20 +98,33 @@ def test_mlflow_has_the_run(folder):
     assert any("picture" in name for name in names)
 
 
-def test_a_killed_run_ends_with_the_same_bits(folder):
-    """SIGKILL between two checkpoints, then the same command: weights and optimizer are those of the whole run."""
-    words = [str(word) for word in (COMMAND, *training("killed"))]
-    process = subprocess.Popen(
-        words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+def started(folder, *words):
+    """A command in the background, in a process group of its own; its stderr is kept."""
+    words = [str(word) for word in (COMMAND, *words)]
+    return subprocess.Popen(
+        words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    wait_for_pairs(folder / "killed", 112, process)
+
+
+def test_a_stopped_and_a_killed_run_end_with_the_same_bits(folder):
+    """SIGTERM, SIGKILL while a checkpoint is written, each time the same command: weights and optimizer of the whole
+    run. More of it is in test_survival.py.
+    """
+    process = started(folder, *training("killed"))
+    wait_for_pairs(folder / "killed", 48, process)
+    os.killpg(process.pid, signal.SIGTERM)  # as Slurm does: launcher, ranks and decoding workers alike
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, errors[-2000:]
+    at = next(int(line.split()[2]) for line in errors.splitlines() if line.startswith("stopped at "))
+    process = started(folder, *training("killed"))
+    while process.poll() is None and not list((folder / "killed" / "checkpoints").glob("*.part/engine/*")):
+        time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    (folder / "killed" / "checkpoints" / "pairs-000000000999.part").mkdir()  # as a kill while saving leaves it
+    process.communicate()
     good(*training("killed"), folder=folder)
     starts = [e["pairs"] for e in entries(folder / "killed") if e["kind"] == "start"]
-    assert starts[0] == 0
-    assert 0 < starts[1] < 192, "it went on from a checkpoint"
+    assert starts[:2] == [0, at]
+    assert at <= starts[2] < 192, "it went on from a checkpoint"
     names = sorted(p.name for p in (folder / "whole" / "checkpoints").iterdir())
     one, other = (tensors(folder / run / "checkpoints" / names[-1]) for run in ("whole", "killed"))
     assert len(one) > 20

@@ -1,34 +1,12 @@
-"""When the loop validates and saves, and which checkpoint folders count; whole runs are in tests/e2e."""
+"""When the loop validates, saves and stops; whole runs are in tests/e2e."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentalign.engine import checkpoint
-from sentalign.engine.checkpoint import Progress
-from sentalign.engine.loop import _due
-from sharding.contract import UserError
-
-
-class Engine:
-    """Writes and reads a folder as DeepSpeed's engine does; no weights."""
-
-    def __init__(self) -> None:
-        self.loaded: list[str] = []
-
-    def save_checkpoint(self, folder: str, tag: str, save_latest: bool) -> None:
-        assert not save_latest
-        (Path(folder) / tag).mkdir(parents=True)
-        (Path(folder) / tag / "part").write_text("x")
-
-    def load_checkpoint(self, folder: str, tag: str) -> None:
-        assert (Path(folder) / tag / "part").is_file()
-        self.loaded.append(Path(folder).name)
+from sentalign.engine import loop
+from sentalign.engine.loop import _due, _Wishes
 
 
 def test_due_by_hand():
@@ -47,46 +25,30 @@ def test_due_as_often_as_multiples_are_crossed(batch, every, steps):
     assert times == len(crossed | {steps})
 
 
-def save(run, pairs, keep=2):
-    return checkpoint.save(run, Engine(), Progress(pairs, {"epoch": 0}, best=1.5, best_pairs=5, validated=pairs), keep)
+def test_wishes_of_any_rank_reach_all_and_a_save_ends_the_wish_for_one(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    wishes = _Wishes(0.5, 16)
+    assert (wishes.saved_at, wishes.of_this_rank(False), wishes.of_this_rank(True)) == (
+        16,
+        (False, False),
+        (True, False),
+    )
+    clock[0] = 30
+    assert wishes.of_this_rank(False) == (False, True)
+    wishes.heard([[0.0, 1.0], [0.0, 0.0]])
+    assert (wishes.stop, wishes.save) == (False, True)
+    wishes.saved(32)
+    assert (wishes.saved_at, wishes.save, wishes.of_this_rank(False)) == (32, False, (False, False))
+    wishes.heard([[0.0, 0.0], [1.0, 0.0]])
+    assert (wishes.stop, wishes.save) == (True, False)
 
 
-def test_the_newest_are_kept_in_the_order_of_pairs(tmp_path):
-    for pairs in (90, 1000, 20000):
-        save(tmp_path, pairs)
-    assert [p.name for p in checkpoint.complete(tmp_path)] == ["pairs-000000001000", "pairs-000000020000"]
-    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["pairs-000000001000", "pairs-000000020000"]
-
-
-def test_half_a_checkpoint_never_counts(tmp_path):
-    save(tmp_path, 10)
-    (tmp_path / "checkpoints/pairs-000000000030.part/engine").mkdir(parents=True)
-    (tmp_path / "checkpoints/pairs-000000000030.part/state.json").write_text("{}")
-    (tmp_path / "checkpoints/pairs-000000000040").mkdir()
-    assert [p.name for p in checkpoint.complete(tmp_path)] == ["pairs-000000000010"]
-    # A half one of the same number is replaced, as is a whole one.
-    assert [p.name for p in (save(tmp_path, 30, 9), save(tmp_path, 10, 9))] == [
-        "pairs-000000000030",
-        "pairs-000000000010",
-    ]
-    assert len(checkpoint.complete(tmp_path)) == 2
-
-
-def test_a_folder_without_checkpoints(tmp_path):
-    assert checkpoint.complete(tmp_path) == []
-    assert checkpoint.restore(tmp_path, Engine()) is None
-
-
-def test_restore_takes_the_newest_and_all_of_its_progress(tmp_path):
-    save(tmp_path, 10)
-    save(tmp_path, 20)
-    engine = Engine()
-    assert checkpoint.restore(tmp_path, engine) == Progress(20, {"epoch": 0}, 1.5, 5, 20)
-    assert engine.loaded == ["pairs-000000000020"]
-
-
-def test_another_number_of_ranks_is_the_users_mistake(tmp_path):
-    state = save(tmp_path, 10) / "state.json"
-    state.write_text(json.dumps(json.loads(state.read_text()) | {"ranks": 4}))
-    with pytest.raises(UserError, match="4 ranks, this is 1; start it with 4 ranks"):
-        checkpoint.restore(tmp_path, Engine())
+def test_of_the_clocks_the_first_rank_s_alone_counts(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    late, never = _Wishes(1, 0), _Wishes(0, 0)
+    clock[0] = 1e6
+    assert never.of_this_rank(False) == (False, False)
+    monkeypatch.setattr(loop.dist, "rank", lambda: 1)
+    assert late.of_this_rank(False) == (False, False)

@@ -162,7 +162,7 @@ def test_float16_clips_unscaled_gradients_and_lowers_the_scale_of_a_step_that_ov
 def averaged(folder):
     """Averages of four steps at once, and with a checkpoint after two, of the same stage; and what the file holds."""
     start()
-    from sentalign.engine import checkpoint, extra
+    from sentalign.engine import checkpoint, extra, restore
     from sentalign.engine.checkpoint import Progress
 
     found = []
@@ -173,8 +173,10 @@ def averaged(folder):
             whole.step(step)
         first.step(0)
         first.step(1)
-        checkpoint.save(folder / str(stage), first.engine, Progress(16, {}), 1)
-        checkpoint.restore(folder / str(stage), again.engine)
+        saves = checkpoint.Checkpoints(folder / str(stage), first.engine, 1, lambda pairs: None)
+        saves.save(Progress(16, {}))
+        saves.finish()
+        restore.restore(folder / str(stage), again.engine)
         again.step(2)
         again.step(3)
         states = [{n: v.numpy() for n, v in run.engine.average.state().items()} for run in (whole, again)]

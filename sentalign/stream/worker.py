@@ -1,0 +1,28 @@
+"""How a decoding process meets signals: it ends with its rank, at its rank's word, and at nobody else's.
+
+In: nothing. Out: the signals of this process set up. What a worker does is rows.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+
+def obey_parent_alone(worker: int) -> None:
+    """Sets up worker number `worker`: of SIGTERM only the parent's counts, SIGUSR1 does nothing.
+
+    Slurm, Kubernetes and launchers tell every process of a run that it must stop. The rank then finishes its step and
+    saves, for which it may still be waiting for rows.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # Held back here, it is taken by the thread, which learns the sender; and it counts even if this thread hangs.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _wait_for_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        continue
+    os._exit(0)

@@ -1,0 +1,181 @@
+"""What a run survives: signals to stop, SIGKILL at any moment, another number of ranks; always by the same command."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sentalign.engine import index, supervise
+from sentalign.track import journal
+from tests.e2e.commands import COMMAND, ROOT, good
+from tests.e2e.test_whole_way import entries, started, tensors, wait_for_pairs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+# Steps of a fifth of a second, each with a checkpoint: whatever happens happens while one is being written, too.
+TINY = [
+    *("data.shards=shards", "data.batch=16", "data.image_size=64", "data.workers=1", "track.uri=null"),
+    *("train.checkpoint_every_pairs=16", "train.validate_every_pairs=64", "optimizer.warmup_pairs=64"),
+    *("model.text.backbone.hidden_dropout_prob=0.1", "model.text.backbone.num_hidden_layers=1"),
+]
+EPOCHS = "train.epochs=6"
+
+
+def training(run, ranks=2, *more):
+    return ["train", ROOT / "configs/phantom-cpu.yaml", "--ranks", ranks, f"run={run}", *TINY, *more]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Phantoms, shards and one uninterrupted run, `whole`."""
+    folder = tmp_path_factory.mktemp("survival")
+    good("phantom", "phantoms", "--studies", 70, "--seed", 3, "--size", 96, "--test-studies", 4,
+         "--validation-studies", 10, folder=folder)  # fmt: skip
+    good("shard", "build", "mimic-cxr", "phantoms", "--out", "shards", "--size", 64, folder=folder)
+    good(*training("whole", 2, EPOCHS), folder=folder)
+    return folder
+
+
+def newest(run):
+    return sorted(p for p in (run / "checkpoints").iterdir() if not p.suffix)[-1]
+
+
+def the_same_bits(folder, run):
+    """Checks that DeepSpeed's files and the weights are those of the run that nothing interrupted."""
+    one, other = (newest(folder / name) for name in ("whole", run))
+    assert one.name == other.name
+    assert tensors(one).keys() == tensors(other).keys()
+    assert all(torch.equal(value, tensors(other)[name]) for name, value in tensors(one).items())
+    for path in (folder / "whole/model.safetensors", one / "model.safetensors"):
+        weights = load_file(folder / run / path.relative_to(folder / "whole"))
+        assert all(torch.equal(value, weights[name]) for name, value in load_file(path).items())
+    assert index.looks_whole(other)
+    assert sorted(p.suffix for p in (folder / run / "checkpoints").iterdir()) == ["", ""], "nothing half done is left"
+
+
+def stopped(folder, run, pairs, whom, number, *more):
+    """Starts the run, sends it or one of its ranks a signal, and returns the pairs that it says it stopped at."""
+    process = started(folder, *training(run, 2, EPOCHS, *more))
+    wait_for_pairs(folder / run, pairs, process)
+    os.kill(process.pid if whom == "launcher" else supervise.ranks_of(process.pid)[whom].pid, number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors[-2000:]
+    lines = [line for line in errors.splitlines() if line.startswith("stopped at")]
+    assert len(lines) == 1, errors[-2000:]
+    assert lines[0].endswith(" pairs; run the same command to go on")
+    at = int(lines[0].split()[2])
+    assert newest(folder / run).name == f"pairs-{at:012d}"
+    assert [(e["kind"], e.get("status")) for e in entries(folder / run)][-1] == ("end", "stopped")
+    return at
+
+
+def test_a_signal_saves_and_leaves_and_the_same_command_goes_on(folder):
+    """SIGTERM to the process that the user started, Slurm's SIGUSR1 to one rank, and then the rest."""
+    first = stopped(folder, "stopped", 32, "launcher", signal.SIGTERM)
+    second = stopped(folder, "stopped", first + 48, 1, signal.SIGUSR1)
+    assert second > first
+    good(*training("stopped", 2, EPOCHS), folder=folder)
+    assert [e["pairs"] for e in entries(folder / "stopped") if e["kind"] == "start"] == [0, first, second]
+    the_same_bits(folder, "stopped")
+
+
+def test_the_weights_of_a_checkpoint_load_without_deepspeed(folder):
+    code = "import sys; sys.modules['deepspeed'] = None; from pathlib import Path; from sentalign.model import dual; " \
+           "print(sum(p.numel() for p in dual.load(Path(sys.argv[1])).parameters()))"  # fmt: skip
+    python = COMMAND.with_name("python")
+    said = [
+        subprocess.run([python, "-c", code, path], capture_output=True, text=True, check=True).stdout
+        for path in (newest(folder / "whole"), folder / "whole")
+    ]
+    assert said[0] == said[1]
+    assert int(said[0]) > 10_000
+
+
+def killed(folder, run, chance):
+    """Starts the run and kills it: at any moment from its start on, while it saves, or while it trains."""
+    process = started(folder, *training(run, 2, EPOCHS))
+    how = chance.choice(["any", "saving", "saving", "training"])
+    delay = chance.uniform(0, 0.08) if how == "saving" else chance.uniform(0, 25 if how == "any" else 2)
+    before = len(entries(folder / run))
+    deadline = time.monotonic() + 240
+    while how != "any" and process.poll() is None and time.monotonic() < deadline:
+        if how == "saving" and list((folder / run / "checkpoints").glob("*.part/engine/*")):
+            break
+        if how == "training" and any(e["kind"] == "metrics" for e in entries(folder / run)[before:]):
+            break
+        time.sleep(0.001)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return how
+
+
+def test_ten_kills_at_random_moments(folder):
+    chance = random.Random(11)
+    for _ in range(10):
+        killed(folder, "killed", chance)
+    good(*training("killed", 2, EPOCHS), folder=folder)
+    starts = [e["pairs"] for e in entries(folder / "killed") if e["kind"] == "start"]
+    assert starts == sorted(starts), "no checkpoint was lost"
+    assert len(set(starts)) > 3
+    the_same_bits(folder, "killed")
+
+
+# No batch norm and no dropout, which see the ranks.
+BLIND_TO_RANKS = [
+    "model.image.backbone={model_type: convnext, hidden_sizes: [16, 32, 32, 32], depths: [1, 1, 1, 1]}",
+    "model.text.backbone.hidden_dropout_prob=0.0",
+]
+
+
+def test_other_ranks_go_on_also_after_a_kill_while_converting(folder):
+    good(*training("blind", 2, EPOCHS, *BLIND_TO_RANKS), folder=folder)
+    at = stopped(folder, "elastic", 32, "launcher", signal.SIGTERM, *BLIND_TO_RANKS)
+    alone = training("elastic", 1, EPOCHS, *BLIND_TO_RANKS)
+    process = started(folder, *alone)
+    while process.poll() is None and not list((folder / "elastic/checkpoints").glob("*.universal/engine/*")):
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert [e["pairs"] for e in entries(folder / "elastic") if e["kind"] == "start"] == [0]
+    process = started(folder, *alone)
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors[-2000:]
+    assert "was written by 2 ranks, this is 1: converting it" in errors
+    assert [e["pairs"] for e in entries(folder / "elastic") if e["kind"] == "start"] == [0, at]
+    assert json.loads((newest(folder / "elastic") / "state.json").read_text())["ranks"] == 1
+    assert newest(folder / "elastic").name == newest(folder / "blind").name
+    assert not list((folder / "elastic/checkpoints").glob("*.universal"))
+    one, other = (losses(folder / run, at) for run in ("blind", "elastic"))
+    assert len(one) == len(other) > 4
+    assert other[:4] == pytest.approx(one[:4], rel=1e-3)
+    assert other[-1] == pytest.approx(one[-1], rel=0.05)  # rounding grows with the steps
+
+
+def losses(run, pairs):
+    """Of the steps after so many pairs."""
+    return [e["loss"] for e in journal.read(run) if e["kind"] == "metrics" and e["pairs"] > pairs]
+
+
+def test_no_process_is_left(folder):
+    """After all of the above: whoever was killed or stopped left nobody behind."""
+    deadline = time.monotonic() + 30
+    while left := [p.pid for p in psutil.process_iter(["cmdline"]) if str(folder) in _place(p)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.5)
+
+
+def _place(process):
+    try:
+        return process.cwd()
+    except psutil.Error:
+        return ""

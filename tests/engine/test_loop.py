@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentalign.engine import checkpoint
+from sentalign import config
+from sentalign.engine import checkpoint, loop
 from sentalign.engine.checkpoint import Progress
 from sentalign.engine.loop import _due
 from sharding.contract import UserError
@@ -90,3 +92,37 @@ def test_another_number_of_ranks_is_the_users_mistake(tmp_path):
     state.write_text(json.dumps(json.loads(state.read_text()) | {"ranks": 4}))
     with pytest.raises(UserError, match="4 ranks, this is 1; start it with 4 ranks"):
         checkpoint.restore(tmp_path, Engine())
+
+
+def test_the_averaged_weights_are_validated_and_kept_but_not_trained_or_saved(tmp_path, monkeypatch):
+    seen = []
+
+    class Average:
+        there = False
+
+        def exchange(self):
+            self.there = not self.there
+
+    engine = SimpleNamespace(average=Average(), module=SimpleNamespace(describe=dict))
+
+    def note(name, value=None):
+        return lambda *_: (seen.append((name, engine.average.there)), value)[1]
+
+    state = SimpleNamespace(as_dict=dict)
+    stream = SimpleNamespace(
+        epoch_batches=2,
+        start=lambda: state,
+        batches=lambda _: iter([(SimpleNamespace(replaced=0), state)] * 2),
+        validation_batches=list,
+    )
+    monkeypatch.setattr(loop, "StreamState", SimpleNamespace(from_dict=dict))
+    monkeypatch.setattr(loop, "train_step", note("step", {"loss": 1.0}))
+    monkeypatch.setattr(loop, "validate", note("validate", {"loss": 1.0}))
+    monkeypatch.setattr(checkpoint, "whole_state", note("keep", {}))
+    monkeypatch.setattr(checkpoint, "save", note("save"))
+    monkeypatch.setattr(checkpoint, "restore", lambda *_: None)
+    monkeypatch.setattr(loop.dual, "save", lambda *_: None)
+    tell = SimpleNamespace(**dict.fromkeys(("start", "step", "validation", "best", "saved"), lambda *_: None))
+    settings = config.check({"run": "r", "data": {"shards": "s", "batch": 2}, "train": {"epochs": 1}})
+    loop.run(tmp_path, engine, stream, stream, settings, tell)
+    assert seen == [("step", False), ("step", False), ("validate", True), ("keep", True), ("save", False)]

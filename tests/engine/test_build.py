@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from sentalign import config
+from sentalign.engine import build
 from sentalign.engine.build import _refuse, deepspeed_config
 from sharding.contract import UserError
 
@@ -35,11 +37,12 @@ def checked(**train):
     ("offload", "stage", "kinds"),
     [("none", 3, []), ("optimizer", 1, ["offload_optimizer"]), ("all", 3, ["offload_optimizer", "offload_param"])],
 )
-def test_what_lies_in_the_hosts_memory(offload, stage, kinds):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_lies_in_the_hosts_memory(monkeypatch, offload, stage, kinds, device):
+    monkeypatch.setattr(build, "get_accelerator", lambda: SimpleNamespace(device_name=lambda: device))
     said = deepspeed_config(checked(offload=offload, zero_stage=stage), 1)
-    assert said["zero_optimization"] == {"stage": stage} | {
-        kind: {"device": "cpu", "pin_memory": False} for kind in kinds
-    }
+    place = {"device": "cpu", "pin_memory": device == "cuda"}
+    assert said["zero_optimization"] == {"stage": stage} | dict.fromkeys(kinds, place)
     assert said["zero_force_ds_cpu_optimizer"] is False
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentalign.engine import loop
+from sentalign import config
+from sentalign.engine import checkpoint, loop, restore
 from sentalign.engine.loop import _due, _Wishes
 
 
@@ -52,3 +55,45 @@ def test_of_the_clocks_the_first_rank_s_alone_counts(monkeypatch):
     assert never.of_this_rank(False) == (False, False)
     monkeypatch.setattr(loop.dist, "rank", lambda: 1)
     assert late.of_this_rank(False) == (False, False)
+
+
+def test_the_averaged_weights_are_validated_and_kept_but_not_trained_or_saved(tmp_path, monkeypatch):
+    seen = []
+
+    class Average:
+        there = False
+
+        def exchange(self):
+            self.there = not self.there
+
+    engine = SimpleNamespace(average=Average(), module=SimpleNamespace(describe=dict))
+
+    def note(name, value=None):
+        return lambda *_: (seen.append((name, engine.average.there)), value)[1]
+
+    state = SimpleNamespace(as_dict=dict)
+    stream = SimpleNamespace(
+        epoch_batches=2,
+        start=lambda: state,
+        batches=lambda _: iter([(SimpleNamespace(replaced=0), state)] * 2),
+        validation_batches=list,
+    )
+    monkeypatch.setattr(loop, "StreamState", SimpleNamespace(from_dict=dict))
+    monkeypatch.setattr(loop, "train_step", note("step", {"loss": 1.0}))
+    monkeypatch.setattr(loop, "validate", note("validate", {"loss": 1.0}))
+    monkeypatch.setattr(checkpoint, "whole_state", note("keep", {}))
+    saves = SimpleNamespace(save=note("save"), finish=note("finish"), phase=0, heard=lambda *_: None)
+    monkeypatch.setattr(checkpoint, "Checkpoints", lambda *_: saves)
+    monkeypatch.setattr(restore, "restore", lambda *_: None)
+    monkeypatch.setattr(loop.dual, "save", lambda *_: None)
+    tell = SimpleNamespace(**dict.fromkeys(("start", "step", "validation", "best", "saved"), lambda *_: None))
+    settings = config.check({"run": "r", "data": {"shards": "s", "batch": 2}, "train": {"epochs": 1}})
+    loop.run(tmp_path, engine, stream, stream, settings, tell)
+    assert seen == [
+        ("step", False),
+        ("step", False),
+        ("validate", True),
+        ("keep", True),
+        ("save", False),
+        ("finish", False),
+    ]

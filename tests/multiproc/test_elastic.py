@@ -88,7 +88,7 @@ def check(tmp_path, cases, changes):
     """Trains by the given numbers of ranks in turn, and compares with as many steps by two ranks throughout."""
     # Batch norm sees other parts of the batch on other ranks: there only what is restored can be compared.
     exact = [case for case in cases if case[1] == "plain"]
-    exact = dict(zip(exact, on_ranks(2, whole, exact, len(changes))[0], strict=True))
+    exact = dict(zip(exact, on_ranks(2, whole, exact, len(changes))[0], strict=True)) if exact else {}
     for phase, ranks in enumerate(changes):
         # Each phase starts from other random weights: whatever is not restored shows.
         for case, said in zip(cases, on_ranks(ranks, continued, tmp_path, cases, phase)[0], strict=True):
@@ -112,7 +112,7 @@ def check(tmp_path, cases, changes):
 
 
 def test_half_as_many_ranks(tmp_path):
-    check(tmp_path, [(0, "plain"), (2, "norm")], [2, 1])
+    check(tmp_path, [(2, "norm")], [2, 1])
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ In: `Dual` and `Config`. Out: the initialised process group and the engine. Ever
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from datetime import timedelta
 from typing import Any
@@ -19,15 +20,17 @@ from torch import nn
 
 from sentalign import dist
 from sentalign.config import Config
+from sentalign.engine import meet
 
 
 def init_ranks(timeout_minutes: float) -> None:
-    """Joins the process group that the launcher's environment describes: NCCL on GPUs, gloo on CPU."""
+    """Joins the process group that the environment describes: NCCL on GPUs, gloo on CPU. Raises UserError: who is missing."""
     deepspeed_logger.setLevel(logging.ERROR)
     # DeepSpeed calls collectives under names that torch has deprecated, which torch says at every step.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     # An operator for inference that every CPU start would compile with g++ for a minute. The name is internal.
     getattr(deepspeed.ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
+    meet.all_ranks(os.environ, timedelta(minutes=timeout_minutes))
     deepspeed.init_distributed(timeout=timedelta(minutes=timeout_minutes), verbose=False)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import checkpoint, schedule
+from sentalign.engine import checkpoint, schedule, watch
 from sentalign.engine.checkpoint import Progress
 from sentalign.engine.step import train_step, validate
 from sentalign.model import dual
@@ -44,25 +44,32 @@ def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, co
     total = config.train.epochs * epoch_pairs
     validate_every = config.train.validate_every_pairs or epoch_pairs
     save_every = config.train.checkpoint_every_pairs or validate_every
+    watch.phase("restore")
     progress = checkpoint.restore(folder, engine) or Progress(0, stream.start().as_dict())
     batches = stream.batches(StreamState.from_dict(progress.stream))
     resumed_at = progress.pairs
     tell.start(progress.pairs, total)
     while True:
         if progress.pairs != progress.validated and _due(progress.pairs, batch, validate_every, total):
+            watch.phase("validate", progress.pairs)
             progress = _validated(folder, engine, validation, config, tell, progress)
         if progress.pairs > resumed_at and _due(progress.pairs, batch, save_every, total):
+            watch.phase("save", progress.pairs)
             checkpoint.save(folder, engine, progress, config.train.keep_checkpoints)
             tell.saved(progress.pairs)
         if progress.pairs >= total:
+            watch.phase("end", progress.pairs)
             return progress
+        watch.phase("data", progress.pairs)
         started = time.perf_counter()
         rows, state = next(batches)
         waited = time.perf_counter() - started
         rate = schedule.rate(config.optimizer, progress.pairs, epoch_pairs, total)
+        watch.phase("step")
         terms = train_step(engine, rows, config, progress.pairs, rate)
         progress = replace(progress, pairs=progress.pairs + batch, stream=state.as_dict())
         seconds = time.perf_counter() - started
+        watch.stepped(seconds)
         speed = {"rate": rate, "pairs_per_second": batch / seconds}
         tell.step(progress.pairs, terms | speed | _data(waited / seconds, rows.replaced))
 
@@ -90,7 +97,7 @@ def _validated(
 ) -> Progress:
     """The validation, and the best weights where it is the best so far."""
     progress = replace(progress, validated=progress.pairs)
-    terms = validate(engine, validation.validation_batches(), config) if validation else {}
+    terms = validate(engine, watch.each(validation.validation_batches()), config) if validation else {}
     if terms:
         tell.validation(progress.pairs, terms)
     if terms and progress.best is not None and terms["loss"] >= progress.best:

@@ -24,7 +24,7 @@ from sentalign.engine import meet
 
 
 def init_ranks(timeout_minutes: float) -> None:
-    """Joins the process group that the environment describes: NCCL on GPUs, gloo on CPU. Raises UserError: who is missing."""
+    """Joins the process group that the environment describes: NCCL on GPUs, gloo on CPU. Raises UserError."""
     deepspeed_logger.setLevel(logging.ERROR)
     # DeepSpeed calls collectives under names that torch has deprecated, which torch says at every step.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")

@@ -56,7 +56,9 @@ def _store(address: str, port: int, rank: int, environ: Mapping[str, str], timeo
 
 
 def _reason(error: DistError) -> str:
-    return "it is in use" if "EADDRINUSE" in str(error) or "in use" in str(error) else "no permission or no such address"
+    return (
+        "it is in use" if "EADDRINUSE" in str(error) or "in use" in str(error) else "no permission or no such address"
+    )
 
 
 def _wait(store: TCPStore, names: list[str], rank: int, deadline: float) -> None:
@@ -75,4 +77,3 @@ def _wait(store: TCPStore, names: list[str], rank: int, deadline: float) -> None
 def _listed(ranks: list[int], most: int = 8) -> str:
     more = f" and {len(ranks) - most} more" if len(ranks) > most else ""
     return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks[:most])) + more
-

@@ -32,7 +32,7 @@ class LostContact(RuntimeError):
 
 @contextmanager
 def told(run: Path, rank: int) -> Iterator[None]:
-    """Whatever ends the rank inside is told to its heartbeat and to the run folder. Raises LostContact, or as it came."""
+    """How the rank ends is told to its heartbeat and to the run folder. Raises LostContact, or as it came."""
     try:
         yield
     except (UserError, WeightsError, KeyboardInterrupt, SystemExit):

@@ -1,7 +1,7 @@
 """Which rank hangs: the heartbeats of a run side by side.
 
 In: RUN/heartbeat/ (watch.py), read twice. Out: a `Verdict`. A rank is compared with itself over a short while and with
-the others' phases, never by the clock of another machine. Nothing is stopped or mended here.
+the others' phases, never by the clock of one host against another's. Nothing is stopped or mended here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ class Verdict:
 
 
 def read(run: Path) -> dict[int, Beat]:
-    """The newest heartbeat of each rank of the newest launch. Raises UserError where there is none."""
+    """The newest heartbeat of each rank of the newest launch, in the order in which they were written last.
+
+    The order is by the clock of the run folder's store, which is one for all. Raises UserError where there is none.
+    """
     found = {}
     for path in (run / FOLDER).glob("rank-*.json"):
         try:
@@ -54,8 +57,8 @@ def read(run: Path) -> dict[int, Beat]:
     if not found:
         raise UserError(f"no heartbeats in {run / FOLDER}; give the folder of a run that was started")
     # A run that goes on with fewer ranks leaves the heartbeats of the others behind.
-    ranks = max(found.values(), key=lambda each: each[1])[0].ranks
-    return {beat.rank: beat for beat, _ in found.values() if beat.rank < ranks}
+    in_order = [beat for beat, _ in sorted(found.values(), key=lambda each: each[1])]
+    return {beat.rank: beat for beat in in_order if beat.rank < in_order[-1].ranks}
 
 
 def observe(run: Path, stale: float, sleep: Callable[[float], None] = time.sleep) -> Verdict:
@@ -71,14 +74,14 @@ def observe(run: Path, stale: float, sleep: Callable[[float], None] = time.sleep
 
 
 def judge(first: dict[int, Beat], last: dict[int, Beat], stale: float) -> Verdict:
-    """Two readings, some beats apart. `stale`: seconds that a phase may last (ten times that where it is a slow one)."""
+    """Two readings, some beats apart. `stale`: seconds that a phase may last, a slow one ten times that."""
     ranks = max(beat.ranks for beat in last.values())
     absent = [rank for rank in range(ranks) if rank not in last]
     failed = [r for r, beat in last.items() if beat.ended not in (None, "finished")]
     silent = [r for r, beat in last.items() if not beat.ended and beat == first.get(r)]
     beating = [r for r, beat in last.items() if not beat.ended and r not in silent]
     if silent or absent:
-        return _silent(last, sorted(silent), absent, beating)
+        return _silent(last, silent, absent, beating)
     if failed:
         return _failed(last, sorted(failed))
     if not beating:
@@ -101,6 +104,8 @@ def _silent(last: dict[int, Beat], silent: list[int], absent: list[int], beating
         for r in silent
     ]
     lines += [f"rank {r} was never there" for r in absent]
+    if len(silent) > 1:
+        lines.append(f"rank {silent[0]} was the first to fall silent")
     others = [r for r in last if r not in silent]
     lines += [f"{_name(last[r])}: {last[r].ended}, in phase {last[r].phase}" for r in others if last[r].ended]
     if beating:
@@ -127,7 +132,8 @@ def _standing(beating: dict[int, Beat]) -> Verdict:
     if len(behind) in (0, len(beating)) and len(beating) > 1:
         beat = next(iter(beating.values()))
         lines = [
-            f"all {len(beating)} ranks stand still in phase {beat.phase} after {beat.pairs} pairs, for {beat.seconds:.0f} s",
+            f"all {len(beating)} ranks stand still in phase {beat.phase} after {beat.pairs} pairs, "
+            f"for {beat.seconds:.0f} s",
             *(f"{_name(each)} stands at {each.place or 'an unknown place'}" for each in beating.values()),
             f"what to do: no rank is behind, so look at the network between the hosts; {GO_ON}",
         ]

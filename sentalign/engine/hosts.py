@@ -1,7 +1,8 @@
-"""`python -m sentalign.engine.hosts HOSTFILE CONFIG [key=value ...]`: one training over several hosts (multinode.sh).
+"""`python -m sentalign.engine.hosts SCRIPT HOSTFILE CONFIG [key=value ...]`: one training over many hosts.
 
-In: a hostfile as DeepSpeed reads it, a configuration, the settings in .deepspeed_env (launchers/env.sh). Out: the exit
-code of the run. What would end or hang on some host is said here before anything starts, with the host's name.
+In: launchers/train.py, a hostfile as DeepSpeed reads it, a configuration, the settings in .deepspeed_env (launchers/
+env.sh writes it). Out: the exit code of the run. What would end or hang on some host is said here before anything
+starts, with the host's name.
 LAUNCHER=pdsh (default) is DeepSpeed's own; LAUNCHER=ssh needs no pdsh, and ends all hosts as soon as one ends.
 """
 
@@ -24,7 +25,7 @@ from sentalign.stream import plan
 from sharding.contract import UserError
 
 TERMINATE = b"T"  # to sentalign.sweep.guard
-SETTINGS, SCRIPT = ".deepspeed_env", "launchers/train.py"
+SETTINGS = ".deepspeed_env"
 PROBE_SECONDS, LEAVE_SECONDS = 20, 10
 
 
@@ -49,21 +50,21 @@ def read(hostfile: str) -> dict[str, int]:
     return slots
 
 
-def check(hosts: Sequence[str], environ: Mapping[str, str]) -> str:
+def check(hosts: Sequence[str], script: str, environ: Mapping[str, str]) -> str:
     """Reaches every host at once, sees that it has what it needs, and returns the first one's address. UserError."""
     with ThreadPoolExecutor(max_workers=64) as threads:
-        said = list(threads.map(lambda host: _probe(host, environ), hosts))
+        said = list(threads.map(lambda host: _probe(host, script, environ), hosts))
     if complaints := [complaint for _, complaint in said if complaint]:
         more = f" (and {len(complaints) - 1} more hosts)" if complaints[1:] else ""
         raise UserError(complaints[0] + more)
     return said[0][0]
 
 
-def _probe(host: str, environ: Mapping[str, str]) -> tuple[str, str | None]:
+def _probe(host: str, script: str, environ: Mapping[str, str]) -> tuple[str, str | None]:
     """The host's address, or what is wrong with it."""
     interface = environ.get("INTERFACE")
     addresses = f"ip -4 -o addr show dev {shlex.quote(interface)}" if interface else "hostname -I"
-    needed = f"test -x {shlex.quote(sys.executable)} && test -f {shlex.quote(os.path.abspath(SCRIPT))}"
+    needed = f"test -x {shlex.quote(sys.executable)} && test -f {shlex.quote(script)}"
     try:
         done = subprocess.run(
             ssh(host, f"{needed} || exit 3; {addresses}", environ),
@@ -72,7 +73,7 @@ def _probe(host: str, environ: Mapping[str, str]) -> tuple[str, str | None]:
     except subprocess.TimeoutExpired:
         return "", f"host {host} did not answer ssh within {PROBE_SECONDS} s; see `ssh {host} true`, or leave it out"
     if done.returncode == 3:
-        return "", f"host {host} lacks {os.path.abspath(SCRIPT)} or {sys.executable}; share the folder among all hosts"
+        return "", f"host {host} lacks {script} or {sys.executable}; share the folder among all hosts"
     if done.returncode == 255:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1].strip()
         return "", f"host {host} cannot be reached by ssh ({reason}); see `ssh {host} true`, or leave it out"
@@ -94,13 +95,13 @@ def ssh(host: str, command: str, environ: Mapping[str, str]) -> list[str]:
 
 def by_pdsh(hostfile: str, meeting: Sequence[str], words: Sequence[str]) -> list[str]:
     """DeepSpeed's launcher over pdsh; also for a single host, which may be another one than this."""
-    return [*_launcher(hostfile, meeting), "--force_multi", "--no_ssh_check", SCRIPT, *words]
+    return [*_launcher(hostfile, meeting), "--force_multi", "--no_ssh_check", *words]
 
 
 def by_ssh(hostfile: str, node: int, meeting: Sequence[str], words: Sequence[str], settings: Sequence[str]) -> str:
     """The shell command of one host. When its standard input closes, because this side died, all it started dies."""
     guard = [sys.executable, "-m", "sentalign.sweep.guard"]
-    launcher = [*_launcher(hostfile, meeting), "--no_ssh", "--node_rank", str(node), SCRIPT, *words]
+    launcher = [*_launcher(hostfile, meeting), "--no_ssh", "--node_rank", str(node), *words]
     return f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(['env', *settings, *guard, *launcher])}"
 
 
@@ -156,6 +157,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def main(words: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Checks, then becomes DeepSpeed's launcher, or starts one a host."""
     parser = argparse.ArgumentParser("sentalign.engine.hosts")
+    parser.add_argument("script", type=os.path.abspath)
     parser.add_argument("hostfile")
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*")
@@ -164,11 +166,12 @@ def main(words: Sequence[str] | None = None, environ: Mapping[str, str] = os.env
         slots = read(args.hostfile)
         config = configuration.load(args.config, args.overrides)
         plan.check_shares(config.data.batch, sum(slots.values()))
-        meeting = ["--master_addr", check(list(slots), environ), "--master_port", environ.get("MASTER_PORT", "29500")]
+        address = check(list(slots), args.script, environ)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    told = [args.config, *args.overrides]
+    meeting = ["--master_addr", address, "--master_port", environ.get("MASTER_PORT", "29500")]
+    told = [args.script, args.config, *args.overrides]
     if environ.get("LAUNCHER", "pdsh") == "pdsh":
         command = by_pdsh(args.hostfile, meeting, told)
         os.execvp(command[0], command)

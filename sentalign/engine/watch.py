@@ -44,7 +44,7 @@ class Beat:
     seconds: float = 0.0
     place: str = ""
     waits: bool = False  # the place lies inside a collective
-    ended: Ending | None = None
+    ended: Ending | None = None  # stays None where the process was killed
 
 
 def path_of(run: Path, rank: int) -> Path:
@@ -53,7 +53,7 @@ def path_of(run: Path, rank: int) -> Path:
 
 
 def patience(timeout: float, longest_step: float, data_timeout: float) -> float:
-    """Seconds that a rank may stand still, once it knows how long a step takes.
+    """Seconds that a rank may stand still in its data or its step, once it knows how long a step takes.
 
     `timeout` bounds it from above (train.timeout_minutes); twenty of its longest steps, the longest wait for a worker
     and five minutes from below.
@@ -62,18 +62,21 @@ def patience(timeout: float, longest_step: float, data_timeout: float) -> float:
 
 
 class Heart:
-    """One rank's heartbeat, and its limit. `standing` is called, in the thread, when the limit is passed."""
+    """One rank's heartbeat, and its limit: longer than that it does not stand still, it ends its process."""
 
     def __init__(self, run: Path, said: Beat, timeout: float, data_timeout: float) -> None:
         self.run, self.said = run, said
         self.timeout, self.data_timeout, self.longest = timeout, data_timeout, 0.0
-        # A collective that gives up by itself says more than a limit does, so it goes first.
-        self.limit = timeout + GRACE
         # Written by the loop's thread alone, as `said` is by the heart's: neither can overwrite the other's news.
         self.stands, self.moves = (said.phase, said.pairs), 0
         self._main = threading.main_thread().ident
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beats, name="heartbeat", daemon=True)
+
+    def limit(self) -> float:
+        """Seconds. A collective that gives up by itself says more than a limit does, so it goes first."""
+        knows_steps = self.longest > 0 and self.said.phase in ("data", "step")
+        return GRACE + (patience(self.timeout, self.longest, self.data_timeout) if knows_steps else self.timeout)
 
     def start(self) -> None:
         path_of(self.run, self.said.rank).parent.mkdir(parents=True, exist_ok=True)
@@ -96,23 +99,23 @@ class Heart:
         seen, quiet, woke = -1, 0.0, time.monotonic()
         while not self._stop.wait(self.said.every):
             now, moves = time.monotonic(), self.moves
-            # Time in which the whole process was stopped counts as one beat: it could not have moved.
-            quiet = 0.0 if moves != seen else quiet + min(now - woke, 2 * self.said.every)
+            quiet = still(quiet, moves != seen, now - woke, self.said.every)
             seen, woke = moves, now
             place, waits = place_of(sys._current_frames().get(self._main or 0))
             self._beat(seconds=round(quiet, 1), place=place, waits=waits)
-            if quiet > self.limit:
+            if quiet > self.limit():
                 self._leave(quiet)
 
     def _leave(self, quiet: float) -> None:
         said = self.said
+        how = "has waited for its peers" if said.waits else "has stood still"
         print(
-            f"error: rank {said.rank} has stood still for {quiet:.0f} s in phase {said.phase} after {said.pairs} pairs "
+            f"error: rank {said.rank} {how} for {quiet:.0f} s in phase {said.phase} after {said.pairs} pairs "
             f"and ends; see `sentalign doctor hang {self.run}`; run the same command to go on",
             file=sys.stderr,
             flush=True,
         )
-        self.end("stood still")
+        self.end("lost contact" if said.waits else "stood still")
         os._exit(1)  # the main thread may wait in a collective that nothing ends
 
     def _write(self) -> None:
@@ -123,6 +126,13 @@ class Heart:
             part.replace(final)
         except OSError:
             return  # a full or absent store must not end a run that could go on; its heart is then seen to stop
+
+
+def still(quiet: float, moved: bool, elapsed: float, every: float) -> float:
+    """Seconds without a move, one beat later. While the whole process is stopped (a suspended host, Ctrl-Z) it cannot
+    move and the heart cannot beat: such a while counts as two beats at most.
+    """
+    return 0.0 if moved else quiet + min(elapsed, 2 * every)
 
 
 def place_of(frame: FrameType | None) -> tuple[str, bool]:
@@ -188,7 +198,6 @@ def stepped(seconds: float) -> None:
     """A step was done, in so long: from now on the rank's patience follows from its longest one."""
     if _heart:
         _heart.longest = max(_heart.longest, seconds)
-        _heart.limit = patience(_heart.timeout, _heart.longest, _heart.data_timeout) + GRACE
 
 
 def end(ended: Ending) -> None:

@@ -139,10 +139,12 @@ def test_a_host_that_goes_ends_the_run_and_another_takes_over(
     assert code not in (0, None)
     told = [line for line in said.splitlines() if "error: rank 0 " in line]
     assert len(told) == 1, said[-3000:]
-    assert "lost contact with its peers in phase" in told[0]
+    # A cut cable says nothing: rank 0 waits for as long as it may.
+    assert ("waited for its peers" if gone == "cut" else "lost contact with its peers in phase") in told[0]
     assert "run the same command to go on" in told[0]
     assert "Traceback" not in said
-    assert "10.77." not in (hosts.folder / "run/errors/rank-00000.txt").read_text()
+    errors = [path.read_text() for path in (hosts.folder / "run/errors").glob("*")]
+    assert all("10.77." not in error for error in errors)
     hostfile(hosts.folder, 2)
     good(start(hosts, MULTINODE, "hosts", *words(shards, "run")))
     starts = [entry["pairs"] for entry in entries(hosts.folder / "run") if entry["kind"] == "start"]

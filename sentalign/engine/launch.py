@@ -58,7 +58,7 @@ def ranks_of_environment(environ: Mapping[str, str]) -> dict[str, str]:
     elif "SLURM_STEP_NUM_TASKS" in environ and "SLURM_PROCID" in environ:  # only srun sets the first
         said = _of_slurm(environ)
     else:
-        said = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "NODE_RANK": "0"}
+        said = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "NODE_RANK": "0", "MASTER_PORT": "0"}  # a free one
     known = said | {"MASTER_PORT": said.get("MASTER_PORT", "29500")} | found
     if known["WORLD_SIZE"] == "1":
         known.setdefault("MASTER_ADDR", "127.0.0.1")

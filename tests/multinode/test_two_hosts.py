@@ -85,6 +85,16 @@ def equal(one: Path, other: Path) -> None:
     assert best[0] == best[1]
 
 
+def go(hosts: Hosts, how: str) -> None:
+    """node-b goes: its cable, all its processes, or its rank's process stopped."""
+    if how == "cut":
+        hosts.cut()
+    elif how == "killed":
+        hosts.kill(1)
+    else:
+        os.kill(json.loads((hosts.folder / "run/heartbeat/rank-00001.json").read_text())["pid"], signal.SIGSTOP)
+
+
 @pytest.fixture(scope="module")
 def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of two ranks on one host that the others are compared with."""
@@ -127,20 +137,22 @@ def test_two_hosts_end_with_the_weights_of_one(hosts: Hosts, shards: Path, whole
     assert [(beat["rank"], beat["node"], beat["ended"]) for beat in beats] == [(0, 0, "finished"), (1, 1, "finished")]
 
 
-@pytest.mark.parametrize("gone", ["cut", "killed"])
+@pytest.mark.parametrize("gone", ["cut", "killed", "frozen"])
 def test_a_host_that_goes_ends_the_run_and_another_takes_over(
     hosts: Hosts, shards: Path, whole: Path, gone: str
 ) -> None:
     hostfile(hosts.folder, 1, 1)
-    process = start(hosts, MULTINODE, "hosts", *words(shards, "run"))
+    # A frozen process keeps its host's launcher, for which pdsh would wait.
+    launcher = "ssh" if gone == "frozen" else "pdsh"
+    process = start(hosts, MULTINODE, "hosts", *words(shards, "run"), LAUNCHER=launcher)
     wait_for_checkpoint(process, hosts.folder / "run")
-    hosts.cut() if gone == "cut" else hosts.kill(1)
+    go(hosts, gone)
     code, said = ended(process, 120)
     assert code not in (0, None)
     told = [line for line in said.splitlines() if "error: rank 0 " in line]
     assert len(told) == 1, said[-3000:]
-    # A cut cable says nothing: rank 0 waits for as long as it may.
-    assert ("waited for its peers" if gone == "cut" else "lost contact with its peers in phase") in told[0]
+    # A cut cable and a frozen process say nothing: rank 0 waits for as long as it may.
+    assert ("lost contact with its peers in phase" if gone == "killed" else "its peers") in told[0]
     assert "run the same command to go on" in told[0]
     assert "Traceback" not in said
     errors = [path.read_text() for path in (hosts.folder / "run/errors").glob("*")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
@@ -122,3 +123,21 @@ def test_sigterm_is_passed_on_so_that_ranks_can_save(tmp_path):
     launcher.send_signal(signal.SIGTERM)
     assert launcher.wait(20) == 0
     assert (tmp_path / "saved").exists()
+
+
+def test_the_end_of_a_guarded_commands_output_is_seen():
+    """The watcher lives as long as its input is open, as under sshd; it must not hold the output open too."""
+    reading, writing = os.pipe()
+    try:
+        done = subprocess.run(
+            guarded("print('told')"),
+            stdin=reading,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=20,
+            start_new_session=True,
+        )
+    finally:
+        os.close(writing)
+        os.close(reading)
+    assert (done.returncode, done.stdout) == (0, "told\n")

@@ -6,6 +6,8 @@ if [ -n "${INTERFACE:-}" ]; then
     export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-$INTERFACE}"
     export NCCL_SOCKET_IFNAME="${NCCL_SOCKET_IFNAME:-$INTERFACE}"
 fi
+# How ssh to the nodes behaves, under pdsh too: never asks, and sees within a minute that a node is gone.
+export PDSH_SSH_ARGS_APPEND="${PDSH_SSH_ARGS_APPEND:--o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4}"
 export NCCL_DEBUG="${NCCL_DEBUG:-WARN}"
 # NCCL's flight recorder: when a collective times out, each rank writes what it was doing.
 export TORCH_FR_BUFFER_SIZE="${TORCH_FR_BUFFER_SIZE:-20000}"

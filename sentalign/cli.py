@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import sentalign.engine.cli
 import sentalign.evaluate.cli
 import sentalign.localize.cli
 import sentalign.phantom.cli
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     sentalign.evaluate.cli.add_parser(commands)
     sentalign.localize.cli.add_parser(commands)
     _add_export(commands)
+    sentalign.engine.cli.add_parser(commands)
     return parser
 
 

@@ -20,7 +20,7 @@ import torch
 from sentalign import config as configuration
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import build, loop, numbers, stop
+from sentalign.engine import build, launch, loop, mishap, numbers, stop, watch
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
@@ -47,21 +47,32 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words)
     stop.hear()
     try:
+        os.environ |= launch.ranks_of_environment(os.environ)
         train(configuration.load(args.config, args.overrides))
+    except mishap.LostContact as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except (UserError, WeightsError) as error:
         # By the launcher's word: the process group is not there yet, or has been left already.
         if int(os.environ.get("RANK", "0")) > 0:
-            time.sleep(10)  # most mistakes meet every rank: rank 0 says them, and the launcher then ends the others
+            time.sleep(30)  # most mistakes meet every rank: rank 0 says them, and the launcher then ends the others
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
 def train(config: Config) -> None:
-    """One whole run, or the rest of it. Raises UserError."""
-    build.init_ranks(config.train.timeout_minutes)
+    """One whole run, or the rest of it. Raises UserError, LostContact."""
+    run = Path(config.run)
+    watch.begin(run, os.environ, config.train.timeout_minutes * 60, config.data.timeout)
+    with mishap.told(run, int(os.environ["RANK"])):
+        joined(run, config)
+
+
+def joined(run: Path, config: Config) -> None:
+    """`train`, between the meeting of the ranks and their parting."""
     try:
-        run = Path(config.run)
+        build.init_ranks(config.train.timeout_minutes)
         settle(run, config)
         tokenizer = tokenizer_of(run, config)
         streams = streams_of(config, tokenizer)

@@ -7,6 +7,7 @@ In: `Dual` and `Config`. Out: the initialised process group and the engine. Ever
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from datetime import timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from deepspeed.utils import logger as deepspeed_logger
 
 from sentalign import dist
 from sentalign.config import Config, Train
-from sentalign.engine import ema, optimizer
+from sentalign.engine import ema, meet, optimizer
 from sentalign.engine.update import LossScale
 from sentalign.model import recompute
 from sentalign.model.dual import Dual
@@ -27,12 +28,13 @@ from sharding.contract import UserError
 
 
 def init_ranks(timeout_minutes: float) -> None:
-    """Joins the process group that the launcher's environment describes: NCCL on GPUs, gloo on CPU."""
+    """Joins the process group that the environment describes: NCCL on GPUs, gloo on CPU. Raises UserError."""
     deepspeed_logger.setLevel(logging.ERROR)
     # DeepSpeed calls collectives under names that torch has deprecated, which torch says at every step.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     # An operator for inference that every CPU start would compile with g++ for a minute. The name is internal.
     getattr(deepspeed.ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
+    meet.all_ranks(os.environ, timedelta(minutes=timeout_minutes))
     deepspeed.init_distributed(timeout=timedelta(minutes=timeout_minutes), verbose=False)
 
 

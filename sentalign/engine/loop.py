@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import checkpoint, ema, restore, schedule, stop
+from sentalign.engine import checkpoint, ema, restore, schedule, stop, watch
 from sentalign.engine.checkpoint import Progress
 from sentalign.engine.step import train_step, validate
 from sentalign.model import dual
@@ -48,6 +48,7 @@ def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, co
     total = config.train.epochs * epoch_pairs
     validate_every = config.train.validate_every_pairs or epoch_pairs
     save_every = config.train.checkpoint_every_pairs or validate_every
+    watch.phase("restore")
     progress = restore.restore(folder, engine) or Progress(0, stream.start().as_dict())
     batches = stream.batches(StreamState.from_dict(progress.stream))
     tell.start(progress.pairs, total)
@@ -58,24 +59,31 @@ def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, co
             last = progress.pairs >= total
             unseen = progress.pairs != progress.validated and (last or not wishes.stop)
             if unseen and _due(progress.pairs, batch, validate_every, total):
+                watch.phase("validate", progress.pairs)
                 with ema.swapped(engine):  # what is validated is what is kept
                     progress = _validated(folder, engine, validation, config, tell, progress)
             wished = wishes.save or wishes.stop or _due(progress.pairs, batch, save_every, total)
             if wished and progress.pairs > wishes.saved_at:
+                watch.phase("save", progress.pairs)
                 saves.save(progress)
                 wishes.saved(progress.pairs)
             if last or wishes.stop:
+                watch.phase("save", progress.pairs)
                 saves.finish()
+                watch.phase("end", progress.pairs)
                 if not last:
                     tell.stopped(progress.pairs)
                 return progress
+            watch.phase("data", progress.pairs)
             started = time.perf_counter()
             rows, state = next(batches)
             waited = time.perf_counter() - started
             rate = schedule.rate(config.optimizer, progress.pairs, epoch_pairs, total)
+            watch.phase("step")
             terms = train_step(engine, rows, config, progress.pairs, rate)
             progress = replace(progress, pairs=progress.pairs + batch, stream=state.as_dict())
             seconds = time.perf_counter() - started
+            watch.stepped(seconds)
             speed = {"rate": rate, "pairs_per_second": batch / seconds}
             # One message a step for all that the ranks must agree on.
             everyone = dist.of_all_ranks([waited / seconds, rows.replaced, *wishes.of_this_rank(asked()), saves.phase])
@@ -129,7 +137,7 @@ def _validated(
 ) -> Progress:
     """The validation, and the best weights where it is the best so far."""
     progress = replace(progress, validated=progress.pairs)
-    terms = validate(engine, validation.validation_batches(), config) if validation else {}
+    terms = validate(engine, watch.each(validation.validation_batches()), config) if validation else {}
     if terms:
         tell.validation(progress.pairs, terms)
     if terms and progress.best is not None and terms["loss"] >= progress.best:

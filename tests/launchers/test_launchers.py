@@ -41,6 +41,41 @@ def test_deepspeed_env_has_nothing_but_settings(tmp_path: Path) -> None:
     assert "MY_TOKEN" not in settings
 
 
+def multinode(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", LAUNCHERS / "multinode.sh", *words]
+    given = {"HOME": str(folder), "PATH": path, "LAUNCHER": "ssh"} | environment
+    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
+
+
+def test_mistakes_over_hosts_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("node-a slots=3\n")
+    config = str(LAUNCHERS.parent / "configs/phantom-cpu.yaml")
+    for said, complaint in (
+        (multinode(tmp_path, "nowhere", config), "error: cannot read the hostfile nowhere; "),
+        (multinode(tmp_path, "hosts", "nowhere.yaml"), "error: no config file nowhere.yaml; "),
+        (multinode(tmp_path, "hosts", config), "error: data.batch 64 does not divide by 3 ranks; "),
+        (multinode(tmp_path, "hosts", config, LAUNCHER="rsh"), "error: LAUNCHER=rsh is not known; set pdsh or ssh"),
+    ):
+        assert said.returncode == 2
+        assert said.stderr.startswith(complaint)
+        assert said.stderr.count("\n") == 1
+
+
+def test_without_pdsh_it_says_so(tmp_path: Path) -> None:
+    for name in ("dirname", "bash"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    said = multinode(tmp_path, "hosts", "c.yaml", LAUNCHER="pdsh", PATH=str(tmp_path))
+    assert said.returncode == 2
+    assert said.stderr == "error: pdsh is not installed; install it, or set LAUNCHER=ssh\n"
+
+
+def test_ssh_has_one_set_of_options(tmp_path: Path) -> None:
+    script = f". {LAUNCHERS / 'env.sh'} && echo $PDSH_SSH_ARGS_APPEND"
+    said = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, check=True).stdout
+    assert "-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15" in said
+
+
 def test_hosts_are_written_as_deepspeed_reads_them() -> None:
     lines = (LAUNCHERS / "hostfile.example").read_text().splitlines()
     assert len(lines) == 2

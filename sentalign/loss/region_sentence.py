@@ -1,8 +1,8 @@
 """The region-sentence scores, in chunks that are computed again in the backward pass.
 
 In: one rank's regions, the units of all ranks' reports, packed without padding. Out: cos(c_im, t_m) of every image and
-unit, as `reference.unit_scores` defines it. Between the passes nothing is kept but the inputs, so memory grows with the
-chunk and with the scores, not with images x units x regions.
+unit, as `reference.unit_scores` defines it. Between the passes nothing is kept but the inputs and their Gram matrices,
+which are smaller, so memory grows with the chunk and with the scores, not with images x units x regions.
 
 Three identities spare most of the work (METHOD: the exact large-batch local loss). <c, t> = sum_r a_r e_r; |c|^2 =
 a' (V V') a, so that c is never formed where there are fewer regions than dimensions; and the cosine is blind to the
@@ -48,27 +48,29 @@ class _Scores(torch.autograd.Function):
     def forward(
         context: Any, v_bRD: Tensor, t_MD: Tensor, sharpness: Tensor, groups: tuple[tuple[int, int], ...], paper: bool
     ) -> Tensor:
-        context.save_for_backward(v_bRD, t_MD, sharpness)
+        pays = gram_pays(v_bRD.shape[1], *t_MD.shape)
+        gram_bRR = v_bRD @ v_bRD.transpose(1, 2) if pays else v_bRD.new_empty(len(v_bRD), 0)
+        context.save_for_backward(v_bRD, t_MD, sharpness, gram_bRR)
         context.groups, context.paper = groups, paper
         scores_bM = v_bRD.new_empty(len(v_bRD), len(t_MD))
-        for images, gram_iRR in _images(v_bRD, t_MD):
+        for images in _images(v_bRD, t_MD):
             for units, n in _units(groups, v_bRD.device.type):
-                block = _Block(v_bRD[images], t_MD[units], gram_iRR, n, sharpness, paper)
+                block = _Block(v_bRD[images], t_MD[units], gram_bRR[images], n, sharpness, paper)
                 scores_bM[images, units] = block.dots_im / block.lengths_im.clamp(min=EPSILON)
         return scores_bM
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        v_bRD, t_MD, sharpness = context.saved_tensors
+        v_bRD, t_MD, sharpness, gram_bRR = context.saved_tensors
         dv_bRD, dt_MD = torch.zeros_like(v_bRD), torch.zeros_like(t_MD)
         # One sum over everything wants double precision.
         dsharpness = torch.zeros_like(sharpness, dtype=torch.float64) if context.needs_input_grad[2] else None
-        for images, gram_iRR in _images(v_bRD, t_MD):
-            dgram_iRR = None if gram_iRR is None else torch.zeros_like(gram_iRR)
+        for images in _images(v_bRD, t_MD):
+            dgram_iRR = torch.zeros_like(gram_bRR[images])
             for units, n in _units(context.groups, v_bRD.device.type):
-                block = _Block(v_bRD[images], t_MD[units], gram_iRR, n, sharpness, context.paper)
+                block = _Block(v_bRD[images], t_MD[units], gram_bRR[images], n, sharpness, context.paper)
                 block.backward(gradients[0][images, units], dv_bRD[images], dt_MD[units], dgram_iRR, dsharpness)
-            if dgram_iRR is not None:
+            if dgram_iRR.dim() == 3:
                 dv_bRD[images].baddbmm_(dgram_iRR, v_bRD[images], alpha=2)  # the gradient is symmetrical, as V V' is
         return dv_bRD, dt_MD, None if dsharpness is None else dsharpness.to(sharpness.dtype), None, None
 
@@ -76,23 +78,21 @@ class _Scores(torch.autograd.Function):
 class _Block:
     """The scores of i images and m units of reports of n units each, and their gradients."""
 
-    def __init__(
-        self, v_iRD: Tensor, t_mD: Tensor, gram_iRR: Tensor | None, n: int, sharpness: Tensor, paper: bool
-    ) -> None:
+    def __init__(self, v_iRD: Tensor, t_mD: Tensor, gram_iRR: Tensor, n: int, sharpness: Tensor, paper: bool) -> None:
         self.v_iRD, self.t_mD, self.n, self.sharpness, self.paper = v_iRD, t_mD, n, sharpness, paper
         self.e_imR = t_mD @ v_iRD.transpose(1, 2)
         self.x_imR = self._by_report(self.e_imR).softmax(dim=2).view_as(self.e_imR) if paper else self.e_imR
         self.a_imR = (self.x_imR * sharpness).softmax(dim=2)
         self.dots_im = (self.a_imR * self.e_imR).sum(dim=2)
         # a' (V V') with the Gram matrix, else c = a' V itself; their products with a and c are |c|^2.
-        self.by_gram = gram_iRR is not None
-        self.c_imX = self.a_imR @ (v_iRD if gram_iRR is None else gram_iRR)
+        self.by_gram = gram_iRR.dim() == 3
+        self.c_imX = self.a_imR @ (gram_iRR if self.by_gram else v_iRD)
         squares_im = (self.c_imX * (self.a_imR if self.by_gram else self.c_imX)).sum(dim=2).clamp_(min=0)
         self.roots_im, self.norms_m = squares_im.sqrt(), t_mD.norm(dim=1)
         self.lengths_im = self.roots_im * self.norms_m
 
     def backward(
-        self, g_im: Tensor, dv_iRD: Tensor, dt_mD: Tensor, dgram_iRR: Tensor | None, dsharpness: Tensor | None
+        self, g_im: Tensor, dv_iRD: Tensor, dt_mD: Tensor, dgram_iRR: Tensor, dsharpness: Tensor | None
     ) -> None:
         """Adds the gradients to those that are given. Overwrites the block's own buffers."""
         lengths_im = self.lengths_im.clamp(min=EPSILON)
@@ -112,9 +112,9 @@ class _Block:
         dnorms_m = (dlengths_im * self.roots_im).sum(dim=0)
         dt_mD.addcmul_(self.t_mD, (dnorms_m / self.norms_m.clamp(min=EPSILON))[:, None])
 
-    def _through_length(self, dsquares_im1: Tensor, dv_iRD: Tensor, dgram_iRR: Tensor | None) -> Tensor:
+    def _through_length(self, dsquares_im1: Tensor, dv_iRD: Tensor, dgram_iRR: Tensor) -> Tensor:
         """The gradient of a by way of |c|^2; adds that of V V', or that of V where c was formed."""
-        if dgram_iRR is not None:
+        if self.by_gram:
             dgram_iRR.baddbmm_(self.a_imR.transpose(1, 2), self.a_imR * dsquares_im1)
             return self.c_imX.mul_(2 * dsquares_im1)
         dc_imD = self.c_imX.mul_(2 * dsquares_im1)
@@ -150,15 +150,12 @@ def gram_pays(regions: int, units: int, width: int) -> bool:
     return 2 * regions * (units + width) < 3 * units * width
 
 
-def _images(v_bRD: Tensor, t_MD: Tensor) -> Iterator[tuple[slice, Tensor | None]]:
-    """The chunks of images, each with its Gram matrices where these pay."""
-    kind, (count, regions, width) = v_bRD.device.type, v_bRD.shape
-    units = min(len(t_MD), UNITS[kind])
-    step = max(1, BLOCK[kind] // (regions * max(1, units)))
-    for begin in range(0, count, step):
-        images = slice(begin, begin + step)
-        v_iRD = v_bRD[images]
-        yield images, v_iRD @ v_iRD.transpose(1, 2) if gram_pays(regions, len(t_MD), width) else None
+def _images(v_bRD: Tensor, t_MD: Tensor) -> Iterator[slice]:
+    """The chunks of images."""
+    kind = v_bRD.device.type
+    step = max(1, BLOCK[kind] // (v_bRD.shape[1] * max(1, min(len(t_MD), UNITS[kind]))))
+    for begin in range(0, len(v_bRD), step):
+        yield slice(begin, begin + step)
 
 
 def _units(groups: Groups, kind: str) -> Iterator[tuple[slice, int]]:

@@ -141,7 +141,7 @@ def saved_bytes(batch, regions, units, width, terms):
 
 @pytest.mark.parametrize("terms", [t for t in ALL if t.targets == "multi"], ids=name)
 def test_what_is_kept_for_the_backward_pass_grows_with_the_features_and_the_scores_alone(terms):
-    """<= a bRD + b MD + c bM floats (here b = B): nothing of the size images x units x regions, nor R x R."""
+    """<= a bRD + b MD + c bM floats (here b = B): nothing of the size images x units x regions; R x R where R < D."""
     units = 4
     for batch, regions, width in ((6, 40, 8), (24, 40, 8), (24, 160, 8), (24, 40, 64), (48, 10, 4)):
         scores = batch * batch * units

@@ -197,7 +197,7 @@ def _one_reduction(engine: Any, backwards: int) -> Iterator[Callable[[], None]]:
         done += 1
         engine.set_gradient_accumulation_boundary(done == backwards)
 
-    if engine.zero_optimization_stage() == 0 or engine.zero_cpu_offload():
+    if engine.zero_optimization_stage() == 0:
         yield tell_of_last
     else:
         with engine.coalesce_grad_reduction():

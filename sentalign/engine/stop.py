@@ -1,7 +1,8 @@
 """The wish to stop: SIGTERM (Slurm's and Kubernetes' preemption) and SIGUSR1 (Slurm's --signal).
 
 In: signals of this process. Out: a flag that the loop looks at after each step; the ranks tell each other, so that one
-signal to one rank stops all of them at the same step. Outside of the loop the signals act as ever.
+signal to one rank stops all of them at the same step. Outside of the loop the signals act as ever, but a process that
+has had the wish is leaving, and lets them pass: the launcher's guard and a whole group that is told say it twice.
 """
 
 from __future__ import annotations
@@ -31,4 +32,4 @@ def listening() -> Iterator[Callable[[], bool]]:
         yield wish.is_set
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if wish.is_set() else handler)

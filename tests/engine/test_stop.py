@@ -16,14 +16,28 @@ import pytest
 from sentalign.engine import stop, supervise
 
 
+@pytest.fixture
+def handlers():
+    before = {number: signal.getsignal(number) for number in stop.SIGNALS}
+    yield before
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_unheard_the_handlers_come_back(handlers):
+    with stop.listening() as asked:
+        assert not asked()
+    assert {number: signal.getsignal(number) for number in stop.SIGNALS} == handlers
+
+
 @pytest.mark.parametrize("number", stop.SIGNALS)
-def test_a_signal_sets_the_flag_and_the_handler_goes_again(number):
-    before = [signal.getsignal(n) for n in stop.SIGNALS]
+def test_a_signal_sets_the_flag_and_a_second_one_does_not_kill_the_process_that_leaves(number, handlers):
     with stop.listening() as asked:
         assert not asked()
         os.kill(os.getpid(), number)
         assert asked()
-    assert [signal.getsignal(n) for n in stop.SIGNALS] == before
+    for again in stop.SIGNALS:
+        os.kill(os.getpid(), again)
     with stop.listening() as asked:
         assert not asked(), "of an earlier signal nothing is left"
 

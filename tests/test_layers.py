@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,9 @@ def test_model_and_loss_import_torch_and_transformers_only(path):
 
 def test_no_module_is_called_after_nothing():
     assert not {p.stem for p in SOURCES} & {"utils", "misc", "helpers", "common"}
+
+
+def test_every_package_is_installed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    there = [p.parent for folder in ("sharding", "sentalign") for p in (ROOT / folder).rglob("__init__.py")]
+    assert sorted(listed) == sorted(name(p).replace("/", ".") for p in there)

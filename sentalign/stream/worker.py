@@ -1,4 +1,4 @@
-"""How a decoding process meets signals: it ends with its rank, at its rank's word, and at nobody else's.
+"""How a decoding process ends: with its rank, at its rank's word, and at nobody else's.
 
 In: nothing. Out: the signals of this process set up. What a worker does is rows.py.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+
+LOOK_SECONDS = 5  # between two looks whether the rank is still there
 
 
 def obey_parent_alone(worker: int) -> None:
@@ -23,6 +25,9 @@ def obey_parent_alone(worker: int) -> None:
 
 
 def _wait_for_parent(parent: int) -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        continue
+    # torch looks for a dead parent too, but a worker whose rows fill the pipe then waits for ever for a reader.
+    while os.getppid() == parent:
+        told = signal.sigtimedwait({signal.SIGTERM}, LOOK_SECONDS)
+        if told and told.si_pid == parent:
+            break
     os._exit(0)

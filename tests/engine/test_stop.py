@@ -1,4 +1,4 @@
-"""Signals that only set a flag, and only while the loop listens; a rank's workers; the guard of the launcher."""
+"""Signals that only set a flag, and only while the loop listens; the guard of the launcher."""
 
 from __future__ import annotations
 
@@ -53,26 +53,6 @@ def test_in_another_thread_nothing_is_heard():
     thread.start()
     thread.join()
     assert heard == [False]
-
-
-WORKER = """
-import os, signal, sys, time
-from sentalign.stream.worker import obey_parent_alone
-obey_parent_alone(0)
-print(os.getpid(), flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_worker_ends_at_its_ranks_word_alone():
-    worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
-    pid = int(worker.stdout.readline())
-    for name in ("TERM", "USR1", "TERM"):
-        subprocess.run(["kill", f"-{name}", str(pid)], check=True)
-    with pytest.raises(subprocess.TimeoutExpired):
-        worker.wait(1)
-    worker.terminate()
-    assert worker.wait(10) == 0
 
 
 # A launcher that starts "ranks" as DeepSpeed's does; each rank forks a worker of the same command line.

@@ -1,0 +1,58 @@
+"""Signals to decoding workers, and what becomes of them when their rank is gone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from sentalign.stream import worker
+
+WORKER = """
+import os, signal, sys, time
+from sentalign.stream.worker import obey_parent_alone
+obey_parent_alone(0)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_worker_ends_at_its_ranks_word_alone():
+    worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
+    pid = int(worker.stdout.readline())
+    for name in ("TERM", "USR1", "TERM"):
+        subprocess.run(["kill", f"-{name}", str(pid)], check=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.wait(1)
+    worker.terminate()
+    assert worker.wait(10) == 0
+
+
+# A rank that takes one batch of many large ones: its workers fill their pipe and wait for it to be read.
+RANK = """
+import sys, time
+from sentalign.config import Data
+from sentalign.stream.dataset import Stream
+from sentalign.text import SPECIAL, Tokenizer
+
+tokenizer = Tokenizer([*SPECIAL, "x"], True)
+stream = Stream(Data(shards=sys.argv[1], batch=8, image_size=512, workers=2), 0, 0, 1, tokenizer, "train")
+batches = stream.batches(stream.start())
+next(batches)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_workers_end_when_their_rank_was_killed(shards):
+    rank = subprocess.Popen([sys.executable, "-c", RANK, shards], stdout=subprocess.PIPE, text=True)
+    assert rank.stdout.readline() == "ready\n"
+    workers = psutil.Process(rank.pid).children()
+    time.sleep(1)
+    rank.kill()
+    rank.wait()
+    assert len(workers) == 2
+    assert not psutil.wait_procs(workers, timeout=3 * worker.LOOK_SECONDS)[1]

@@ -20,7 +20,7 @@ import torch
 from sentalign import config as configuration
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import build, launch, loop, mishap, numbers, stop, watch
+from sentalign.engine import build, finite, launch, loop, mishap, numbers, stop, watch
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
@@ -51,6 +51,10 @@ def main(words: Sequence[str] | None = None) -> int:
         train(configuration.load(args.config, args.overrides))
     except mishap.LostContact as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except finite.NotFiniteError as error:  # every rank's, in the same words
+        if int(os.environ["RANK"]) == 0:
+            print(f"error: {error}", file=sys.stderr)
         return 1
     except (UserError, WeightsError) as error:
         # By the launcher's word: the process group is not there yet, or has been left already.
@@ -115,13 +119,16 @@ def _settled(run: Path, config: Config) -> str | None:
 
 def tokenizer_of(run: Path, config: Config) -> Tokenizer:
     """The run's tokenizer: given, of the weights, or trained on the training sentences by rank 0. Raises UserError."""
-    folder = run / "tokenizer"
+    folder, part = run / "tokenizer", run / "tokenizer.part"
     complaint = None
     if dist.rank() == 0 and not folder.is_dir():
         try:
-            _made_tokenizer(config).save(folder)
+            _made_tokenizer(config).save(part)
+            part.rename(folder)  # a run that is killed meanwhile leaves none, or a whole one
         except (UserError, WeightsError) as error:
             complaint = str(error)
+        except OSError as error:
+            complaint = f"cannot write to {folder} ({error.strerror}); mend that, and run the same command again"
     if complaint := dist.broadcast_object(complaint):
         raise UserError(complaint)
     return Tokenizer.load(folder)

@@ -157,3 +157,18 @@ def test_paper_config_states_the_papers_settings():
 def test_settings_cannot_be_changed_after_loading(write):
     with pytest.raises(ValueError, match="frozen"):
         config.load(write(LEAST)).run = "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        ({"learn": ["tau"]}, "loss.learn: tau has no part in this loss; leave it out"),
+        ({"learn": ["t1"], "attention": "cosine"}, "t1 has no part"),
+        ({"learn": ["t2", "bias_local"], "attention": "cosine", "aggregate": "sentence"}, "t2, bias_local has no part"),
+        ({"learn": ["t3", "t3"]}, "loss.learn names a number twice"),
+    ],
+)
+def test_numbers_that_cannot_be_learned_are_refused(loss, said):
+    with pytest.raises(UserError, match=said):
+        config.check({"run": "r", "data": {"shards": "s"}, "loss": loss})
+    config.check({"run": "r", "data": {"shards": "s"}, "loss": {"learn": ["t1", "t2", "t3"]}})

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from sentalign import config, train
+from sentalign.text import SPECIAL, Tokenizer
 from sharding.contract import UserError
 
 
@@ -126,3 +127,16 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, capfd):
         witness.stopped(48)
     assert [(e["kind"], e.get("status")) for e in entries(tmp_path)] == [("end", "stopped")]
     assert "stopped at 48 pairs; run the same command to go on\n" in capfd.readouterr().err
+
+
+def test_a_tokenizer_that_was_half_written_is_made_again(tmp_path, monkeypatch):
+    tokenizer = Tokenizer([*SPECIAL, "lung"], True)
+    monkeypatch.setattr(train, "_made_tokenizer", lambda _: tokenizer)
+    (tmp_path / "tokenizer.part").mkdir()
+    (tmp_path / "tokenizer.part" / "vocab.txt").write_text("[PA")
+    assert train.tokenizer_of(tmp_path, made(tmp_path)).vocabulary == tokenizer.vocabulary
+    assert [p.name for p in tmp_path.iterdir()] == ["tokenizer"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "tokenizer.part").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot write to .*; mend that, and run the same command again"):
+        train.tokenizer_of(tmp_path / "other", made(tmp_path / "other"))

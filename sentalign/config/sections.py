@@ -5,10 +5,11 @@ In: plain mappings. Out: `Config` and its sections, or pydantic's complaints, wh
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Share = Annotated[float, Field(ge=0, lt=1)]
 Tag = Literal["negated", "uncertain", "normal", "comparison", "non-image"]
 
 
@@ -166,6 +167,21 @@ class Loss(Section):
         return self
 
     @model_validator(mode="after")
+    def _learned_numbers_have_a_part(self) -> Loss:
+        used = {
+            "t1": self.attention == "paper",
+            "tau": self.attention == "cosine",
+            "t2": self.aggregate == "lse",
+            "bias_global": self.objective == "sigmoid",
+            "bias_local": self.objective == "sigmoid",
+        }
+        if idle := [name for name in self.learn if not used.get(name, True)]:
+            raise ValueError(f"loss.learn: {', '.join(idle)} has no part in this loss; leave it out")
+        if len(set(self.learn)) < len(self.learn):
+            raise ValueError("loss.learn names a number twice")
+        return self
+
+    @model_validator(mode="after")
     def _sentences_want_cosines(self) -> Loss:
         if self.aggregate == "sentence" and self.attention != "cosine":
             raise ValueError("loss.aggregate=sentence needs loss.attention=cosine")
@@ -177,7 +193,7 @@ class Optimizer(Section):
 
     kind: Literal["adamw", "sgd"] = "adamw"
     rate: float = Field(2e-5, gt=0)
-    betas: tuple[float, float] = Field((0.5, 0.999), description="of adamw")
+    betas: tuple[Share, Share] = Field((0.5, 0.999), description="of adamw")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(1e-6, ge=0)
     decay_norms: bool = Field(True, description="false: no weight decay of biases, norms and learned temperatures")

@@ -34,8 +34,20 @@ def init_ranks(timeout_minutes: float) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     # An operator for inference that every CPU start would compile with g++ for a minute. The name is internal.
     getattr(deepspeed.ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
+    _take_device(int(os.environ.get("LOCAL_RANK", "0")))
     meet.all_ranks(os.environ, timedelta(minutes=timeout_minutes))
     deepspeed.init_distributed(timeout=timedelta(minutes=timeout_minutes), verbose=False)
+
+
+def _take_device(local_rank: int) -> None:
+    """Makes this rank's GPU the current one: NCCL's first collective, of plain objects, goes by that."""
+    accelerator = get_accelerator()
+    if accelerator.device_name() != "cpu" and local_rank >= accelerator.device_count():
+        raise UserError(
+            f"rank {local_rank} of this host has no GPU, there are {accelerator.device_count()}; start as many ranks, "
+            "and let each of them see all GPUs of its host"
+        )
+    accelerator.set_device(local_rank)
 
 
 def leave_ranks() -> None:
@@ -61,7 +73,12 @@ def deepspeed_config(config: Config, ranks: int) -> dict[str, Any]:
     }
     if config.train.precision != "float32":
         # Not DeepSpeed's "bf16": it fails on batch norm on CPU, and at stage 0 Adam takes a phantom first step.
-        said["torch_autocast"] = {"enabled": True, "dtype": config.train.precision}
+        # No module is "safe" for messages of lower precision: gradients of all stages travel in float32.
+        said["torch_autocast"] = {
+            "enabled": True,
+            "dtype": config.train.precision,
+            "lower_precision_safe_modules": [],
+        }
     return said
 
 

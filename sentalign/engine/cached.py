@@ -77,8 +77,9 @@ def backward(
         # The gather's backward pass brings each rank what all images want of its texts. The engine has multiplied it
         # by its loss scale, and will do so again.
         scale = 1.0 if engine.loss_scaling is None else engine.loss_scaling.value
-        wanted = [part.grad / scale for part in (kept.units_MD, kept.report_JD) if part.grad is not None]
-        torch.autograd.backward(kept.gathered, wanted)
+        assert kept.units_MD.grad is not None
+        assert kept.report_JD.grad is not None
+        torch.autograd.backward(kept.gathered, [kept.units_MD.grad / scale, kept.report_JD.grad / scale])
         for number, (piece, width) in enumerate(pieces):
             before()
             _text_pass(engine, batch, piece, width, number, kept, seeded)

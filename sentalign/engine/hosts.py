@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sentalign import config as configuration
+from sentalign.engine import supervise
 from sentalign.stream import plan
 from sharding.contract import UserError
 
@@ -101,7 +102,8 @@ def by_pdsh(hostfile: str, meeting: Sequence[str], words: Sequence[str]) -> list
 def by_ssh(hostfile: str, node: int, meeting: Sequence[str], words: Sequence[str], settings: Sequence[str]) -> str:
     """The shell command of one host. When its standard input closes, because this side died, all it started dies."""
     guard = [sys.executable, "-m", "sentalign.sweep.guard"]
-    launcher = [*_launcher(hostfile, meeting), "--no_ssh", "--node_rank", str(node), *words]
+    # Of the wish to stop, which the guard passes on to all, DeepSpeed's launcher must not hear.
+    launcher = supervise.command([*_launcher(hostfile, meeting), "--no_ssh", "--node_rank", str(node), *words])
     return f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(['env', *settings, *guard, *launcher])}"
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from sharding.contract import UserError
 
-MODULE = "sentalign.train"
+MODULE, SCRIPT = "sentalign.train", "launchers/train.py"  # what a rank runs: by `sentalign train`, by other launchers
 RANK_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 

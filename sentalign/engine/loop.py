@@ -11,6 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from safetensors import SafetensorError
+from torch import Tensor
+
 from sentalign import dist
 from sentalign.config import Config
 from sentalign.engine import checkpoint, ema, restore, schedule, stop, watch
@@ -19,6 +22,7 @@ from sentalign.engine.step import train_step, validate
 from sentalign.model import dual
 from sentalign.stream.dataset import Stream
 from sentalign.stream.plan import StreamState
+from sharding.contract import UserError
 
 Numbers = dict[str, float]
 
@@ -143,7 +147,16 @@ def _validated(
     if terms and progress.best is not None and terms["loss"] >= progress.best:
         return progress
     state = checkpoint.whole_state(engine)
-    if dist.rank() == 0:
-        dual.save(folder, engine.module.describe(), state)
+    if complaint := dist.broadcast_object(_kept(folder, engine, state) if dist.rank() == 0 else None):
+        raise UserError(complaint)
     tell.best(progress.pairs, terms.get("loss"))
     return replace(progress, best=terms.get("loss"), best_pairs=progress.pairs)
+
+
+def _kept(folder: Path, engine: Any, state: dict[str, Tensor]) -> str | None:
+    """Writes the best weights; or why they cannot be written."""
+    try:
+        dual.save(folder, engine.module.describe(), state)
+    except (OSError, SafetensorError) as error:
+        return f"cannot write the weights to {folder} ({error}); mend that, and run the same command to go on"
+    return None

@@ -29,10 +29,13 @@ def all_ranks(environ: Mapping[str, str], timeout: timedelta) -> None:
     address, port = environ["MASTER_ADDR"], int(environ["MASTER_PORT"])
     deadline = time.monotonic() + timeout.total_seconds()
     store = _store(address, port, rank, environ, timeout)
-    names = [f"sentalign/came/{each}" for each in range(ranks)]
-    store.set(names[rank], "1")
+    # torchrun's agent keeps its store when it starts the ranks again.
+    attempt = f"sentalign/{environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+    names = [f"{attempt}/came/{each}" for each in range(ranks)]
     try:
-        _wait(store, names, rank, deadline)
+        if store.add(names[rank], 1) == 1 and store.add(f"{attempt}/count", 1) == ranks:
+            store.set(f"{attempt}/all", "1")
+        _wait(store, names, f"{attempt}/all", rank, deadline)
     except DistError:  # rank 0 gave up first and took the store with it
         raise UserError(f"rank {rank} of {ranks} came, rank 0 gave up waiting for the others; see its output") from None
 
@@ -61,14 +64,19 @@ def _reason(error: DistError) -> str:
     )
 
 
-def _wait(store: TCPStore, names: list[str], rank: int, deadline: float) -> None:
+def _wait(store: TCPStore, names: list[str], everyone: str, rank: int, deadline: float) -> None:
+    """Returns when the key `everyone` is there. It is asked for again and again: torch logs addresses where a wait in
+    the store itself takes too long.
+    """
     told = time.monotonic()
-    while missing := [number for number, name in enumerate(names) if not store.check([name])]:
-        came = f"{len(names) - len(missing)} of {len(names)} ranks came; missing: {_listed(missing)}"
+    while not store.check([everyone]):
         now = time.monotonic()
-        if now > deadline:
-            raise UserError(f"{came}; see the output of their hosts, then run the same command again")
-        if rank == 0 and now - told > TELL_EVERY:
+        late = now > deadline
+        if late or (rank == 0 and now - told > TELL_EVERY):
+            missing = [number for number, name in enumerate(names) if not store.check([name])]
+            came = f"{len(names) - len(missing)} of {len(names)} ranks came; missing: {_listed(missing)}"
+            if late:
+                raise UserError(f"{came}; see the output of their hosts, then run the same command again")
             print(f"waiting: {came}", file=sys.stderr, flush=True)
             told = now
         time.sleep(0.2)

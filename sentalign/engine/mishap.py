@@ -17,13 +17,14 @@ from pathlib import Path
 from torch.distributed import DistError
 
 from sentalign.engine import watch
+from sentalign.engine.finite import NotFiniteError
 from sentalign.model.pretrained import WeightsError
 from sharding.contract import UserError
 
 FOLDER = "errors"
 # How gloo and NCCL begin or name what reaches Python as a plain RuntimeError.
 _OF_PEERS = re.compile(r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|Timed out waiting|[Ss]ocket", re.ASCII)
-_ADDRESS = re.compile(r"\[[0-9a-fA-F:.]+\](?::\d+)?|\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|\([\w.-]+, \d+\)")
+_ADDRESS = re.compile(r"\S+<\d+>|\[[0-9a-fA-F:.]+\](?::\d+)?|\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|\([\w.-]+, \d+\)")
 
 
 class LostContact(RuntimeError):
@@ -35,7 +36,7 @@ def told(run: Path, rank: int) -> Iterator[None]:
     """How the rank ends is told to its heartbeat and to the run folder. Raises LostContact, or as it came."""
     try:
         yield
-    except (UserError, WeightsError, KeyboardInterrupt, SystemExit):
+    except (UserError, WeightsError, NotFiniteError, KeyboardInterrupt, SystemExit):
         watch.end("failed")
         raise
     except Exception as error:

@@ -130,6 +130,8 @@ def _standing(beating: dict[int, Beat]) -> Verdict:
     if len(behind) == len(beating) > 1:
         behind = [r for r, beat in beating.items() if not beat.waits]
     if len(behind) in (0, len(beating)) and len(beating) > 1:
+        behind = _elsewhere(beating)
+    if not behind:
         beat = next(iter(beating.values()))
         lines = [
             f"all {len(beating)} ranks stand still in phase {beat.phase} after {beat.pairs} pairs, "
@@ -147,6 +149,14 @@ def _standing(beating: dict[int, Beat]) -> Verdict:
     lines += [f"{count} waiting for it in phase {phase}" for phase, count in waiting.items()]
     lines.append(f"what to do: {ADVICE[beating[behind[0]].phase]}; {GO_ON}")
     return Verdict("stands still", tuple(behind), tuple(lines))
+
+
+def _elsewhere(beating: dict[int, Beat]) -> list[int]:
+    """The ranks that are not where most are. On GPUs collectives return at once, and a rank waits for others' numbers
+    in plain code; the one for which it waits is at another line, or in the same collective.
+    """
+    place, count = Counter(beat.place for beat in beating.values()).most_common(1)[0]
+    return [r for r, beat in beating.items() if beat.place != place] if 2 * count > len(beating) else []
 
 
 def _stands(beat: Beat) -> tuple[int, int]:

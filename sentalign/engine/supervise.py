@@ -7,16 +7,16 @@ and the launcher ends as after any run, also where Slurm told every process. On 
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 from types import FrameType
 
 import psutil
 
-from sentalign.engine.launch import MODULE
+from sentalign.engine.launch import MODULE, SCRIPT
 from sentalign.engine.stop import SIGNALS
 
 POLL_SECONDS = 0.5
@@ -77,8 +77,11 @@ def ranks_of(launcher: int) -> list[psutil.Process]:
 
 
 def _is_rank(process: psutil.Process | None) -> bool:
-    words = process.cmdline() if process else []
-    return any(pair == ("-m", MODULE) for pair in pairwise(words))
+    """Whether the interpreter runs the training itself; a launcher has the same words among its arguments."""
+    words = process.cmdline()[1:] if process else []
+    options = itertools.takewhile(lambda word: word.startswith("-") and word != "-m", words)
+    program = words[len(list(options)) :]
+    return program[:2] == ["-m", MODULE] or (program[:1] != [] and program[0].endswith(SCRIPT))
 
 
 if __name__ == "__main__":

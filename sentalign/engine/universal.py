@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sentalign import dist
+from sentalign.engine import watch
 from sentalign.engine.checkpoint import TAG
 from sharding.contract import UserError
 
@@ -50,7 +51,7 @@ def _converted(source: Path, made: Path) -> None:
     process = _converter(source, made / TAG) if dist.rank() == 0 else ""
     # Many short waits: no collective may last longer than train.timeout_minutes.
     while (said := dist.broadcast_object(process if isinstance(process, str) else _waited(process))) is None:
-        continue
+        watch.tick()
     if said:
         shutil.rmtree(made, ignore_errors=True)
         raise UserError(f"{source.parent} cannot be converted for {dist.ranks()} ranks: {said}; use as many as before")

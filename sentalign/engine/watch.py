@@ -168,6 +168,9 @@ def begin(run: Path, ranks: Mapping[str, str], timeout: float, data_timeout: flo
     )
     _heart = Heart(run, said, timeout, data_timeout)
     try:
+        if said.rank == 0:  # what an earlier launch left would pass for ranks that never came
+            for path in (run / FOLDER).glob("rank-*.json"):
+                path.unlink(missing_ok=True)  # of a rank that is there already, it comes back with its next beat
         _heart.start()
     except OSError:
         _heart = None

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sentalign.engine import index, supervise
+from sentalign.engine import hosts, index, launch, supervise
 from sentalign.track import journal
 from tests.e2e.commands import COMMAND, ROOT, good
 from tests.e2e.test_whole_way import entries, started, tensors, wait_for_pairs
@@ -27,7 +27,7 @@ TINY = [
     *("train.checkpoint_every_pairs=16", "train.validate_every_pairs=64", "optimizer.warmup_pairs=64"),
     *("model.text.backbone.hidden_dropout_prob=0.1", "model.text.backbone.num_hidden_layers=1"),
 ]
-EPOCHS = "train.epochs=6"
+EPOCHS = "train.epochs=40"
 
 
 def training(run, ranks=2, *more):
@@ -88,6 +88,41 @@ def test_a_signal_saves_and_leaves_and_the_same_command_goes_on(folder):
     the_same_bits(folder, "stopped")
 
 
+def by_script(folder):
+    return [ROOT / "launchers/local.sh", "2"]
+
+
+def by_ssh(folder):
+    """What runs on one of several hosts, without the ssh before it."""
+    (folder / "hosts").write_text("localhost slots=2\n")
+    meeting = ["--master_addr", "127.0.0.1", "--master_port", str(launch.free_port())]
+    command = hosts.by_ssh("hosts", 0, meeting, [str(ROOT / "launchers/train.py")], ["DS_ACCELERATOR=cpu"])
+    return ["bash", "-c", f'{command} "$@"', "bash"]
+
+
+@pytest.mark.parametrize("how", [by_script, by_ssh])
+def test_the_wish_to_stop_reaches_the_ranks_of_other_launchers(folder, how, monkeypatch):
+    monkeypatch.chdir(folder)
+    _, config, _, _, *overrides = training(how.__name__, 2, EPOCHS)
+    path = f"{COMMAND.parent}:{os.environ['PATH']}"
+    process = subprocess.Popen(
+        [*map(str, how(folder)), str(config), *overrides],
+        env=os.environ | {"PATH": path, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    wait_for_pairs(folder / how.__name__, 32, process)
+    if how is by_ssh:
+        process.stdin.write(hosts.TERMINATE.decode())
+        process.stdin.flush()
+    else:
+        process.terminate()
+    process.wait(120)
+    errors = process.stderr.read()
+    assert process.returncode == 0, errors[-2000:]
+    (line,) = [line for line in errors.splitlines() if line.startswith("stopped at")]
+    assert newest(folder / how.__name__).name == f"pairs-{int(line.split()[2]):012d}"
+
+
 def test_the_weights_of_a_checkpoint_load_without_deepspeed(folder):
     code = "import sys; sys.modules['deepspeed'] = None; from pathlib import Path; from sentalign.model import dual; " \
            "print(sum(p.numel() for p in dual.load(Path(sys.argv[1])).parameters()))"  # fmt: skip
@@ -104,7 +139,7 @@ def killed(folder, run, chance):
     """Starts the run and kills it: at any moment from its start on, while it saves, or while it trains."""
     process = started(folder, *training(run, 2, EPOCHS))
     how = chance.choice(["any", "saving", "saving", "training"])
-    delay = chance.uniform(0, 0.08) if how == "saving" else chance.uniform(0, 25 if how == "any" else 2)
+    delay = chance.uniform(0, 0.08) if how == "saving" else chance.uniform(0, 10 if how == "any" else 2)
     before = len(entries(folder / run))
     deadline = time.monotonic() + 240
     while how != "any" and process.poll() is None and time.monotonic() < deadline:
@@ -114,9 +149,9 @@ def killed(folder, run, chance):
             break
         time.sleep(0.001)
     time.sleep(delay)
+    assert process.poll() is None, "the run was too short for so many kills"
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    return how
 
 
 def test_ten_kills_at_random_moments(folder):

@@ -25,7 +25,7 @@ def test_clipping_is_always_written(clipping):
 def test_bfloat16_is_autocast_whatever_the_stage():
     tree = {"run": "r", "data": {"shards": "s"}, "train": {"precision": "bfloat16", "zero_stage": 0}}
     said = deepspeed_config(config.check(tree), 1)
-    assert said["torch_autocast"] == {"enabled": True, "dtype": "bfloat16"}
+    assert said["torch_autocast"] == {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
     assert "bf16" not in said
 
 
@@ -65,7 +65,27 @@ def test_stage_0_is_clipped_by_its_guard_alone():
 
 def test_float16_wants_a_gpu():
     said = checked(precision="float16")
-    assert deepspeed_config(said, 1)["torch_autocast"] == {"enabled": True, "dtype": "float16"}
+    assert deepspeed_config(said, 1)["torch_autocast"]["dtype"] == "float16"
     _refuse(said, "cuda")
     with pytest.raises(UserError, match=r"^train\.precision=float16 needs a GPU .*; set it to bfloat16$"):
         _refuse(said, "cpu")
+
+
+def accelerator(name, devices, taken):
+    return lambda: SimpleNamespace(device_name=lambda: name, device_count=lambda: devices, set_device=taken.append)
+
+
+def test_each_rank_takes_its_device_before_the_first_message(monkeypatch):
+    taken = []
+    monkeypatch.setattr(build, "get_accelerator", accelerator("cuda", 4, taken))
+    monkeypatch.setattr(build.meet, "all_ranks", lambda *_: taken.append("met"))
+    monkeypatch.setattr(build.deepspeed, "init_distributed", lambda **_: taken.append("joined"))
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    build.init_ranks(1)
+    assert taken == [3, "met", "joined"]
+    monkeypatch.setenv("LOCAL_RANK", "4")
+    with pytest.raises(UserError, match="rank 4 of this host has no GPU, there are 4; start as many ranks"):
+        build.init_ranks(1)
+    monkeypatch.setattr(build, "get_accelerator", accelerator("cpu", 1, taken))
+    build.init_ranks(1)
+    assert taken[3:] == [4, "met", "joined"], "processes of a CPU are as many as one likes"

@@ -87,7 +87,8 @@ def test_the_command_of_one_host():
     said = hosts.by_ssh("hosts", 1, ["--master_addr", "10.0.0.1"], ["train.py", "c.yaml", "run=a b"], ["K=x y"])
     words = shlex.split(said.partition(" && exec ")[2])
     assert words[:2] == ["env", "K=x y"]
-    assert words[2:6] == [sys.executable, "-m", "sentalign.sweep.guard", sys.executable]
+    assert words[2:5] == [sys.executable, "-m", "sentalign.sweep.guard"]
+    assert words[5:8] == [sys.executable, "-m", "sentalign.engine.supervise"]
     assert words[-6:] == ["--no_ssh", "--node_rank", "1", "train.py", "c.yaml", "run=a b"]
 
 

@@ -57,6 +57,15 @@ def test_of_the_clocks_the_first_rank_s_alone_counts(monkeypatch):
     assert late.of_this_rank(False) == (False, False)
 
 
+def test_weights_that_cannot_be_written_are_one_line(tmp_path):
+    engine = SimpleNamespace(module=SimpleNamespace(describe=dict))
+    (tmp_path / "file").write_text("in the way")
+    said = loop._kept(tmp_path / "file", engine, {})
+    assert said.startswith(f"cannot write the weights to {tmp_path / 'file'} (")
+    (tmp_path / "run" / "model.safetensors.part").mkdir(parents=True)  # of safetensors an error of its own
+    assert "mend that, and run the same command to go on" in loop._kept(tmp_path / "run", engine, {})
+
+
 def test_the_averaged_weights_are_validated_and_kept_but_not_trained_or_saved(tmp_path, monkeypatch):
     seen = []
 

@@ -71,6 +71,7 @@ def test_a_good_end_is_told_too(run):
         ("peer [fe80::1]:33 left", "peer ADDRESS left"),
         ("connect to (node-a.lan, 29500) failed", "connect to ADDRESS failed"),
         ("10.0.0.1:80 at 12:30:21", "ADDRESS at 12:30:21"),
+        ("closed by remote peer node-a.hospital.org<41670>", "closed by remote peer ADDRESS"),  # NCCL's form
     ],
 )
 def test_addresses_are_masked(message, masked):

@@ -61,6 +61,19 @@ def test_all_at_one_place_is_the_network():
     assert "network between the hosts" in found.lines[-1]
 
 
+def test_where_nobody_seems_to_wait_the_rank_that_is_elsewhere_is_named():
+    """As on GPUs: what waits for a collective's numbers stands in plain code."""
+    beats = [beat(r, seconds=90, place="engine/step.py:99 train_step") for r in range(3)]
+    beats.append(beat(3, seconds=90, place="model/image.py:70 forward"))
+    assert judged(beats).culprits == (3,)
+    halves = [
+        *beats[:1],
+        *(replace(b, rank=b.rank + 1) for b in beats[:1]),
+        *(replace(beats[3], rank=r) for r in (2, 3)),
+    ]
+    assert judged(halves).culprits == (0, 1, 2, 3)
+
+
 def test_a_heart_that_stops_is_named_even_while_nobody_has_noticed():
     found = judged([beat(r) for r in range(4)], 3)
     assert (found.state, found.culprits) == ("stands still", (3,))

@@ -127,3 +127,13 @@ def test_a_rank_that_stands_still_ends_itself(tmp_path):
     assert "run the same command to go on" in done.stderr
     assert done.stderr.count("\n") == 1
     assert said(tmp_path)["ended"] == "stood still"
+
+
+def test_the_first_rank_removes_what_an_earlier_launch_left(tmp_path, ended):
+    watch.begin(tmp_path, WHO, 60, 60)
+    watch.end("finished")
+    watch.begin(tmp_path, WHO | {"RANK": "2"}, 60, 60)
+    assert path_of(tmp_path, 3).exists()
+    watch.end("finished")
+    watch.begin(tmp_path, WHO | {"RANK": "0"}, 60, 60)
+    assert [path.name for path in path_of(tmp_path, 0).parent.iterdir()] == [path_of(tmp_path, 0).name]

@@ -37,6 +37,7 @@ class Case(NamedTuple):
     dropout: float = 0.0
     clipping: float = 0.0
     offload: str = "none"
+    precision: str = "float32"
 
 
 def towers(case):
@@ -53,7 +54,7 @@ def towers(case):
 
 
 def settings(case):
-    train = {"zero_stage": case.stage, "micro_batch": case.micro, "offload": case.offload}
+    train = {"zero_stage": case.stage, "micro_batch": case.micro, "offload": case.offload, "precision": case.precision}
     tree: dict[str, Any] = SETTINGS | {"train": train, "loss": LOSSES[case.loss]}
     tree["optimizer"] = {"kind": "sgd", "rate": RATE, "weight_decay": 0.0, "gradient_clipping": case.clipping}
     return configuration.check(tree)
@@ -178,3 +179,13 @@ def test_gradients_and_weights_equal_one_graph_over_the_whole_batch(ranks):
             assert difference <= 1e-5, ("gradient", case, name, difference)
         difference, name = worst(weights, after)
         assert difference <= 1e-5, ("weights", case, name, difference)
+
+
+@pytest.mark.timeout(300)
+def test_gradients_of_half_precision_are_summed_in_float32_at_every_stage():
+    """Stage 0 has no buckets that could be of another type: the others must bring what it brings."""
+    cases = [Case(stage, 2, precision="bfloat16") for stage in range(4)]
+    (exact, *_), *others = on_ranks(2, engines, cases)[0]
+    for case, (gradients, *_) in zip(cases[1:], others, strict=True):
+        difference, name = worst(gradients, {n: g for n, g in exact.items() if g is not None})
+        assert difference <= 1e-5, (case, name, difference)

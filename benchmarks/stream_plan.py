@@ -62,7 +62,8 @@ def write(folder: Path, samples: int) -> None:
         columns[f"{member}_bytes"] = [len(content)] * samples
         columns[f"{member}_sha256"] = [hashlib.sha256(content).hexdigest()] * samples
     table = pa.table({name: columns.get(name, [None] * samples) for name in MANIFEST_SCHEMA.names}, MANIFEST_SCHEMA)
-    metadata = {"format_version": FORMAT_VERSION, "settings": {}, "shards": {}, "counts": {}}
+    described = {name: {"sha256": "0" * 64, "bytes": sum(map(len, members.values()))} for name in shards}
+    metadata = {"format_version": FORMAT_VERSION, "settings": {}, "shards": described, "counts": {}}
     pq.write_table(
         table.replace_schema_metadata({key: json.dumps(value) for key, value in metadata.items()}),
         folder / MANIFEST_NAME,

@@ -53,7 +53,7 @@ def read_from(store: Store) -> Manifest:
     try:
         table = pa.parquet.read_table(io.BytesIO(data))
         metadata = {name: json.loads((table.schema.metadata or {})[name.encode()]) for name in METADATA_KEYS}
-    except (pa.ArrowInvalid, pa.ArrowException, KeyError, ValueError, OSError):
+    except (pa.ArrowInvalid, pa.ArrowException, KeyError, ValueError, OSError, RecursionError):
         raise UserError(f"{store.url}: {MANIFEST_NAME} is damaged or no manifest; build the data set again") from None
     if metadata["format_version"] != FORMAT_VERSION:
         raise UserError(

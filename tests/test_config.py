@@ -172,3 +172,19 @@ def test_numbers_that_cannot_be_learned_are_refused(loss, said):
     with pytest.raises(UserError, match=said):
         config.check({"run": "r", "data": {"shards": "s"}, "loss": loss})
     config.check({"run": "r", "data": {"shards": "s"}, "loss": {"learn": ["t1", "t2", "t3"]}})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"shards": []},
+        {"alike": []},
+        {"block": 10**20},
+        {"workers": 10**8},
+        {"read_ahead_mb": 1e308},
+        {"most_alike": 129},
+    ],
+)
+def test_settings_without_a_meaning_are_refused(data):
+    with pytest.raises(UserError, match=rf"^config: data.*{next(iter(data))}"):
+        config.check({"run": "r", "data": {"shards": "s"} | data})

@@ -39,7 +39,9 @@ class Source(Section):
 class Data(Section):
     """Which shards are streamed, and how a sample becomes a row of the batch."""
 
-    shards: str | list[Source] = Field(description="folder or URL, or a list of {url, weight} that are mixed")
+    shards: str | Annotated[list[Source], Field(min_length=1)] = Field(
+        description="folder or URL, or a list of {url, weight} that are mixed"
+    )
     train_split: str = "train"
     validation_split: str = "validate"
     batch: int = Field(128, ge=2, description="image-report pairs in one global batch, all ranks together")
@@ -51,15 +53,21 @@ class Data(Section):
     drop_tags: list[Tag] = Field(
         default_factory=list, description="sentences that training leaves out, unless the report has no others"
     )
-    block: int = Field(16, ge=1, description="neighbours in a shard that are fetched together; 1: a full shuffle")
+    block: int = Field(
+        16, ge=1, le=1 << 20, description="neighbours in a shard that are fetched together; 1: a full shuffle"
+    )
     most_alike: int = Field(0, ge=0, description="samples of one text or patient in a batch at most; 0: no bound")
-    alike: list[Literal["text", "patient", "study"]] = Field(["text", "patient"], description="what most_alike bounds")
+    alike: list[Literal["text", "patient", "study"]] = Field(
+        ["text", "patient"], min_length=1, description="what most_alike bounds"
+    )
     on_damage: Literal["fail", "replace"] = Field(
         "fail", description="what becomes of a run whose shards cannot be read: an end, or another sample in the slot"
     )
     damage_budget: float = Field(0.01, ge=0, le=1, description="share of an epoch that may be replaced")
-    workers: int = Field(2, ge=0, description="decoding processes of each rank")
-    read_ahead_mb: float = Field(256, gt=0, description="what a worker fetches of a remote store before it is asked")
+    workers: int = Field(2, ge=0, le=512, description="decoding processes of each rank")
+    read_ahead_mb: float = Field(
+        256, gt=0, le=1 << 20, description="what a worker fetches of a remote store before it is asked"
+    )
     cache: str | None = Field(None, description="local folder that keeps whole shards of remote stores; null: ranges")
     cache_gb: float = Field(100, gt=0, description="GB in that folder; shards that do not fit are read by ranges")
     timeout: float = Field(
@@ -81,6 +89,12 @@ class Data(Section):
     def patience(self) -> float:
         """Seconds until a store is given up on: a sample may wait for that, and for two others in its place."""
         return self.timeout / 4
+
+    @model_validator(mode="after")
+    def _bound_is_one(self) -> Data:
+        if self.most_alike > self.batch:
+            raise ValueError(f"data.most_alike {self.most_alike} is more than data.batch {self.batch}; 0 is no bound")
+        return self
 
     @model_validator(mode="after")
     def _picture_fits(self) -> Data:

@@ -57,7 +57,7 @@ def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, co
     batches = stream.batches(StreamState.from_dict(progress.stream))
     tell.start(progress.pairs, total)
     saves = checkpoint.Checkpoints(folder, engine, config.train.keep_checkpoints, tell.saved)
-    wishes = _Wishes(config.train.checkpoint_every_minutes, progress.pairs)
+    wishes, replaced = _Wishes(config.train.checkpoint_every_minutes, progress.pairs), 0
     with stop.listening() as asked:
         while True:
             last = progress.pairs >= total
@@ -91,7 +91,11 @@ def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, co
             speed = {"rate": rate, "pairs_per_second": batch / seconds}
             # One message a step for all that the ranks must agree on.
             everyone = dist.of_all_ranks([waited / seconds, rows.replaced, *wishes.of_this_rank(asked()), saves.phase])
-            tell.step(progress.pairs, terms | speed | _data([said[:2] for said in everyone]))
+            data = _data([said[:2] for said in everyone])
+            tell.step(progress.pairs, terms | speed | data)
+            if data["replaced"]:
+                replaced += int(data["replaced"])
+                stream.bear(replaced, "see the warnings of all ranks, and `sentalign shard verify`")
             wishes.heard([said[2:4] for said in everyone])
             saves.heard([int(said[4]) for said in everyone])
 

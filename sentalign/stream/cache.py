@@ -55,13 +55,14 @@ class Cache:
     """The folder. May be pickled; any number of processes may use it at once."""
 
     def __init__(self, folder: str, bound: int, patience: float) -> None:
-        """`bound` in bytes; `patience`: seconds that a shard is waited for that another process fetches.
+        """`bound` in bytes; `patience`: seconds in which a shard must come whole, here or to another process.
 
         Raises UserError where the folder cannot be made or written to.
         """
         self._folder, self._bound, self._patience = Path(folder).absolute(), bound, patience
         self._planned: set[Shard] = set()
         self._resting: dict[str, float] = {}  # sha256 of what could not be kept, and until when it is not tried
+        self._slow_until = 0.0  # while the line is too slow for whole shards
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _fresh(self._folder / f".{'0' * 64}") as (part, _):
@@ -114,7 +115,8 @@ class Cache:
         return self._folder / f"{shard.sha256}.tar"
 
     def _wanted(self, shard: Shard) -> bool:
-        return shard in self._planned and time.monotonic() >= self._resting.get(shard.sha256, 0)
+        until = max(self._resting.get(shard.sha256, 0.0), self._slow_until)
+        return shard in self._planned and time.monotonic() >= until
 
     def _rest(self, shard: Shard, why: str) -> None:
         self._resting[shard.sha256] = time.monotonic() + REST
@@ -129,10 +131,12 @@ class Cache:
                 try:
                     self._fetch(shard, piece)
                     return True
-                except UserError:
-                    self._rest(shard, "cannot be fetched whole")
+                except UserError as error:
+                    self._rest(shard, f"cannot be fetched whole ({error})")
                 except OSError as error:
                     self._rest(shard, f"cannot be kept in data.cache ({error.strerror})")
+            elif self._wanted(shard):
+                self._rest(shard, "is still being fetched by another process")
         return False
 
     @contextlib.contextmanager
@@ -157,7 +161,11 @@ class Cache:
                 os.posix_fallocate(file.fileno(), 0, shard.size)  # a full disk says so now, and others see it taken
             if not self._room():
                 raise OSError(errno.ENOSPC, "data.cache_gb is full of shards in use")
+            late = time.monotonic() + self._patience
             for begin in range(0, shard.size, PIECE):
+                if time.monotonic() > late:
+                    self._slow_until = time.monotonic() + REST  # the next ones would be as late
+                    raise UserError(f"{shard.name} takes more than {self._patience:g} s")
                 content = piece(begin, min(begin + PIECE, shard.size))
                 digest.update(content)
                 _write(file, content)

@@ -114,6 +114,7 @@ def _reads(found: dict[str, Any]) -> list[str]:
         f"{found['amplification']:.3f} bytes for a byte of a sample",
         f"{worker} {sizes} in {requests} requests",
         f"a restart fetches at most {_size(found['bytes_again_after_a_restart'])} again",
+        *([f"with data.cache {_size(found['whole_shards'])} in whole shards, once"] if found["whole_shards"] else []),
     ]
 
 

@@ -26,7 +26,7 @@ from sentalign.stream.batch import Batch, Padding, collate
 from sentalign.stream.mixture import Mixture
 from sentalign.stream.plan import StreamState
 from sentalign.stream.rows import Part, Rows, Samples
-from sentalign.stream.worker import obey_parent_alone
+from sentalign.stream.worker import obey_parent_alone, unheard
 from sentalign.text import Tokenizer
 from sharding.contract import UserError
 
@@ -114,6 +114,19 @@ class Stream:
             ]
         )
 
+    def bear(self, replaced: int, advice: str) -> None:
+        """Raises UserError where more samples were replaced than `data.damage_budget` allows.
+
+        A rank that counts its own alone never raises too early; whoever knows the sum over all ranks calls it again.
+        """
+        # A share of the first epoch, then of all that was read: each epoch meets the same damage again.
+        allowed = self.data.damage_budget * max(self.epoch_batches * self.data.batch, self.seen * self.ranks)
+        if replaced > allowed:
+            raise UserError(
+                f"{replaced} samples could not be read and data.damage_budget={self.data.damage_budget:g} of an epoch "
+                f"is allowed; {advice}"
+            )
+
     def _check(self, state: StreamState) -> None:
         if state.fingerprint != self.fingerprint:
             raise UserError(
@@ -166,7 +179,9 @@ class Stream:
             worker_init_fn=obey_parent_alone,
         )
         made: list[Rows] = []
-        for rows in self._patient(_quietly(loader), asked):
+        with unheard(afresh=not self.mixture.local):
+            started = _quietly(loader)
+        for rows in self._patient(started, asked):
             made.append(rows)
             if len(made) == max(1, self.data.workers):
                 yield self._joined(made)
@@ -219,13 +234,8 @@ class Stream:
         self.seen += sum(len(rows.samples) for rows in made)
         for line in lost:
             log.warning("replaced: %s", line)
-        # A share of the first epoch, then of all that was read: each epoch meets the same damage again.
-        allowed = self.data.damage_budget * max(self.epoch_batches * self.data.batch / self.ranks, self.seen)
-        if lost and self.replaced > allowed:
-            raise UserError(
-                f"{self.replaced} samples could not be read and data.damage_budget={self.data.damage_budget:g} of an "
-                f"epoch is allowed; the last: {lost[-1]}"
-            )
+        if lost:
+            self.bear(self.replaced, f"the last: {lost[-1]}")
         samples = [sample for rows in made for sample in rows.samples]
         encoded = [row for rows in made for row in rows.encoded]
         chosen = [numbers for rows in made for numbers in rows.chosen]

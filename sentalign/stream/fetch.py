@@ -11,15 +11,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from sentalign.config import Tag
 from sentalign.stream.cache import Cache
-from sentalign.stream.sound import sound_shards, span
+from sentalign.stream.sound import SHA256, sound_shards, span
 from sentalign.stream.spans import DamagedError, SpanReader
 from sharding import manifest, pixels, storage
 from sharding.contract import IMAGE_MEMBERS, Rejected, UserError
@@ -29,6 +30,7 @@ OF_A_ROW = (
     *("key", "shard", "image_member", "patient", "study"),
     *("image_offset", "image_bytes", "image_sha256", "json_offset", "json_bytes", "json_sha256"),
 )
+TAGS = frozenset(get_args(Tag))
 COLUMNS = (*OF_A_ROW, "sentence_count", "text_hashes")
 
 
@@ -75,12 +77,14 @@ class Shards:
             raise UserError(f"no sample with text in split {split!r} of {url}; see `sentalign shard inspect {url}`")
         unknown = set(pc.unique(rows["image_member"]).to_pylist()) - set(IMAGE_MEMBERS)
         if unknown:
-            raise UserError(f"{url} has images of unknown kind {', '.join(sorted(unknown))}; build the shards again")
+            raise UserError(f"{url} has images that are no {', '.join(IMAGE_MEMBERS)}; build the shards again")
         self.most_sentences = int(pc.max(rows["sentence_count"]).as_py())
         self.shard_N = self._columns["shard"].dictionary_encode().indices.to_numpy()
         self.local = storage.local_path(url) is not None
         used = set(pc.unique(self._columns["shard"]).to_pylist())
-        self._spans = SpanReader(url, [shard for shard in described if shard.name in used], patience, cache)
+        read = [shard for shard in described if shard.name in used]
+        self.shard_bytes = sum(shard.size for shard in read)
+        self._spans = SpanReader(url, read, patience, cache)
 
     def __len__(self) -> int:
         return len(self._columns["key"])
@@ -171,7 +175,8 @@ def _sentences(where: str, text: bytes) -> tuple[tuple[str, ...], tuple[frozense
         said = tuple(sentence["text"] for sentence in sentences)
         tags = tuple(frozenset(sentence["tags"]) for sentence in sentences)
         hashes = tuple(sentence["hash"] for sentence in sentences)
-        if all(isinstance(word, str) for word in (*said, *hashes)):
+        "".join(said).encode()  # a lone half of a character is no text
+        if said and all(map(SHA256.fullmatch, hashes)) and all(map(TAGS.issuperset, tags)):
             return said, tags, hashes
     except (ValueError, KeyError, TypeError, RecursionError):
         pass

@@ -36,7 +36,8 @@ def outlook(config: Config, batches: Sequence[int], epochs: int, ranks: int, tel
     settings or data with which the run could not start, and for a batch that the data cannot fill.
     """
     plan.check_shares(config.data.batch, ranks)
-    mixture = Mixture(config.data, config.data.train_split, config.seed)
+    bare = config.data.model_copy(update={"cache": None})  # nothing is kept, so no folder is made
+    mixture = Mixture(bare, config.data.train_split, config.seed)
     sizes = list(batches) or [size for size in sorted({*USUAL, config.data.batch}) if _fits(mixture, size)]
     for size in (config.data.batch, *sizes):
         _check(mixture, size)
@@ -53,7 +54,7 @@ def outlook(config: Config, batches: Sequence[int], epochs: int, ranks: int, tel
         "alike": list(config.data.alike),
         "epoch": {"batches": mixture.epoch_batches, "pairs": mixture.epoch_batches * config.data.batch},
         "data_sets": [_data_set(mixture, number) for number in range(len(mixture.parts))],
-        "reads": _reads(mixture, ranks),
+        "reads": _reads(mixture, ranks) | {"whole_shards": _whole(mixture) if config.data.cache else None},
         "collisions": collisions,
     }
 
@@ -119,6 +120,11 @@ def _reads(mixture: Mixture, ranks: int) -> Tree:
         "bytes_of_a_worker": [min(sizes), max(sizes)],
         "bytes_again_after_a_restart": 0 if mixture.local else min(again, sum(sizes)),
     }
+
+
+def _whole(mixture: Mixture) -> int:
+    """Bytes of all remote shards, each once."""
+    return sum(part.shard_bytes for part in mixture.parts if not part.local)
 
 
 def _by_lane(mixture: Mixture) -> Reads:

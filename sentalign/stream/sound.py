@@ -45,12 +45,19 @@ def sound_shards(url: str, found: Manifest) -> list[Shard]:
 def _faults(found: Manifest) -> Iterator[str]:
     """What is wrong, the simplest first: each check may rely on those before it."""
     table, shards = found.table, found.metadata["shards"]
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid:
+        yield "holds words that are no text"
+        return
     if not isinstance(shards, dict) or not all(_is_shard(said) for said in shards.values()):
         yield "describes its shards in no way that can be read"
     if not all(map(SHARD_PATTERN.fullmatch, shards)):
         yield "names a shard that no build names so, or one that lies elsewhere"
     if empty := [name for name in (*NEEDED, *MEMBERS) if table[name].null_count]:
         yield f"has empty fields in {', '.join(empty)}"
+    if pc.list_flatten(table["text_hashes"]).null_count:
+        yield "has empty fields in text_hashes"
     if not pc.all(pc.is_in(table["shard"], pa.array(list(shards), pa.string())), min_count=0).as_py():
         yield "has samples in a shard that it does not describe"
     if not pc.all(pc.match_substring_regex(table["key"], rf"\A(?:{KEY_PATTERN.pattern})\z"), min_count=0).as_py():

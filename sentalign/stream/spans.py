@@ -23,6 +23,7 @@ Answer = TypeVar("Answer")
 Spans = list[tuple[int, int]]
 OPEN_FILES = 256  # of one process; the soft limit of many systems is 1,024 for everything
 REST = 10  # a shard out of reach is not asked for again for so many times the patience
+_opening = threading.Lock()  # read-ahead asks from many threads
 DOWN = 3  # shards out of reach with no answer between them: it is the store
 
 
@@ -64,6 +65,7 @@ class SpanReader:
         if self._cache is not None:
             kept = self._cache.read(self._shards[name], spans, partial(asker.piece, name))
             if kept is not None:
+                asker.goes_on()
                 return kept
         return asker.asked(name, lambda store: store.get_ranges(name, spans))
 
@@ -78,15 +80,16 @@ class SpanReader:
 
     def _file(self, path: Path) -> FileIO:
         """The open file; the longest unused one is closed where there are too many."""
-        if path.name not in self._files:
-            try:
-                self._files[path.name] = FileIO(str(path))
-            except OSError as error:
-                raise self._unreadable(path.name, error) from None
-            if len(self._files) > OPEN_FILES:
-                self._files.popitem(last=False)  # closed when nobody reads from it any more
-        self._files.move_to_end(path.name)
-        return self._files[path.name]
+        with _opening:
+            if path.name not in self._files:
+                try:
+                    self._files[path.name] = FileIO(str(path))
+                except OSError as error:
+                    raise self._unreadable(path.name, error) from None
+                if len(self._files) > OPEN_FILES:
+                    self._files.popitem(last=False)  # closed when nobody reads from it any more
+            self._files.move_to_end(path.name)
+            return self._files[path.name]
 
     def _unreadable(self, name: str, error: OSError) -> DamagedError:
         return DamagedError(f"{name} cannot be read ({error.strerror}); copy it to {self._url} again")
@@ -104,7 +107,7 @@ class _Asker:
         self._rest = REST * (patience or 0)
         self._lock = threading.Lock()
         self._lost: dict[str, tuple[float, str]] = {}
-        self._row: set[str] = set()  # shards that were lost since anything came
+        self._row: set[str] = set()  # shards that were lost since anything came, kept ones too
 
     def piece(self, name: str, begin: int, end: int) -> bytes:
         """One range of a shard; raises as `asked` does."""
@@ -122,9 +125,14 @@ class _Asker:
         except storage.OutOfReachError as error:
             raise self._mark(name, self._named(name, error)) from None
         with self._lock:
-            self._row.clear()
             self._lost.pop(name, None)
+        self.goes_on()
         return answer
+
+    def goes_on(self) -> None:
+        """Something came, from the store or from what is kept of it: shards that are lost are not all there is."""
+        with self._lock:
+            self._row.clear()
 
     def _named(self, name: str, error: UserError) -> str:
         return str(error) if name in str(error) else f"{name} of {error}"

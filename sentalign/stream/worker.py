@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 LOOK_SECONDS = 5  # between two looks whether the rank is still there
 
@@ -22,6 +25,22 @@ def obey_parent_alone(worker: int) -> None:
     # Held back here, it is taken by the thread, which learns the sender; and it counts even if this thread hangs.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
+
+
+@contextmanager
+def unheard(afresh: bool) -> Iterator[None]:
+    """What is started meanwhile does not hear the signals, in none of its threads, until it obeys its parent alone.
+
+    A process that starts `afresh`, no fork, has threads of its libraries before it comes to its work; if one of them
+    hears, the process dies.
+    """
+    if afresh:
+        resource_tracker.ensure_running()  # else it starts with the first worker, and has the signals heard again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait_for_parent(parent: int) -> None:

@@ -57,6 +57,29 @@ def test_of_the_clocks_the_first_rank_s_alone_counts(monkeypatch):
     assert late.of_this_rank(False) == (False, False)
 
 
+def test_replaced_samples_are_counted_over_all_ranks(tmp_path, monkeypatch):
+    state, borne = SimpleNamespace(as_dict=dict), []
+    stream = SimpleNamespace(
+        epoch_batches=3,
+        start=lambda: state,
+        batches=lambda _: iter([(SimpleNamespace(replaced=n), state) for n in (1, 0, 1)]),
+        bear=lambda replaced, _: borne.append(replaced),
+    )
+    saves = SimpleNamespace(save=lambda *_: None, finish=list, phase=0, heard=lambda *_: None)
+    monkeypatch.setattr(loop, "StreamState", SimpleNamespace(from_dict=dict))
+    monkeypatch.setattr(loop, "train_step", lambda *_: {"loss": 1.0})
+    monkeypatch.setattr(loop.dist, "of_all_ranks", lambda mine: [mine, [0.0, 2 * mine[1], *mine[2:]]])
+    monkeypatch.setattr(loop, "_validated", lambda *said: said[-1])
+    monkeypatch.setattr(checkpoint, "Checkpoints", lambda *_: saves)
+    monkeypatch.setattr(restore, "restore", lambda *_: checkpoint.Progress(0, {}, validated=6))
+    told = []
+    tell = SimpleNamespace(**dict.fromkeys(("start", "saved"), lambda *_: None))
+    tell.step = lambda _, numbers: told.append(numbers["replaced"])
+    settings = config.check({"run": "r", "data": {"shards": "s", "batch": 2}, "train": {"epochs": 1}})
+    loop.run(tmp_path, SimpleNamespace(average=None), stream, None, settings, tell)
+    assert (told, borne) == ([3, 0, 3], [3, 6])
+
+
 def test_weights_that_cannot_be_written_are_one_line(tmp_path):
     engine = SimpleNamespace(module=SimpleNamespace(describe=dict))
     (tmp_path / "file").write_text("in the way")

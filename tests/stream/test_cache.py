@@ -159,6 +159,23 @@ def test_a_shard_that_another_process_fetches_for_too_long_is_read_by_ranges(fol
     assert store.read(one, 2) == [b"\2" * 10]  # beside it; the part of a living process stays
     assert store.asked == {2: SIZE}
     assert any(name.endswith(".part") for name in names(folder))
+    monkeypatch.setattr(one, "_patience", 600)  # it is not waited for again and again
+    assert store.read(one, 1) is None
+
+
+def test_over_a_slow_line_no_shard_is_fetched_whole(folder, monkeypatch, caplog):
+    store = Store()
+    store.slow = 0.3
+    monkeypatch.setattr(module, "PIECE", SIZE // 4)
+    one = cache_in(folder, store, patience=0.2)
+    assert store.read(one, 1) is None
+    assert store.asked[1] < SIZE
+    assert "cannot be fetched whole (shard-000001.tar takes more than 0.2 s)" in caplog.text
+    assert store.read(one, 2) is None
+    assert store.asked[2] == 0, "the next would be as late"
+    monkeypatch.setattr(module, "REST", -1)
+    one._slow_until = store.slow = 0
+    assert store.read(one, 2) == [b"\2" * 10]
 
 
 def age(folder, store, number, seconds):

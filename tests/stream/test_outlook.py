@@ -115,6 +115,10 @@ def test_reads_of_a_store_and_lanes_of_a_mixture_are_said(both, tmp_path, monkey
     assert f"in {found['requests']} requests, {found['amplification']:.3f} bytes for a byte of a sample" in said
     assert "a worker (2 ranks, 2 workers in all)" in said
     assert "a restart fetches at most" in said
+    assert "data.cache" not in said
+    assert cli.main(["plan", str(file), f"data.cache={tmp_path / 'deep' / 'cache'}"]) == 0
+    assert "with data.cache 0 bytes in whole shards" not in capsys.readouterr().out
+    assert not (tmp_path / "deep").exists(), "looking ahead makes nothing"
 
 
 def test_restart_of_a_remote_run_fetches_no_more_than_there_is(shards, monkeypatch):

@@ -202,3 +202,13 @@ def test_an_error_of_the_code_is_not_taken_for_a_dead_worker(shards, tokenizer, 
     monkeypatch.setattr(pixels, "read", breaks)
     with pytest.raises(RuntimeError, match="out of something"):
         take(stream(shards, tokenizer, workers=workers), 1)
+
+
+def test_the_budget_is_that_of_all_ranks_together(copy, tokenizer):
+    """One damaged sample of 48 in one of eight ranks: that is no eighth of an epoch's budget used up eight times."""
+    flip(copy)
+    ranks = [stream(copy, tokenizer, r, 8, on_damage="replace", damage_budget=0.03) for r in range(8)]
+    assert sum(batch.replaced for one in ranks for batch in take(one, 6)) == 1
+    ranks[0].bear(1, "the advice")
+    with pytest.raises(UserError, match=r"2 samples could not be read and .* is allowed; the advice"):
+        ranks[0].bear(2, "the advice")

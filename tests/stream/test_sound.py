@@ -88,6 +88,26 @@ def test_an_empty_field_is_refused(edited, column):
     assert f"has empty fields in {column}" in refused(edited(lambda rows, metadata: rows[0].update({column: None})))
 
 
+@pytest.mark.parametrize("column", ["split", "patient", "image_member"])
+def test_bytes_that_are_no_text_are_refused(shards, folder, column):
+    table = pq.read_table(Path(shards) / MANIFEST_NAME)
+    words = pa.array([b"\xff\xfe"] * len(table), pa.binary()).view(pa.string())
+    bad = table.set_column(table.column_names.index(column), table.schema.field(column), words)
+    pq.write_table(bad, folder / MANIFEST_NAME)
+    assert "holds words that are no text" in refused(str(folder))
+
+
+def test_a_report_with_an_empty_hash_is_refused(edited):
+    assert "empty fields in text_hashes" in refused(edited(lambda rows, _: rows[3].update(text_hashes=[None])))
+
+
+def test_metadata_of_endless_depth_is_refused(shards, folder):
+    table = pq.read_table(Path(shards) / MANIFEST_NAME)
+    deep = {**table.schema.metadata, b"settings": b"[" * 100_000}
+    pq.write_table(table.replace_schema_metadata(deep), folder / MANIFEST_NAME)
+    assert "is damaged or no manifest" in refused(str(folder))
+
+
 @pytest.mark.parametrize("column", NUMBERS)
 @pytest.mark.parametrize("number", [-1, -(1 << 63), 1 << 40, (1 << 63) - 1])
 def test_a_place_outside_of_the_shard_is_refused(edited, column, number):
@@ -143,7 +163,16 @@ def test_any_row_is_refused_or_damaged_or_right(edited, shards, changes, name):
         b'{"sentences": [{"text": 1, "tags": [], "hash": "x"}]}',
         b'{"sentences": [{"text": "a", "tags": 5, "hash": ""}]}',
     ]
-    + [b'{"sentences": [{"text": "a", "tags": [[]], "hash": ""}]}'],
+    + [b'{"sentences": [{"text": "a", "tags": [[]], "hash": ""}]}', b'{"sentences": []}']
+    + [
+        b'{"sentences": [{"text": "%s", "tags": [%s], "hash": "%s"}]}' % (text, tag, digest)
+        for text, tag, digest in [
+            (b"\\ud800", b"", b"0" * 64),
+            (b"a", b'"no tag"', b"0" * 64),
+            (b"a", b"", b"x" * 64),
+            (b"a", b"", b"0" * 63),
+        ]
+    ],
 )
 def test_a_report_of_another_shape_is_damage(shards, text):
     from sentalign.stream.fetch import _sentences

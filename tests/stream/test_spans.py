@@ -1,7 +1,12 @@
 """A store that does not bring a shard: when that is the shard's fault, and when the store's."""
 
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import pytest
 
+from sentalign.stream import spans
+from sentalign.stream.cache import Shard
 from sentalign.stream.spans import DamagedError, LostError, _Asker
 from sharding.contract import UserError
 from sharding.storage import BadFileError, OutOfReachError
@@ -58,3 +63,36 @@ def test_a_bad_file_is_damage_and_says_nothing_of_the_store(asker):
         with pytest.raises(DamagedError, match=f"{name} of too short") as error:
             asker.asked(name, short)
         assert not isinstance(error.value, LostError)
+
+
+class Kept:
+    """A cache that holds one shard."""
+
+    def plan(self, shards):
+        pass
+
+    def read(self, shard, spans, piece):
+        return [b"kept"] if shard.name == "kept" else None
+
+
+def test_a_kept_shard_between_them_says_that_not_everything_is_lost(monkeypatch):
+    store = SimpleNamespace(get_ranges=lambda name, spans: lost(None))
+    monkeypatch.setattr(spans.storage, "open_store", lambda url, patience: store)
+    reader = spans.SpanReader("s3://b/c", [Shard(name, "0" * 64, 9) for name in ("kept", *"abcd")], 60, Kept())
+    for name in "abcd":
+        assert reader.read("kept", [(0, 4)]) == [b"kept"]
+        with pytest.raises(LostError):
+            reader.read(name, [(0, 4)])
+
+
+def test_many_threads_may_read_more_files_than_stay_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(spans, "OPEN_FILES", 2)
+    for number in range(6):
+        (tmp_path / str(number)).write_bytes(bytes([number]))
+    reader = spans.SpanReader(str(tmp_path))
+
+    def read(number):
+        return all(reader.read(str(i % 6), [(0, 1)]) == [bytes([i % 6])] for i in range(number, number + 1000))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(read, range(8)))

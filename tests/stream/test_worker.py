@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 import subprocess
 import sys
 import time
@@ -9,7 +11,9 @@ import time
 import psutil
 import pytest
 
+from sentalign.config import Data
 from sentalign.stream import worker
+from sentalign.stream.dataset import Stream
 
 WORKER = """
 import os, signal, sys, time
@@ -56,3 +60,19 @@ def test_workers_end_when_their_rank_was_killed(shards):
     rank.wait()
     assert len(workers) == 2
     assert not psutil.wait_procs(workers, timeout=3 * worker.LOOK_SECONDS)[1]
+
+
+def test_workers_that_start_afresh_do_not_hear_a_stranger_either(shards, tokenizer):
+    """As for shards in a store: a new interpreter, whose libraries have threads before the worker is set up."""
+    one = Stream(Data(shards=shards, batch=8, image_size=32, max_tokens=24, workers=2), 0, 0, 1, tokenizer, "train")
+    one.mixture.parts[0].local = False
+    batches = one.batches(one.start())
+    before = next(batches)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for signal_name in ("TERM", "USR1"):
+        subprocess.run(["kill", f"-{signal_name}", *(str(worker.pid) for worker in workers)], check=True)
+    assert len([next(batches) for _ in range(12)]) == 12
+    assert all(worker.is_alive() for worker in workers)
+    assert len(before[0].keys) == 8
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGUSR1}

@@ -32,6 +32,7 @@ bench: .venv/ready
 	$(BIN)/python -W ignore benchmarks/shard_build.py
 	PYTHONPATH=. $(BIN)/python benchmarks/sentences.py
 	PYTHONPATH=. $(BIN)/python -W ignore benchmarks/stream.py --samples 800 --batch 32 --rounds 3
+	PYTHONPATH=. $(BIN)/python -W ignore benchmarks/stream_plan.py
 
 # Phantoms, shards, training on two ranks, held-out test: demo/index.html and demo/metrics.json.
 demo: .venv/ready

@@ -235,6 +235,9 @@ class Train(Section):
     recompute: Literal["none", "text", "image", "both"] = Field(
         "none", description="towers whose layers are computed again in the backward pass, to save memory"
     )
+    compile: bool = Field(
+        False, description="the image tower by torch.compile, at ZeRO 0 to 2; steps are faster after the first minute"
+    )
     ema_pairs: float = Field(
         0.0, ge=0, description="half-life, in pairs, of the averaged weights that are validated and kept; 0: no average"
     )
@@ -244,6 +247,12 @@ class Train(Section):
     checkpoint_every_minutes: float = Field(0.0, ge=0, description="also so long after the last one; 0: never")
     keep_checkpoints: int = Field(2, ge=1)
     timeout_minutes: float = Field(30.0, gt=0, description="longest wait of one collective")
+
+    @model_validator(mode="after")
+    def _compiled_weights_stay(self) -> Train:
+        if self.compile and self.zero_stage == 3:
+            raise ValueError("train.compile=true needs train.zero_stage 0, 1 or 2: ZeRO 3 moves weights about")
+        return self
 
     @model_validator(mode="after")
     def _there_is_something_to_offload(self) -> Train:

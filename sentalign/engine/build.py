@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import warnings
 from datetime import timedelta
 from typing import Any
@@ -97,6 +98,9 @@ def build(model: Dual, config: Config) -> deepspeed.DeepSpeedEngine:
     """
     _refuse(config, get_accelerator().device_name())
     recompute.enable(model, config.train.recompute)
+    if config.train.compile:
+        _refuse_compiled(model.image.backbone.config.to_dict(), config.model.image.norm)
+        model.image.compile()
     made = optimizer.make(model, config.optimizer)
     if config.train.zero_stage == 0:
         optimizer.guard(made, config.optimizer.gradient_clipping)
@@ -111,6 +115,17 @@ def build(model: Dual, config: Config) -> deepspeed.DeepSpeedEngine:
 def _refuse(config: Config, device: str) -> None:
     if config.train.precision == "float16" and device == "cpu":
         raise UserError("train.precision=float16 needs a GPU (a CPU computes it more slowly); set it to bfloat16")
+
+
+def _refuse_compiled(backbone: dict[str, Any], norm: str) -> None:
+    """What compiled code does wrong or not at all."""
+    # With torch 2.13 a compiled random layer has the gradient of other random numbers than its forward pass drew.
+    if random := [name for name, value in backbone.items() if "drop" in name and isinstance(value, float) and value]:
+        raise UserError(f"train.compile=true wants an image tower without chance; set its {', '.join(random)} to 0")
+    if norm == "sync":
+        raise UserError("train.compile=true does not go with model.image.norm=sync; set it to group or frozen")
+    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        raise UserError("train.compile=true needs a C++ compiler, and there is none; install g++, or leave it out")
 
 
 def _own_scale(engine: Any) -> LossScale:

@@ -9,7 +9,7 @@ import pytest
 
 from sentalign import config
 from sentalign.engine import build
-from sentalign.engine.build import _refuse, deepspeed_config
+from sentalign.engine.build import _refuse, _refuse_compiled, deepspeed_config
 from sharding.contract import UserError
 
 
@@ -89,3 +89,16 @@ def test_each_rank_takes_its_device_before_the_first_message(monkeypatch):
     monkeypatch.setattr(build, "get_accelerator", accelerator("cpu", 1, taken))
     build.init_ranks(1)
     assert taken[3:] == [4, "met", "joined"], "processes of a CPU are as many as one likes"
+
+
+def test_what_compiled_code_cannot_do_is_refused(monkeypatch):
+    with pytest.raises(UserError, match=r"train.compile=true needs train.zero_stage 0, 1 or 2"):
+        checked(compile=True, zero_stage=3)
+    _refuse_compiled({"drop_path_rate": 0.0, "hidden_sizes": [8]}, "group")
+    with pytest.raises(UserError, match="wants an image tower without chance; set its drop_path_rate to 0"):
+        _refuse_compiled({"drop_path_rate": 0.1}, "batch")
+    with pytest.raises(UserError, match=r"does not go with model\.image\.norm=sync"):
+        _refuse_compiled({}, "sync")
+    monkeypatch.setattr(build.shutil, "which", lambda _: None)
+    with pytest.raises(UserError, match="needs a C\\+\\+ compiler, and there is none"):
+        _refuse_compiled({}, "batch")

@@ -38,6 +38,7 @@ class Case(NamedTuple):
     clipping: float = 0.0
     offload: str = "none"
     precision: str = "float32"
+    compiled: bool = False
 
 
 def towers(case):
@@ -54,7 +55,8 @@ def towers(case):
 
 
 def settings(case):
-    train = {"zero_stage": case.stage, "micro_batch": case.micro, "offload": case.offload, "precision": case.precision}
+    train = {"zero_stage": case.stage, "micro_batch": case.micro, "offload": case.offload}
+    train |= {"precision": case.precision, "compile": case.compiled}
     tree: dict[str, Any] = SETTINGS | {"train": train, "loss": LOSSES[case.loss]}
     tree["optimizer"] = {"kind": "sgd", "rate": RATE, "weight_decay": 0.0, "gradient_clipping": case.clipping}
     return configuration.check(tree)
@@ -148,6 +150,22 @@ def worst(made, exact):
     return max((np.abs(made[n] - exact[n]).max() / max(sizes[n], 1e-3 * largest), n) for n in exact)
 
 
+def compare(cases, ranks):
+    """Checks gradients and weights of all cases, each against one graph over the whole batch."""
+    exact = {case._replace(stage=0, micro=0, offload="none", compiled=False): None for case in cases}
+    for case in exact:
+        exact[case] = None if case.dropout else twin(case)
+    for case, (gradients, weights, _, of_ranks) in zip(cases, on_ranks(ranks, engines, cases)[0], strict=True):
+        first, after = of_ranks or exact[case._replace(stage=0, micro=0, offload="none", compiled=False)]
+        moved = {n for n, g in gradients.items() if g is not None and np.abs(g).max() > 0}
+        assert moved >= {n for n, g in first.items() if np.abs(g).max() > 0}, ("no gradient", case)
+        if not case.clipping:
+            difference, name = worst(gradients, first)
+            assert difference <= 1e-5, ("gradient", case, name, difference)
+        difference, name = worst(weights, after)
+        assert difference <= 1e-5, ("weights", case, name, difference)
+
+
 # All stages by all numbers of micro-batches, then each option in turn.
 PLAIN = [Case(stage, micro) for stage, micro in product(range(4), (0, 1, 2, 4))]
 OPTIONS = [Case(stage, 2, loss) for stage, loss in zip((0, 1, 2, 3, 0, 3), LOSSES, strict=True)]
@@ -167,18 +185,12 @@ OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all"), Case(1, 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_gradients_and_weights_equal_one_graph_over_the_whole_batch(ranks):
     cases = [*PLAIN, *OPTIONS] if ranks == 2 else [*PLAIN[ranks::3], *OPTIONS[ranks::2]]
-    exact = {case._replace(stage=0, micro=0, offload="none"): None for case in cases}
-    for case in exact:
-        exact[case] = None if case.dropout else twin(case)
-    for case, (gradients, weights, _, of_ranks) in zip(cases, on_ranks(ranks, engines, cases)[0], strict=True):
-        first, after = of_ranks or exact[case._replace(stage=0, micro=0, offload="none")]
-        moved = {n for n, g in gradients.items() if g is not None and np.abs(g).max() > 0}
-        assert moved >= {n for n, g in first.items() if np.abs(g).max() > 0}, ("no gradient", case)
-        if not case.clipping:
-            difference, name = worst(gradients, first)
-            assert difference <= 1e-5, ("gradient", case, name, difference)
-        difference, name = worst(weights, after)
-        assert difference <= 1e-5, ("weights", case, name, difference)
+    compare(cases, ranks)
+
+
+@pytest.mark.slow
+def test_a_compiled_image_tower_has_the_same_gradients():
+    compare([Case(stage, micro, compiled=True) for stage, micro in ((0, 0), (1, 4), (2, 2))], 2)
 
 
 @pytest.mark.timeout(300)

@@ -52,16 +52,12 @@ def main(words: Sequence[str] | None = None) -> int:
     except mishap.LostContact as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except finite.NotFiniteError as error:  # every rank's, in the same words
-        if int(os.environ["RANK"]) == 0:
-            print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (UserError, WeightsError) as error:
+    except (UserError, WeightsError, finite.NotFiniteError) as error:
         # By the launcher's word: the process group is not there yet, or has been left already.
         if int(os.environ.get("RANK", "0")) > 0:
             time.sleep(30)  # most mistakes meet every rank: rank 0 says them, and the launcher then ends the others
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, finite.NotFiniteError) else 2
     return 0
 
 

@@ -211,8 +211,8 @@ class _Passing(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         part = answer[: len(answer) // 2] if fault in ("cut", "stall") else answer
+        self.server.sent.append((self.path, len(part)))  # before the client has it all, and looks
         self.wfile.write(part)
-        self.server.sent.append((self.path, len(part)))
         if fault == "stall":
             self.wfile.flush()
             self.server.closing.wait()

@@ -110,9 +110,10 @@ class Bucket(Store):
             raise UserError(f"{scheme}:// takes a bucket and a folder; credentials stand in environment variables")
         self.url, self._family = f"{scheme}://{host}/{path}".rstrip("/"), FAMILIES[scheme]
         _check_environment(self._family)
-        # A third for tries to begin in, a third for the last one to meet silence, a third for its answer to be cut off.
-        third = timedelta(seconds=patience / 3) if patience else None
-        silence, self._give_up = min(SILENCE, third or SILENCE), third or GIVE_UP
+        # A connection that brings nothing is common and no outage: two fifths for tries to begin in, so that there is a
+        # second one, a fifth for the last one to meet silence, a fifth for its answer to be cut off, and one to spare.
+        fifth = timedelta(seconds=patience / 5) if patience else None
+        silence, self._give_up = min(SILENCE, fifth or SILENCE), 2 * fifth if fifth else GIVE_UP
         where = f"{scheme}://{host}/{quote(path)}"
         self._objects: ObjectStore = self._asked(lambda: _open(where, self._family, silence, self._give_up))
 

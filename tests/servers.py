@@ -169,6 +169,7 @@ class Line(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128  # of socketserver's five, two workers' read-ahead fills all at once, and the rest hangs
 
     def __init__(self, server: str) -> None:
         super().__init__(("127.0.0.1", 0), _Passing)

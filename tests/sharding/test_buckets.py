@@ -116,6 +116,14 @@ def test_a_request_is_given_up_within_the_patience(behind, line, fault):
     assert 0.5 < time.monotonic() - begun < 6
 
 
+@pytest.mark.parametrize("fault", ["silence", "stall", "drop", "cut"])
+def test_within_the_patience_one_bad_connection_is_no_outage(behind, line, fault):
+    store = open_store(behind, patience=5)
+    line.faults = [fault]
+    assert store.get_ranges("a", [(0, 3)]) == [b"123"]
+    assert line.faults == []
+
+
 def test_ranges_come_as_they_were_asked_for_and_near_ones_together(behind, line):
     content = os.urandom(60_000)
     store = open_store(behind)

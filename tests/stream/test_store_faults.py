@@ -75,7 +75,7 @@ def kept(request, tmp_path):
 
 def few_and_many():
     """Workers and data.timeout: a worker process takes seconds to start, which count; a busy machine answers late."""
-    return pytest.mark.parametrize(("workers", "timeout"), [(0, 6), pytest.param(2, 120, marks=pytest.mark.slow)])
+    return pytest.mark.parametrize(("workers", "timeout"), [(0, 10), pytest.param(2, 120, marks=pytest.mark.slow)])
 
 
 @few_and_many()

@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def train(config: Config) -> None:
-    """One whole run, or the rest of it. Raises UserError, LostContact."""
+    """One whole run, or the rest of it. Raises UserError, WeightsError, NotFiniteError, LostContact."""
     run = Path(config.run)
     watch.begin(run, os.environ, config.train.timeout_minutes * 60, config.data.timeout)
     with mishap.told(run, int(os.environ["RANK"])):

@@ -152,8 +152,8 @@ def _standing(beating: dict[int, Beat]) -> Verdict:
 
 
 def _elsewhere(beating: dict[int, Beat]) -> list[int]:
-    """The ranks that are not where most are. On GPUs collectives return at once, and a rank waits for others' numbers
-    in plain code; the one for which it waits is at another line, or in the same collective.
+    """The ranks that are not where most are. On GPUs collectives return at once, and who waits for the others' numbers
+    stands in plain code; who keeps them waiting is likely at another line.
     """
     place, count = Counter(beat.place for beat in beating.values()).most_common(1)[0]
     return [r for r, beat in beating.items() if beat.place != place] if 2 * count > len(beating) else []

@@ -22,8 +22,9 @@ import torch
 from torch import nn
 
 from sentalign import config as configuration
-from sentalign.engine import build, checkpoint
-from sentalign.engine.checkpoint import BUSY, WRITTEN, Checkpoints, Progress
+from sentalign.checkpoint import write
+from sentalign.checkpoint.write import BUSY, WRITTEN, Checkpoints, Progress
+from sentalign.engine import build
 
 WIDTH = 1024
 
@@ -86,7 +87,7 @@ def main() -> None:
     step(engine)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         rounds = [measured(engine, Path(folder), number + 1) for number in range(args.rounds)]
-        size = sum(p.stat().st_size for p in checkpoint.complete(Path(folder) / "ours")[-1].rglob("*") if p.is_file())
+        size = sum(p.stat().st_size for p in write.complete(Path(folder) / "ours")[-1].rglob("*") if p.is_file())
     medians = {name: statistics.median(found[name] for found in rounds) for name in rounds[0]}
     print(f"{args.megabytes} MB of weights, ZeRO {args.stage}, 1 rank, CPU; our checkpoint has {size / 2**20:.0f} MB")
     for name, seconds in medians.items():

@@ -19,7 +19,7 @@ import torch
 from region_loss import REGIONS, UNITS, WIDTH, ours
 from torch import Tensor, nn
 
-from sentalign.loss.reference import Terms
+from sentalign.loss.reference import LossConfig
 from sentalign.model import image, text
 
 VISION = {"model_type": "resnet", "num_channels": 3}  # transformers' default is ResNet-50
@@ -34,16 +34,16 @@ def tower_of_images(batch: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
 def tower_of_texts(batch: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
     tower = text.build(None, BERT, 30000, 4)
     tokens_BT = torch.randint(5, 30000, (batch, 64))
-    unit_BT = (torch.arange(64) // 10).expand(batch, 64)
-    words_BK = torch.full((batch, 8), 8.0)
-    return tower, (tokens_BT, torch.ones(batch, 64, dtype=torch.bool), unit_BT, words_BK)
+    sentence_id_BT = (torch.arange(64) // 10).expand(batch, 64)
+    word_counts_BK = torch.full((batch, 8), 8.0)
+    return tower, (tokens_BT, torch.ones(batch, 64, dtype=torch.bool), sentence_id_BT, word_counts_BK)
 
 
 def local_loss(batch: int) -> tuple[Callable[..., object], tuple[Tensor, ...]]:
     there_BK = torch.ones(batch, UNITS, dtype=torch.bool)
     sizes = ((batch, REGIONS, WIDTH), (batch, UNITS, WIDTH))
     given = tuple((torch.randn(size) / WIDTH**0.25).requires_grad_() for size in sizes)
-    return lambda v_BRD, t_BKD: ours(v_BRD, t_BKD, there_BK, Terms()), given
+    return lambda v_BRD, t_BKD: ours(v_BRD, t_BKD, there_BK, LossConfig()), given
 
 
 def seconds(step: Callable[[], None]) -> float:

@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from sharding import leaks, pixels
 from sharding.contract import UserError
-from sharding.leaks import likeness, neighbours
+from sharding.leaks import neighbours, perceptual_hash
 from sharding.pixels.picture import Grey
 
 SAME_CASE = {"30", "31"}  # by eye: the first image of the one is the second of the other, with other borders
@@ -165,7 +165,7 @@ def table(fingerprints: list[str], patients: list[str]) -> pa.Table:
 
 def made_up(real: list[str], count: int) -> list[str]:
     """Fingerprints that vary as the real ones do."""
-    vectors_LF = likeness.vectors(real)
+    vectors_LF = perceptual_hash.vectors(real)
     random = np.random.default_rng(1)
     drawn = random.multivariate_normal(vectors_LF.mean(0), np.cov(vectors_LF.T), count) + 7.5
     return ["".join(f"{digit:x}" for digit in row) for row in np.clip(drawn.round(), 0, 15).astype(int).tolist()]
@@ -181,7 +181,7 @@ def pictures_of(folder: Path) -> tuple[list[str], list[Grey]]:
 def measure(change: Change, patients: list[str], pictures: list[Grey], others: list[str]) -> tuple[float, int]:
     """The share of patients joined with their copies, and how many pairs of different people were joined."""
     copies = [change(grey_HW, np.random.default_rng(number)) for number, grey_HW in enumerate(pictures)]
-    digits = [likeness.of(grey_HW) for grey_HW in pictures + copies] + others
+    digits = [perceptual_hash.of(grey_HW) for grey_HW in pictures + copies] + others
     names = patients + [f"copy {name}" for name in patients] + [f"other {number}" for number in range(len(others))]
     found = leaks.find(table(digits, names), Pictures(pictures + copies))  # type: ignore[arg-type]
     pairs = [{name.removeprefix("copy ") for name in (leak.patient, leak.other_patient)} for leak in found]
@@ -200,14 +200,14 @@ def main() -> None:
     values = parser.parse_args()
     patients, pictures = pictures_of(values.data)
     started = time.process_time()
-    real = [likeness.of(grey_HW) for grey_HW in pictures]
+    real = [perceptual_hash.of(grey_HW) for grey_HW in pictures]
     print(f"{len(pictures)} images, a fingerprint in {1000 * (time.process_time() - started) / len(pictures):.2f} ms")
     others = made_up(real, values.among)
     for name, change in KINDS.items():
         if values.kinds in name:
             alone, among = (measure(change, patients, pictures, rest) for rest in ([], others))
             print(f"{name:34s} found {alone[0]:6.1%}, among {len(others)} {among[0]:6.1%}; false {alone[1] + among[1]}")
-    vectors_LF = likeness.vectors(made_up(real, values.fingerprints))
+    vectors_LF = perceptual_hash.vectors(made_up(real, values.fingerprints))
     started = time.process_time()
     pairs = neighbours.alike(vectors_LF, np.arange(len(vectors_LF)))
     print(f"{len(vectors_LF)} fingerprints: {len(pairs)} pairs kept after {time.process_time() - started:.0f} s of CPU")

@@ -23,11 +23,11 @@ import torch
 
 from sentalign.model import text
 from sentalign.stream.batch import Batch, Padding, collate
-from sentalign.stream.fetch import Sample
+from sentalign.stream.read.fetch import Sample
 from sentalign.text import Tokenizer
-from sharding.reports import official
-from sharding.sentences import split
 from sharding.sources import ecitation
+from sharding.text.sections import official
+from sharding.text.sentences import split
 
 BUCKETS = (1, 2, 4, 8)
 TOWER = {"hidden_size": 768, "num_hidden_layers": 4, "num_attention_heads": 12, "intermediate_size": 3072}
@@ -72,7 +72,7 @@ def padding(made: list[Batch]) -> float:
 
 
 def seconds(tower: text.TextTower, batch: Batch) -> float:
-    words = (batch.tokens_BT, batch.attention_BT, batch.unit_BT, batch.words_BK)
+    words = (batch.tokens_BT, batch.attention_BT, batch.sentence_id_BT, batch.word_counts_BK)
     started = time.perf_counter()
     units_BKD, report_BD = text.in_buckets(tower, *words, batch.order_B, batch.widths)
     (units_BKD.square().sum() + report_BD.square().sum()).backward()

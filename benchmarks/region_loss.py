@@ -24,18 +24,18 @@ import torch
 from torch import Tensor
 
 from sentalign.loss import objective, reference
-from sentalign.loss.reference import Terms
+from sentalign.loss.reference import LossConfig
 
 REGIONS, UNITS, WIDTH = 361, 7, 768
 
 
-def ours(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: Terms) -> Tensor:
+def ours(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: LossConfig) -> Tensor:
     g_BD = v_BRD.detach().mean(dim=1)
     made = objective.four_terms(v_BRD, g_BD, t_BKD, present_BK, g_BD, terms)
     return made["local_tv"] + made["local_vt"]
 
 
-def loop(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: Terms) -> Tensor:
+def loop(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: LossConfig) -> Tensor:
     """METHOD's formulas, one report at a time, nothing recomputed and nothing copied."""
     columns = []
     for t_KD, present_K in zip(t_BKD, present_BK, strict=True):
@@ -45,7 +45,7 @@ def loop(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: Terms) -> Tens
     return both_ways(columns)
 
 
-def published(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: Terms) -> Tensor:
+def published(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: LossConfig) -> Tensor:
     """The same as published code lays it out: maps channels first as a convolution leaves them, turned over for every
     report, whose units are repeated for every image. Paper attention only."""
     maps_BDR, columns = v_BRD.transpose(1, 2).contiguous(), []
@@ -83,7 +83,7 @@ KINDS: dict[str, Callable[..., Tensor]] = {"ours": ours, "loop": loop, "publishe
 def measured(kind: str, batch: int, attention: str) -> dict[str, float]:
     """Seconds of forward and backward after a small warm-up, and the peak of the memory beyond the inputs in GB."""
     torch.manual_seed(0)
-    terms = Terms(attention)  # type: ignore[arg-type]
+    terms = LossConfig(attention)  # type: ignore[arg-type]
     present_BK = torch.ones(batch, UNITS, dtype=torch.bool)
     v_BRD = (torch.randn(batch, REGIONS, WIDTH) / WIDTH**0.25).requires_grad_()
     t_BKD = (torch.randn(batch, UNITS, WIDTH) / WIDTH**0.25).requires_grad_()

@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from sharding import sentences, tags
+from sharding.text import sentences, tags
 from tests.golden.gold import (
     Span,
     Text,

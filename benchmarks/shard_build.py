@@ -30,10 +30,11 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.pixels import pixel_array
 
-from sharding import deid, pool, run
-from sharding.sources import Study, folder
+from sharding.build import pool, run
+from sharding.build.tuples import JPEG_QUALITY, Recipe, TupleSettings, make
+from sharding.deid import pseudonyms
+from sharding.sources import SourceImage, folder
 from sharding.sources.inventory import Inventory
-from sharding.tuples import JPEG_QUALITY, Recipe, TupleSettings, make
 
 SIZE = 1024
 IMAGES = (".png", ".jpg", ".jpeg")
@@ -71,7 +72,7 @@ def bare_loop(paths: list[str], processes: int) -> None:
 
 def build(source: Path, processes: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        private = deid.open_private(Path(scratch) / "private", str(source), scratch + "/out")
+        private = pseudonyms.open_private(Path(scratch) / "private", str(source), scratch + "/out")
         settings = run.BuildSettings("folder", TupleSettings(SIZE, "jpg", None, True))
         plan = run.Build(settings, scratch + "/out", private, lambda recipe: pool.Processes(recipe, processes))
         account = run.build(folder.read(Inventory.of(str(source)), None), plan)
@@ -166,7 +167,7 @@ def against_img2dataset(paths: list[str], python: str) -> None:
     done = subprocess.run([python, "-c", script], input="\n".join(chosen), capture_output=True, text=True, check=True)
     theirs, failed = (float(part) for part in done.stdout.splitlines()[-1].split())
     settings = TupleSettings(SIZE, "jpg", None, True)
-    studies = [Study(path, path) for path in chosen]
+    studies = [SourceImage(path, path) for path in chosen]
     recipe = Recipe(settings, b"s" * 32)
     started = time.process_time()
     rejected = sum(make(study, recipe).sample is None for study in studies)

@@ -42,7 +42,7 @@ from PIL import Image
 
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
-from sentalign.stream.fetch import Shards
+from sentalign.stream.read.fetch import Shards
 from sentalign.text import SPECIAL, Row, Tokenizer
 from sharding.pixels import letterbox
 

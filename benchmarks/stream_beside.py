@@ -25,7 +25,7 @@ from webdataset import filters
 
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
-from sentalign.stream.plan import StreamState
+from sentalign.stream.order.plan import StreamState
 from sentalign.text import SPECIAL, Tokenizer
 from sharding.contract import MANIFEST_NAME
 

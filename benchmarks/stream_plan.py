@@ -1,4 +1,4 @@
-"""What the order of a large epoch costs: resume at 90% against a start, and `most_alike` against the bare order.
+"""What the order of a large epoch costs: resume at 90% against a start, and `max_duplicates` against the bare order.
 
     python benchmarks/stream_plan.py [--samples 200000]
 
@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from sentalign.config import Data
-from sentalign.stream import plan
 from sentalign.stream.dataset import Stream
-from sentalign.stream.mixture import Mixture
-from sentalign.stream.plan import StreamState
-from sentalign.stream.spread import bounded, spread, surplus
+from sentalign.stream.order import plan
+from sentalign.stream.order.limit_duplicates import bounded, spread, surplus
+from sentalign.stream.order.mixture import Mixture
+from sentalign.stream.order.plan import StreamState
 from sentalign.text import SPECIAL, Tokenizer
 from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, MANIFEST_SCHEMA, SHARD_NAME, text_hash
 
@@ -96,7 +96,7 @@ def median(run: Callable[[], object]) -> float:
 
 def resume(url: str, most: int, workers: int, share: float) -> float:
     """Seconds from building the stream to the first batch at this share of the second epoch."""
-    data = Data(shards=url, batch=BATCH, most_alike=most, workers=workers)
+    data = Data(shards=url, batch=BATCH, max_duplicates=most, workers=workers)
     tokenizer = Tokenizer([*SPECIAL, "No", "pneumothorax", "."], cased=True)
 
     def run() -> None:
@@ -118,7 +118,7 @@ def main() -> None:
             for most in (0, 1):
                 start, late = (resume(folder, most, workers, share) for share in (0.0, 0.9))
                 print(
-                    f"workers {workers}, most_alike {most}: first batch at 90% of {samples:,} after {late:.2f} s, "
+                    f"workers {workers}, max_duplicates {most}: first batch at 90% of {samples:,} after {late:.2f} s, "
                     f"{late / start:.2f} times a start's"
                 )
         mixture = Mixture(Data(shards=folder, batch=BATCH), "train", 0)
@@ -131,7 +131,8 @@ def main() -> None:
         before, after = (surplus(one.lanes_PB, bound_NG, most) for one in (order, spread(order, groups_NG, most, name)))
         spent = median(lambda most=most: spread(order, groups_NG, most, name))  # type: ignore[misc]
         print(
-            f"most_alike {most}: surplus {before:,} -> {after:,} in {spent:.2f} s, {spent / bare:.1f} times the order's"
+            f"max_duplicates {most}: surplus {before:,} -> {after:,} in {spent:.2f} s, "
+            f"{spent / bare:.1f} times the order's"
         )
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from sharding import manifest
 from sharding.contract import MANIFEST_NAME, SHARD_NAME
-from sharding.storage import open_store
+from sharding.store.locations import open_store
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 SAID = (
@@ -96,7 +96,7 @@ def many(shards: Path, into: Path, samples: int) -> Path:
 
 
 def _built(kind: str, source: Path, into: Path, per_shard: int, rows: list[dict[str, str]]) -> Path:
-    out, words = into / "shards", ["--processes", "2", "--shard-studies", str(per_shard), "--views", "all"]
+    out, words = into / "shards", ["--processes", "2", "--shard-images", str(per_shard), "--views", "all"]
     words += ["--private", str(into / "private")]
     if rows:
         with (source / "reports.csv").open("w", newline="") as file:

@@ -10,6 +10,6 @@ here=$(dirname "$0")
 ranks=$1
 shift
 # A port of its own, so that two runs on one machine do not meet at the default one.
-port=$(python -c 'from sentalign.engine.launch import free_port; print(free_port())')
+port=$(python -c 'from sentalign.launch.ranks import free_port; print(free_port())')
 # Between signals and DeepSpeed's launcher: told to stop, the ranks save and leave.
-exec python -m sentalign.engine.supervise deepspeed --num_gpus "$ranks" --master_port "$port" "$here/train.py" "$@"
+exec python -m sentalign.launch.supervisor deepspeed --num_gpus "$ranks" --master_port "$port" "$here/train.py" "$@"

@@ -14,4 +14,4 @@ ssh) ;;
 esac
 write_deepspeed_env
 # Hosts, folders and shares are checked first: what DeepSpeed alone would hang on or train without is one line.
-exec python -m sentalign.engine.hosts "$here/train.py" "$@"
+exec python -m sentalign.launch.hosts "$here/train.py" "$@"

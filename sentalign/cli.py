@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import sentalign.engine.cli
 import sentalign.evaluate.cli
+import sentalign.health.cli
 import sentalign.localize.cli
 import sentalign.phantom.cli
-import sentalign.stream.cli
+import sentalign.stream.preview.cli
 import sentalign.sweep.cli
 import sentalign.track.cli
 import sharding.cli
@@ -68,14 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     sentalign.phantom.cli.add_parser(commands)
     sharding.cli.add_parser(commands)
-    sentalign.stream.cli.add_parser(commands)
+    sentalign.stream.preview.cli.add_parser(commands)
     _add_train(commands)
     sentalign.sweep.cli.add_parser(commands)
     sentalign.track.cli.add_parser(commands)
     sentalign.evaluate.cli.add_parser(commands)
     sentalign.localize.cli.add_parser(commands)
     _add_export(commands)
-    sentalign.engine.cli.add_parser(commands)
+    sentalign.health.cli.add_parser(commands)
     return parser
 
 
@@ -103,19 +103,21 @@ def _train(args: argparse.Namespace) -> None:
         return
     import torch
 
-    from sentalign.engine import launch, supervise
-    from sentalign.stream import fetch, plan
+    from sentalign.launch import ranks as launch_ranks
+    from sentalign.launch import supervisor
+    from sentalign.stream.order import plan
+    from sentalign.stream.read import fetch
 
     gpus = torch.cuda.device_count()
     ranks = args.ranks or max(1, gpus)
     # What every rank would find too late is said before the launcher starts them.
     plan.check_shares(config.data.batch, ranks)
     fetch.with_text(config.data.urls, config.data.train_split)
-    command = launch.command(args.config, args.overrides, ranks)
+    command = launch_ranks.command(args.config, args.overrides, ranks)
     sys.stdout.flush()
     # The guard of the launcher takes this process's place, so that signals and the exit code are its own.
-    command = supervise.command(command)
-    os.execve(command[0], command, launch.environment(os.environ, ranks, gpus))
+    command = supervisor.command(command)
+    os.execve(command[0], command, launch_ranks.environment(os.environ, ranks, gpus))
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -20,11 +20,13 @@ import torch
 from sentalign import config as configuration
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import build, finite, launch, loop, mishap, numbers, stop, watch
+from sentalign.engine import build, loop, loss_scalars, nonfinite
+from sentalign.health import failures, heartbeat
+from sentalign.launch import ranks, stop_request
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
-from sentalign.stream.fetch import Shards, with_text
+from sentalign.stream.read.fetch import Shards, with_text
 from sentalign.text import Tokenizer
 from sharding.contract import UserError
 
@@ -45,27 +47,27 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args(words)
-    stop.hear()
+    stop_request.hear()
     try:
-        os.environ |= launch.ranks_of_environment(os.environ)
+        os.environ |= ranks.ranks_of_environment(os.environ)
         train(configuration.load(args.config, args.overrides))
-    except mishap.LostContact as error:
+    except failures.LostContact as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (UserError, WeightsError, finite.NotFiniteError) as error:
+    except (UserError, WeightsError, nonfinite.NotFiniteError) as error:
         # By the launcher's word: the process group is not there yet, or has been left already.
         if int(os.environ.get("RANK", "0")) > 0:
             time.sleep(30)  # most mistakes meet every rank: rank 0 says them, and the launcher then ends the others
         print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, finite.NotFiniteError) else 2
+        return 1 if isinstance(error, nonfinite.NotFiniteError) else 2
     return 0
 
 
 def train(config: Config) -> None:
     """One whole run, or the rest of it. Raises UserError, WeightsError, NotFiniteError, LostContact."""
     run = Path(config.run)
-    watch.begin(run, os.environ, config.train.timeout_minutes * 60, config.data.timeout)
-    with mishap.told(run, int(os.environ["RANK"])):
+    heartbeat.begin(run, os.environ, config.train.timeout_minutes * 60, config.data.timeout)
+    with failures.told(run, int(os.environ["RANK"])):
         joined(run, config)
 
 
@@ -78,7 +80,7 @@ def joined(run: Path, config: Config) -> None:
         streams = streams_of(config, tokenizer)
         torch.manual_seed(config.seed)
         engine = build.build(model_of(config, len(tokenizer.vocabulary)), config)
-        with Witness(run, config, streams.train) as witness:
+        with RunLogger(run, config, streams.train) as witness:
             loop.run(run, engine, streams.train, streams.validation, config, witness)
     finally:
         build.leave_ranks()
@@ -159,7 +161,7 @@ def streams_of(config: Config, tokenizer: Tokenizer) -> Streams:
     return Streams(train, Stream(data, *place, config.data.validation_split))
 
 
-def model_of(config: Config, vocabulary_size: int) -> dual.Dual:
+def model_of(config: Config, vocabulary_size: int) -> dual.DualEncoder:
     """Both towers. Raises WeightsError, UserError."""
     text_said, image_said = config.model.text, config.model.image
     text_tower = text.build(text_said.weights, text_said.backbone, vocabulary_size, text_said.last_layers)
@@ -170,25 +172,25 @@ def model_of(config: Config, vocabulary_size: int) -> dual.Dual:
     image_tower = image.build(
         image_said.weights, image_said.backbone, *stages, config.model.width, image_said.coordinates, image_said.norm
     )
-    return dual.Dual(image_tower, text_tower, numbers.start(config.loss))
+    return dual.DualEncoder(image_tower, text_tower, loss_scalars.start(config.loss))
 
 
-class Witness:
+class RunLogger:
     """Tells journal, console, MLflow and the pictures folder what the loop does; on other ranks it does nothing."""
 
     def __init__(self, run: Path, config: Config, stream: Stream) -> None:
         self._run, self._config, self._stream = run, config, stream
         self._first, self._status = dist.rank() == 0, "finished"
 
-    def __enter__(self) -> Witness:
+    def __enter__(self) -> RunLogger:
         if self._first:
             from sentalign.track.console import Console
             from sentalign.track.journal import Journal
-            from sentalign.track.uplink import Uplink
+            from sentalign.track.mlflow_uploader import MlflowUploader
 
             said = self._config.track
             self._journal = Journal(self._run)
-            self._uplink = Uplink(self._run, said.uri, said.experiment, said.parent_run)
+            self._uplink = MlflowUploader(self._run, said.uri, said.experiment, said.parent_run)
             self._uplink.start()
             self._new_console: type[Console] = Console
             self._console: Console | None = None
@@ -273,7 +275,7 @@ def sample_maps(run: Path, config: Config, count: int = 4) -> list[str]:
 
 def findings(sentences: Sequence[str]) -> list[str]:
     """The sentences that may have a place in the picture: not negated, normal or about something else."""
-    from sharding.sentences import split
+    from sharding.text.sentences import split
 
     return [s for s in sentences if not any(part.tags for part in split(s))]
 

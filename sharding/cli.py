@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from sharding.contract import Reason, UserError
 
 if TYPE_CHECKING:
-    from sharding.finish import BuildSettings
-    from sharding.pool import Workers
+    from sharding.build.finish import BuildSettings
+    from sharding.build.pool import Workers
+    from sharding.build.tuples import Recipe
     from sharding.sources import Reading
     from sharding.sources.folder import FolderTable
     from sharding.sources.inventory import Inventory
-    from sharding.tuples import Recipe
 
 COLUMNS = ("image", "text", "patient", "view", "split")
 EXAMPLES = """examples:
@@ -135,7 +135,7 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="jpg",
         help="how images are stored; dcm: the original pixels under an allow-listed header, whatever --size says",
     )
-    build.add_argument("--shard-studies", type=_positive, default=1000, metavar="N", help="images a shard (1000)")
+    build.add_argument("--shard-images", type=_positive, default=1000, metavar="N", help="images a shard (1000)")
     build.add_argument(
         "--split-share",
         type=_split_share,
@@ -189,13 +189,14 @@ def _split_share(text: str) -> tuple[float, float, float]:
 
 def run_build(values: argparse.Namespace) -> int:
     """`build`; exit code 1 where more than the allowed share was rejected or nothing was written."""
-    from sharding import deid, run
+    from sharding.build import run
+    from sharding.deid import pseudonyms
     from sharding.leaks import same_patient
     from sharding.sources.inventory import Inventory
 
     settings = _settings(values)
     reading = _reading(values, Inventory.of(values.input))
-    private = deid.open_private(values.private, values.input, values.out)
+    private = pseudonyms.open_private(values.private, values.input, values.out)
     plan = run.Build(
         settings,
         values.out,
@@ -214,7 +215,7 @@ def run_build(values: argparse.Namespace) -> int:
 
 
 def _workers(values: argparse.Namespace) -> Callable[[Recipe], Workers[Any]]:
-    from sharding import cluster, pool
+    from sharding.build import cluster, pool
 
     if values.ray:
         return lambda recipe: cluster.RayWorkers(values.ray, recipe)
@@ -222,8 +223,8 @@ def _workers(values: argparse.Namespace) -> Callable[[Recipe], Workers[Any]]:
 
 
 def _settings(values: argparse.Namespace) -> BuildSettings:
-    from sharding.finish import BuildSettings
-    from sharding.tuples import TupleSettings
+    from sharding.build.finish import BuildSettings
+    from sharding.build.tuples import TupleSettings
 
     wanted = tuple(sorted(name.strip().upper() for name in values.modality.split(",") if name.strip()))
     if not wanted:
@@ -238,7 +239,7 @@ def _settings(values: argparse.Namespace) -> BuildSettings:
         strict_captures=values.captures == "strict",
         split_share=values.split_share,
     )
-    return BuildSettings(values.source, tuples, values.shard_studies)
+    return BuildSettings(values.source, tuples, values.shard_images)
 
 
 def _reading(values: argparse.Namespace, inventory: Inventory) -> Reading:
@@ -284,7 +285,7 @@ def run_verify(values: argparse.Namespace) -> int:
 
 def run_inspect(values: argparse.Namespace) -> int:
     """`inspect`: the summary as lines or JSON, and a page where asked for."""
-    from sharding import inspection
+    from sharding.describe import inspection
 
     found = inspection.summary(values.url)
     print(json.dumps(found) if values.json else "\n".join(inspection.lines(found)))

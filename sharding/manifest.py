@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, MANIFEST_SCHEMA, METADATA_KEYS, UserError
-from sharding.storage import Store, open_store
+from sharding.store.base import Store
+from sharding.store.locations import open_store
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from sharding import pixels
 from sharding.contract import Reason, Rejected
 from sharding.pixels.picture import Grey
-from sharding.storage import Store
+from sharding.store.base import Store
 
 Row = Mapping[str, Any]
 

@@ -89,13 +89,13 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No credentials but those of the test, no proxy, and no bucket that is still open from another test."""
-    from sharding import storage
+    from sharding.store import locations
 
     for name in list(os.environ):
         if name.startswith(FAMILIES):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    storage._kept_open.cache_clear()
+    locations._kept_open.cache_clear()
 
 
 def use_s3(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

@@ -36,14 +36,14 @@ def test_the_least_file_gets_the_papers_numbers(write):
     made = config.load(write(LEAST))
     assert (made.run, made.data.shards, made.seed) == ("out", "there", 0)
     assert (made.loss.t1, made.loss.t2, made.loss.t3, made.loss.attention) == (4, 5, 10, "paper")
-    assert (made.optimizer.rate, made.optimizer.betas, made.optimizer.decay) == (2e-5, (0.5, 0.999), 0.9)
+    assert (made.optimizer.lr, made.optimizer.betas, made.optimizer.decay) == (2e-5, (0.5, 0.999), 0.9)
     assert (made.data.max_tokens, made.model.width, made.model.text.last_layers) == (97, 768, 4)
 
 
 def test_overrides_are_yaml_and_the_last_one_counts(write):
-    words = ["train.epochs=3", "train.epochs=4", "optimizer.rate=1e-3", "optimizer.betas=[0.9, 0.98]", "track.uri=null"]
+    words = ["train.epochs=3", "train.epochs=4", "optimizer.lr=1e-3", "optimizer.betas=[0.9, 0.98]", "track.uri=null"]
     made = config.load(write(LEAST), [*words, "model.image.weights=a=b", "data.sentence_subset=false"])
-    assert (made.train.epochs, made.optimizer.rate, made.optimizer.betas) == (4, 1e-3, (0.9, 0.98))
+    assert (made.train.epochs, made.optimizer.lr, made.optimizer.betas) == (4, 1e-3, (0.9, 0.98))
     assert made.track.uri is None
     assert made.model.image.weights == "a=b"
     assert made.data.sentence_subset is False
@@ -65,7 +65,7 @@ def test_a_section_without_settings_can_be_overridden(write):
         (["train.epochs=0"], "train.epochs: Input should be greater than or equal to 1"),
         (["data.batch=many"], "data.batch: Input should be a valid integer"),
         (["optimizer.schedule=linear"], "optimizer.schedule"),
-        (["optimizer.rate=.inf"], "optimizer.rate: Input should be a finite number"),
+        (["optimizer.lr=.inf"], "optimizer.lr: Input should be a finite number"),
         (["loss.weight_local=.nan"], "loss.weight_local"),
         (["optimizer.betas=[0.9]"], "optimizer.betas.1"),
         (["data.long_side=400"], "data.long_side 400 is larger than data.image_size 224"),
@@ -114,7 +114,7 @@ def test_the_width_of_pretrained_text_is_not_guessed(write):
 
 
 def test_dump_reads_back_as_the_same(write, tmp_path):
-    words = ["optimizer.rate=0.1", "optimizer.weight_decay=1e-17", "model.image.backbone={depths: [1, 2], a: null}"]
+    words = ["optimizer.lr=0.1", "optimizer.weight_decay=1e-17", "model.image.backbone={depths: [1, 2], a: null}"]
     made = config.load(write(LEAST), [*words, "run='yes: \"no\"'", "seed=12345678901234567890"])
     again = tmp_path / "again.yaml"
     again.write_text(config.dump(made), encoding="utf-8")
@@ -178,11 +178,11 @@ def test_numbers_that_cannot_be_learned_are_refused(loss, said):
     "data",
     [
         {"shards": []},
-        {"alike": []},
+        {"duplicate_keys": []},
         {"block": 10**20},
         {"workers": 10**8},
-        {"read_ahead_mb": 1e308},
-        {"most_alike": 129},
+        {"prefetch_mb": 1e308},
+        {"max_duplicates": 129},
     ],
 )
 def test_settings_without_a_meaning_are_refused(data):

@@ -104,14 +104,14 @@ def entries(run):
 
 
 def test_a_run_that_fails_before_its_start_keeps_its_reason(tmp_path):
-    with pytest.raises(UserError, match="the reason"), train.Witness(tmp_path, made(tmp_path), SimpleNamespace()):
+    with pytest.raises(UserError, match="the reason"), train.RunLogger(tmp_path, made(tmp_path), SimpleNamespace()):
         raise UserError("the reason")
     assert [(e["kind"], e.get("status")) for e in entries(tmp_path)] == [("end", "failed")]
 
 
 def test_the_witness_writes_the_journal(tmp_path, capfd):
     stream = SimpleNamespace(account=lambda: "all samples")
-    with train.Witness(tmp_path, made(tmp_path, data={"shards": "none", "workers": 0}), stream) as witness:
+    with train.RunLogger(tmp_path, made(tmp_path, data={"shards": "none", "workers": 0}), stream) as witness:
         witness.start(16, 64)
         witness.step(256, {"loss": 1.5})
         witness.validation(32, {"loss": 1.25})
@@ -123,7 +123,7 @@ def test_the_witness_writes_the_journal(tmp_path, capfd):
 
 
 def test_a_stopped_run_says_how_to_go_on(tmp_path, capfd):
-    with train.Witness(tmp_path, made(tmp_path), SimpleNamespace()) as witness:
+    with train.RunLogger(tmp_path, made(tmp_path), SimpleNamespace()) as witness:
         witness.stopped(48)
     assert [(e["kind"], e.get("status")) for e in entries(tmp_path)] == [("end", "stopped")]
     assert "stopped at 48 pairs; run the same command to go on\n" in capfd.readouterr().err

@@ -1,16 +1,16 @@
 """The configuration of a run, typed and checked: sections.py says what can be set, file.py reads and compares files."""
 
 from sentalign.config.file import check, difference, dump, load
-from sentalign.config.sections import Augment, Config, Data, Loss, Optimizer, Section, Source, Tag, Train
+from sentalign.config.sections import Augment, Config, Data, DataSource, Loss, Optimizer, StrictModel, Tag, Train
 
 __all__ = [
     "Augment",
     "Config",
     "Data",
+    "DataSource",
     "Loss",
     "Optimizer",
-    "Section",
-    "Source",
+    "StrictModel",
     "Tag",
     "Train",
     "check",

@@ -55,7 +55,7 @@ def dump(config: Config) -> str:
 
 
 WITHOUT_EFFECT = (
-    *("run", "data.workers", "data.read_ahead_mb", "data.cache", "data.cache_gb", "data.timeout"),
+    *("run", "data.workers", "data.prefetch_mb", "data.cache", "data.cache_gb", "data.timeout"),
     *("train.checkpoint_every_pairs", "train.checkpoint_every_minutes", "train.keep_checkpoints"),
     "train.timeout_minutes",
 )

@@ -13,13 +13,13 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Tag = Literal["negated", "uncertain", "normal", "comparison", "non-image"]
 
 
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """A part of the configuration; unknown keys are errors, so that a typing mistake never passes silently."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Augment(Section):
+class Augment(StrictModel):
     """Random changes of the training images; shares of the image side, radians. Never a mirror: it would swap sides."""
 
     shift: float = Field(0.0, ge=0, le=0.5)
@@ -29,17 +29,17 @@ class Augment(Section):
     brightness: float = Field(0.0, ge=0, lt=1)
 
 
-class Source(Section):
+class DataSource(StrictModel):
     """One data set of a mixture."""
 
     url: str
     weight: float = Field(1.0, gt=0, description="its share of each batch, against the other weights")
 
 
-class Data(Section):
+class Data(StrictModel):
     """Which shards are streamed, and how a sample becomes a row of the batch."""
 
-    shards: str | Annotated[list[Source], Field(min_length=1)] = Field(
+    shards: str | Annotated[list[DataSource], Field(min_length=1)] = Field(
         description="folder or URL, or a list of {url, weight} that are mixed"
     )
     train_split: str = "train"
@@ -56,16 +56,16 @@ class Data(Section):
     block: int = Field(
         16, ge=1, le=1 << 20, description="neighbours in a shard that are fetched together; 1: a full shuffle"
     )
-    most_alike: int = Field(0, ge=0, description="samples of one text or patient in a batch at most; 0: no bound")
-    alike: list[Literal["text", "patient", "study"]] = Field(
-        ["text", "patient"], min_length=1, description="what most_alike bounds"
+    max_duplicates: int = Field(0, ge=0, description="samples of one text or patient in a batch at most; 0: no bound")
+    duplicate_keys: list[Literal["text", "patient", "study"]] = Field(
+        ["text", "patient"], min_length=1, description="what max_duplicates bounds"
     )
     on_damage: Literal["fail", "replace"] = Field(
         "fail", description="what becomes of a run whose shards cannot be read: an end, or another sample in the slot"
     )
     damage_budget: float = Field(0.01, ge=0, le=1, description="share of an epoch that may be replaced")
     workers: int = Field(2, ge=0, le=512, description="decoding processes of each rank")
-    read_ahead_mb: float = Field(
+    prefetch_mb: float = Field(
         256, gt=0, le=1 << 20, description="what a worker fetches of a remote store before it is asked"
     )
     cache: str | None = Field(None, description="local folder that keeps whole shards of remote stores; null: ranges")
@@ -76,9 +76,9 @@ class Data(Section):
     augment: Augment = Augment()
 
     @property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[DataSource]:
         """The data sets; one without a weight is a mixture of one."""
-        return [Source(url=self.shards)] if isinstance(self.shards, str) else self.shards
+        return [DataSource(url=self.shards)] if isinstance(self.shards, str) else self.shards
 
     @property
     def urls(self) -> list[str]:
@@ -92,8 +92,10 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _bound_is_one(self) -> Data:
-        if self.most_alike > self.batch:
-            raise ValueError(f"data.most_alike {self.most_alike} is more than data.batch {self.batch}; 0 is no bound")
+        if self.max_duplicates > self.batch:
+            raise ValueError(
+                f"data.max_duplicates {self.max_duplicates} is more than data.batch {self.batch}; 0 is no bound"
+            )
         return self
 
     @model_validator(mode="after")
@@ -103,7 +105,7 @@ class Data(Section):
         return self
 
 
-class ImageTower(Section):
+class ImageTowerConfig(StrictModel):
     """The image encoder: any vision backbone of transformers."""
 
     weights: str | None = Field(None, description="hub name or local folder; null: random weights from `backbone`")
@@ -120,7 +122,7 @@ class ImageTower(Section):
     )
 
 
-class TextTower(Section):
+class TextTowerConfig(StrictModel):
     """The text encoder: a BERT and its vocabulary."""
 
     weights: str | None = Field(None, description="hub name or local folder; null: random weights from `backbone`")
@@ -131,11 +133,11 @@ class TextTower(Section):
     last_layers: int = Field(4, ge=1, description="hidden layers that are summed, from the last one")
 
 
-class Model(Section):
+class Model(StrictModel):
     """The two towers and their common width."""
 
-    image: ImageTower = ImageTower()
-    text: TextTower = TextTower()
+    image: ImageTowerConfig = ImageTowerConfig()
+    text: TextTowerConfig = TextTowerConfig()
     width: int = Field(768, ge=8, description="width D of region, global, sentence and report vectors")
 
     @model_validator(mode="after")
@@ -146,7 +148,7 @@ class Model(Section):
         return self
 
 
-class Loss(Section):
+class Loss(StrictModel):
     """Weights and temperatures of the four terms (METHOD: paper mode, and cosine attention)."""
 
     attention: Literal["paper", "cosine"] = "paper"
@@ -202,11 +204,11 @@ class Loss(Section):
         return self
 
 
-class Optimizer(Section):
+class Optimizer(StrictModel):
     """Adam or plain descent, its schedule and its limits."""
 
     kind: Literal["adamw", "sgd"] = "adamw"
-    rate: float = Field(2e-5, gt=0)
+    lr: float = Field(2e-5, gt=0)
     betas: tuple[Share, Share] = Field((0.5, 0.999), description="of adamw")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(1e-6, ge=0)
@@ -217,7 +219,7 @@ class Optimizer(Section):
     decay: float = Field(0.9, gt=0, le=1, description="factor of the rate an epoch, exponential schedule")
 
 
-class Train(Section):
+class Train(StrictModel):
     """How long, with what precision, and how the state is spread over ranks."""
 
     epochs: int = Field(5, ge=1)
@@ -265,7 +267,7 @@ class Train(Section):
         return self
 
 
-class Track(Section):
+class Track(StrictModel):
     """Where MLflow keeps the run; the local journal is always written."""
 
     uri: str | None = Field("sqlite:///mlflow.db", description="MLflow store; null: journal only")
@@ -273,7 +275,7 @@ class Track(Section):
     parent_run: str | None = None
 
 
-class Config(Section):
+class Config(StrictModel):
     """Everything that decides a run."""
 
     run: str = Field(description="folder of the run; made where it is not there")

@@ -1,7 +1,7 @@
 """DeepSpeed's engine for a model and a configuration.
 
-In: `Dual` and `Config`. Out: the initialised process group and the engine. Every DeepSpeed setting of a run stands in
-`deepspeed_config`, none is left to its default where the default would change results.
+In: `DualEncoder` and `Config`. Out: the initialised process group and the engine. Every DeepSpeed setting of a run
+stands in `deepspeed_config`, none is left to its default where the default would change results.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from deepspeed.utils import logger as deepspeed_logger
 
 from sentalign import dist
 from sentalign.config import Config, Train
-from sentalign.engine import ema, meet, optimizer
+from sentalign.engine import ema, optimizer
 from sentalign.engine.update import LossScale
+from sentalign.launch import rendezvous
 from sentalign.model import recompute
-from sentalign.model.dual import Dual
+from sentalign.model.dual import DualEncoder
 from sharding.contract import UserError
 
 
@@ -36,7 +37,7 @@ def init_ranks(timeout_minutes: float) -> None:
     # An operator for inference that every CPU start would compile with g++ for a minute. The name is internal.
     getattr(deepspeed.ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
     _take_device(int(os.environ.get("LOCAL_RANK", "0")))
-    meet.all_ranks(os.environ, timedelta(minutes=timeout_minutes))
+    rendezvous.all_ranks(os.environ, timedelta(minutes=timeout_minutes))
     deepspeed.init_distributed(timeout=timedelta(minutes=timeout_minutes), verbose=False)
 
 
@@ -90,7 +91,7 @@ def _offload(train: Train) -> dict[str, Any]:
     return dict.fromkeys(kinds[train.offload], place)
 
 
-def build(model: Dual, config: Config) -> deepspeed.DeepSpeedEngine:
+def build(model: DualEncoder, config: Config) -> deepspeed.DeepSpeedEngine:
     """The engine on this rank's device. Weights must be equal on all ranks (they are rank 0's after).
 
     Beside DeepSpeed's own it has `average` (of the weights) and `loss_scaling`, each None where it is off. Raises

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from sentalign.config import Config
-from sentalign.engine import numbers
+from sentalign.engine import loss_scalars
 from sentalign.loss import objective, reference, region_sentence
-from sentalign.loss.objective import Reports
+from sentalign.loss.objective import GlobalReports
 from sentalign.model import norm
 from sentalign.stream.batch import Batch
 
@@ -45,14 +45,14 @@ class Kept:
     report_JD: Tensor
     local_bM: Tensor
     global_bJ: Tensor
-    numbers_N: Tensor
+    loss_scalars_N: Tensor
 
 
 def forward(
-    engine: Any, batch: Batch, images_b1HH: Tensor, reports: Reports, config: Config, seeded: Seeded
+    engine: Any, batch: Batch, images_b1HH: Tensor, reports: GlobalReports, config: Config, seeded: Seeded
 ) -> tuple[Kept, dict[str, Tensor]]:
     """Passes 1 and 2 without their gradients: what stays of the towers' work, and the terms as functions of it."""
-    with norm.unmoved(engine.module):  # pass 3 will see the same pictures again
+    with norm.frozen_running_stats(engine.module):  # pass 3 will see the same pictures again
         kept = scores(engine, batch, images_b1HH, reports, config, seeded)
     return kept, terms_of(kept, reports, config)
 
@@ -61,7 +61,7 @@ def backward(
     engine: Any,
     batch: Batch,
     images_b1HH: Tensor,
-    reports: Reports,
+    reports: GlobalReports,
     config: Config,
     seeded: Seeded,
     kept: Kept,
@@ -86,7 +86,9 @@ def backward(
 
 
 @torch.no_grad()
-def scores(engine: Any, batch: Batch, images_b1HH: Tensor, reports: Reports, config: Config, seeded: Seeded) -> Kept:
+def scores(
+    engine: Any, batch: Batch, images_b1HH: Tensor, reports: GlobalReports, config: Config, seeded: Seeded
+) -> Kept:
     """Pass 1."""
     units_bKD, report_bD = (_leaf(part) for part in _texts(engine, batch, seeded))
     with torch.enable_grad():
@@ -101,24 +103,24 @@ def scores(engine: Any, batch: Batch, images_b1HH: Tensor, reports: Reports, con
 
 
 def _scores(
-    engine: Any, images_m1HH: Tensor, units_MD: Tensor, report_JD: Tensor, reports: Reports, config: Config
+    engine: Any, images_m1HH: Tensor, units_MD: Tensor, report_JD: Tensor, reports: GlobalReports, config: Config
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rows of scores with single units, (m, M), and with reports, (m, J), and the learned numbers."""
-    regions_mRD, image_mD, numbers_N = engine(images_m1HH)
+    regions_mRD, image_mD, loss_scalars_N = engine(images_m1HH)
     with _in_float32(images_m1HH):
-        kind = numbers.terms(config.loss, numbers_N)
+        kind = loss_scalars.terms(config.loss, loss_scalars_N)
         local_mM = region_sentence.unit_scores(regions_mRD.float(), units_MD, reports.groups, kind)
-        return local_mM, objective.image_scores(image_mD.float(), report_JD), numbers_N.float()
+        return local_mM, objective.image_scores(image_mD.float(), report_JD), loss_scalars_N.float()
 
 
 def _leaf(value: Tensor) -> Tensor:
     return value.detach().requires_grad_()
 
 
-def terms_of(kept: Kept, reports: Reports, config: Config) -> dict[str, Tensor]:
+def terms_of(kept: Kept, reports: GlobalReports, config: Config) -> dict[str, Tensor]:
     """Pass 2: the four terms and their weighted sum, as functions of the leaves."""
     with _in_float32(kept.local_bM):
-        kind = numbers.terms(config.loss, kept.numbers_N)
+        kind = loss_scalars.terms(config.loss, kept.loss_scalars_N)
         terms = objective.contrast_terms(kept.local_bM, kept.global_bJ, reports, kind)
         return terms | {"loss": reference.total(terms, config.loss.weight_global, config.loss.weight_local)}
 
@@ -129,16 +131,16 @@ def _image_pass(
     part: slice,
     number: int,
     kept: Kept,
-    reports: Reports,
+    reports: GlobalReports,
     config: Config,
     seeded: Seeded,
 ) -> None:
     """Pass 3 of some images: the gradient of <dL/dscores, scores> is theirs, and that of the gathered texts."""
     seeded("images", number)
-    local_mM, global_mJ, numbers_N = _scores(engine, images_m1HH, kept.units_MD, kept.report_JD, reports, config)
+    local_mM, global_mJ, loss_scalars_N = _scores(engine, images_m1HH, kept.units_MD, kept.report_JD, reports, config)
     wanted = _product(kept.local_bM, local_mM, part) + _product(kept.global_bJ, global_mJ, part)
-    if number == 0 and kept.numbers_N.grad is not None:  # of the contrast; once for the whole batch
-        wanted = wanted + (kept.numbers_N.grad * numbers_N).sum()
+    if number == 0 and kept.loss_scalars_N.grad is not None:  # of the contrast; once for the whole batch
+        wanted = wanted + (kept.loss_scalars_N.grad * loss_scalars_N).sum()
     engine.backward(wanted)
 
 
@@ -167,8 +169,8 @@ def _texts(engine: Any, batch: Batch, seeded: Seeded) -> tuple[Tensor, Tensor]:
 
 
 def _text(engine: Any, batch: Batch, piece: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    positions = (part[piece, :width] for part in (batch.tokens_BT, batch.attention_BT, batch.unit_BT))
-    units_mKD, _, report_mD = engine(None, *positions, batch.words_BK[piece])
+    positions = (part[piece, :width] for part in (batch.tokens_BT, batch.attention_BT, batch.sentence_id_BT))
+    units_mKD, _, report_mD = engine(None, *positions, batch.word_counts_BK[piece])
     return units_mKD.float(), report_mD.float()
 
 

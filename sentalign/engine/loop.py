@@ -15,19 +15,22 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from sentalign import dist
+from sentalign.checkpoint import read, write
+from sentalign.checkpoint.write import Progress
 from sentalign.config import Config
-from sentalign.engine import checkpoint, ema, restore, schedule, stop, watch
-from sentalign.engine.checkpoint import Progress
+from sentalign.engine import ema, schedule
 from sentalign.engine.step import train_step, validate
+from sentalign.health import heartbeat
+from sentalign.launch import stop_request
 from sentalign.model import dual
 from sentalign.stream.dataset import Stream
-from sentalign.stream.plan import StreamState
+from sentalign.stream.order.plan import StreamState
 from sharding.contract import UserError
 
 Numbers = dict[str, float]
 
 
-class Tell(Protocol):
+class LoopCallbacks(Protocol):
     """Whom the loop tells, on every rank, with the pairs seen so far."""
 
     def start(self, pairs: int, total: int) -> None: ...
@@ -38,7 +41,9 @@ class Tell(Protocol):
     def stopped(self, pairs: int) -> None: ...
 
 
-def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, config: Config, tell: Tell) -> Progress:
+def run(
+    folder: Path, engine: Any, stream: Stream, validation: Stream | None, config: Config, tell: LoopCallbacks
+) -> Progress:
     """Trains to the end of the last epoch, from the newest sound checkpoint on where there is one.
 
     SIGTERM or SIGUSR1 to any rank ends it after the running step, with a checkpoint; a validation that is due then is
@@ -52,43 +57,43 @@ def run(folder: Path, engine: Any, stream: Stream, validation: Stream | None, co
     total = config.train.epochs * epoch_pairs
     validate_every = config.train.validate_every_pairs or epoch_pairs
     save_every = config.train.checkpoint_every_pairs or validate_every
-    watch.phase("restore")
-    progress = restore.restore(folder, engine) or Progress(0, stream.start().as_dict())
+    heartbeat.phase("restore")
+    progress = read.restore(folder, engine) or Progress(0, stream.start().as_dict())
     batches = stream.batches(StreamState.from_dict(progress.stream))
     tell.start(progress.pairs, total)
-    saves = checkpoint.Checkpoints(folder, engine, config.train.keep_checkpoints, tell.saved)
+    saves = write.Checkpoints(folder, engine, config.train.keep_checkpoints, tell.saved)
     wishes, replaced = _Wishes(config.train.checkpoint_every_minutes, progress.pairs), 0
-    with stop.listening() as asked:
+    with stop_request.listening() as asked:
         while True:
             last = progress.pairs >= total
             unseen = progress.pairs != progress.validated and (last or not wishes.stop)
             if unseen and _due(progress.pairs, batch, validate_every, total):
-                watch.phase("validate", progress.pairs)
+                heartbeat.phase("validate", progress.pairs)
                 with ema.swapped(engine):  # what is validated is what is kept
                     progress = _validated(folder, engine, validation, config, tell, progress)
             wished = wishes.save or wishes.stop or _due(progress.pairs, batch, save_every, total)
             if wished and progress.pairs > wishes.saved_at:
-                watch.phase("save", progress.pairs)
+                heartbeat.phase("save", progress.pairs)
                 saves.save(progress)
                 wishes.saved(progress.pairs)
             if last or wishes.stop:
-                watch.phase("save", progress.pairs)
+                heartbeat.phase("save", progress.pairs)
                 saves.finish()
-                watch.phase("end", progress.pairs)
+                heartbeat.phase("end", progress.pairs)
                 if not last:
                     tell.stopped(progress.pairs)
                 return progress
-            watch.phase("data", progress.pairs)
+            heartbeat.phase("data", progress.pairs)
             started = time.perf_counter()
             rows, state = next(batches)
             waited = time.perf_counter() - started
-            rate = schedule.rate(config.optimizer, progress.pairs, epoch_pairs, total)
-            watch.phase("step")
-            terms = train_step(engine, rows, config, progress.pairs, rate)
+            lr = schedule.lr(config.optimizer, progress.pairs, epoch_pairs, total)
+            heartbeat.phase("step")
+            terms = train_step(engine, rows, config, progress.pairs, lr)
             progress = replace(progress, pairs=progress.pairs + batch, stream=state.as_dict())
             seconds = time.perf_counter() - started
-            watch.stepped(seconds)
-            speed = {"rate": rate, "pairs_per_second": batch / seconds}
+            heartbeat.stepped(seconds)
+            speed = {"lr": lr, "pairs_per_second": batch / seconds}
             # One message a step for all that the ranks must agree on.
             everyone = dist.of_all_ranks([waited / seconds, rows.replaced, *wishes.of_this_rank(asked()), saves.phase])
             data = _data([said[:2] for said in everyone])
@@ -141,16 +146,16 @@ def _due(pairs: int, batch: int, every: int, total: int) -> bool:
 
 
 def _validated(
-    folder: Path, engine: Any, validation: Stream | None, config: Config, tell: Tell, progress: Progress
+    folder: Path, engine: Any, validation: Stream | None, config: Config, tell: LoopCallbacks, progress: Progress
 ) -> Progress:
     """The validation, and the best weights where it is the best so far."""
     progress = replace(progress, validated=progress.pairs)
-    terms = validate(engine, watch.each(validation.validation_batches()), config) if validation else {}
+    terms = validate(engine, heartbeat.each(validation.validation_batches()), config) if validation else {}
     if terms:
         tell.validation(progress.pairs, terms)
     if terms and progress.best is not None and terms["loss"] >= progress.best:
         return progress
-    state = checkpoint.whole_state(engine)
+    state = write.whole_state(engine)
     if complaint := dist.broadcast_object(_kept(folder, engine, state) if dist.rank() == 0 else None):
         raise UserError(complaint)
     tell.best(progress.pairs, terms.get("loss"))

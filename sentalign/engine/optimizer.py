@@ -19,8 +19,8 @@ def make(model: nn.Module, said: Optimizer) -> torch.optim.Optimizer:
     """AdamW, or SGD with momentum, over the parameters that are trained."""
     groups = _groups(model, said)
     if said.kind == "sgd":
-        return torch.optim.SGD(groups, lr=said.rate, momentum=said.momentum, weight_decay=said.weight_decay)
-    return torch.optim.AdamW(groups, lr=said.rate, betas=said.betas, weight_decay=said.weight_decay)
+        return torch.optim.SGD(groups, lr=said.lr, momentum=said.momentum, weight_decay=said.weight_decay)
+    return torch.optim.AdamW(groups, lr=said.lr, betas=said.betas, weight_decay=said.weight_decay)
 
 
 def _groups(model: nn.Module, said: Optimizer) -> Iterable[Any]:

@@ -7,16 +7,16 @@ import math
 from sentalign.config import Optimizer
 
 
-def rate(settings: Optimizer, pairs: int, epoch_pairs: int, total_pairs: int) -> float:
+def lr(settings: Optimizer, pairs: int, epoch_pairs: int, total_pairs: int) -> float:
     """The rate of the step that starts after `pairs` pairs.
 
     Warm-up is linear. `exponential`: rate · decay^epoch, stepwise (METHOD: x0.9 an epoch). `cosine`: from rate to 0.
     """
     if pairs < settings.warmup_pairs:
-        return settings.rate * (pairs + 1) / settings.warmup_pairs
+        return settings.lr * (pairs + 1) / settings.warmup_pairs
     if settings.schedule == "exponential":
-        return settings.rate * settings.decay ** (pairs // epoch_pairs)
+        return settings.lr * settings.decay ** (pairs // epoch_pairs)
     if settings.schedule == "cosine":
         share = (pairs - settings.warmup_pairs) / max(1, total_pairs - settings.warmup_pairs)
-        return settings.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-    return settings.rate
+        return settings.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    return settings.lr

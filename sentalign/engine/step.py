@@ -14,36 +14,45 @@ from torch import Tensor
 
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import cached, numbers, update
+from sentalign.engine import cached, loss_scalars, update
 from sentalign.engine.cached import Kept
 from sentalign.loss import objective, reference, targets
-from sentalign.loss.objective import Reports
-from sentalign.loss.targets import Marks
+from sentalign.loss.objective import GlobalReports
+from sentalign.loss.targets import ReportIds
 from sentalign.model import norm
 from sentalign.model.dual import Features
 from sentalign.stream.augment import augment, normalize
 from sentalign.stream.batch import TAGS, Batch
 
 
-def terms_of(engine: Any, batch: Batch, images_B1HH: Tensor, reports: Reports, config: Config) -> dict[str, Tensor]:
+def terms_of(
+    engine: Any, batch: Batch, images_B1HH: Tensor, reports: GlobalReports, config: Config
+) -> dict[str, Tensor]:
     """The four terms and their weighted sum `loss`, over the batch of all ranks."""
-    words = (batch.tokens_BT, batch.attention_BT, batch.unit_BT, batch.words_BK, batch.order_B, batch.widths)
+    words = (
+        batch.tokens_BT,
+        batch.attention_BT,
+        batch.sentence_id_BT,
+        batch.word_counts_BK,
+        batch.order_B,
+        batch.widths,
+    )
     out = engine(images_B1HH, *words)
     # The losses run in float32 whatever the towers' precision: logits of 10·cos and sums of exponentials.
     made = Features(*(part.float() if part.is_floating_point() else part for part in out))
     with torch.autocast(images_B1HH.device.type, enabled=False):
-        terms = objective.four_terms(*made[:5], numbers.terms(config.loss, made.numbers_N), reports)
+        terms = objective.four_terms(*made[:5], loss_scalars.terms(config.loss, made.loss_scalars_N), reports)
     return terms | {"loss": reference.total(terms, config.loss.weight_global, config.loss.weight_local)}
 
 
-def train_step(engine: Any, batch: Batch, config: Config, pairs: int, rate: float) -> dict[str, float]:
+def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float) -> dict[str, float]:
     """Forward, backward and one optimizer step. Raises NotFiniteError before a bad step reaches the weights."""
     for group in engine.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = lr
     batch = batch.to(engine.device)
     images_B1HH = normalize(batch.images_BHH)
     images_B1HH, _ = augment(images_B1HH, batch.keys, config.data.augment, config.seed, batch.epochs)
-    reports = objective.meet(batch.words_BK > 0, marks_of(batch, config))
+    reports = objective.gather_report_ids(batch.word_counts_BK > 0, marks_of(batch, config))
 
     # Dropout is a function of (seed, pairs, rank, piece): a resumed run, and a second pass, draw it alike.
     def seeded(*piece: str | int) -> None:
@@ -80,7 +89,7 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
     count = 0
     for count, given in enumerate(batches, start=1):  # noqa: B007
         batch = given.to(engine.device)
-        reports = objective.meet(batch.words_BK > 0, marks_of(batch, config))
+        reports = objective.gather_report_ids(batch.word_counts_BK > 0, marks_of(batch, config))
         kept = cached.scores(engine, batch, normalize(batch.images_BHH), reports, config, lambda *_: None)
         terms = _floats(cached.terms_of(kept, reports, config))
         sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
@@ -88,11 +97,11 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
     return {name: value / count for name, value in sums.items()}
 
 
-def marks_of(batch: Batch, config: Config) -> Marks:
+def marks_of(batch: Batch, config: Config) -> ReportIds:
     """What the losses know of the reports."""
     weights = {1 << TAGS.index(tag): weight for tag, weight in config.loss.tag_weights.items()}
-    weight_BK = targets.weights(batch.tags_BK, batch.words_BK > 0, weights)
-    return Marks(batch.study_B, batch.report_B, batch.said_BS, batch.unit_hash_BK, weight_BK)
+    weight_BK = targets.weights(batch.tags_BK, batch.word_counts_BK > 0, weights)
+    return ReportIds(batch.study_B, batch.report_B, batch.sentence_hash_BS, batch.unit_hash_BK, weight_BK)
 
 
 def _floats(terms: dict[str, Tensor]) -> dict[str, float]:
@@ -103,7 +112,7 @@ def _floats(terms: dict[str, Tensor]) -> dict[str, float]:
 
 def _share_running_statistics(module: torch.nn.Module) -> None:
     """Batch norm's running statistics become their mean over ranks, so that every rank holds the saved state."""
-    dist.mean_in_place(norm.differing(module))
+    dist.mean_in_place(norm.unsynced_buffers(module))
 
 
 def _seed(*name: int | str) -> int:

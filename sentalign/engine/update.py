@@ -2,7 +2,7 @@
 
 In: the engine with gradients in it. Out: what the journal says of the step, equal on every rank. A step whose gradients
 are no numbers never reaches the weights; whether it ends the run or is left out is `train.on_nonfinite`. Which tower,
-rank and parameter it was is looked for only then, by doing the step's work again under hooks (`finite`).
+rank and parameter it was is looked for only then, by doing the step's work again under hooks (`nonfinite`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sentalign.config import Config
-from sentalign.engine import ema, finite
-from sentalign.engine.finite import NotFiniteError
+from sentalign.engine import ema, nonfinite
+from sentalign.engine.nonfinite import NotFiniteError
 
 START, GROW_AFTER = 2.0**16, 2000  # as torch.amp.GradScaler
 
@@ -61,7 +61,7 @@ def take(engine: Any, config: Config, pairs: int, again: Callable[[], object], k
         ema.update(engine, config.data.batch)
         return {"grad_norm": float(engine.get_global_grad_norm())} | _account(engine, config)
     if config.train.on_nonfinite == "stop" and not scaled_too_far:
-        raise NotFiniteError(f"the gradient of the step {_at(config, pairs)} {finite.bad_gradient(engine, again)}")
+        raise NotFiniteError(f"the gradient of the step {_at(config, pairs)} {nonfinite.bad_gradient(engine, again)}")
     return _account(engine, config)
 
 
@@ -71,14 +71,14 @@ def bad_loss(
     """Leaves a step out whose loss is no number, before its backward pass; or raises NotFiniteError."""
     put_back(engine.module, kept)
     if config.train.on_nonfinite == "stop":
-        where = finite.bad_features(engine, forward)
+        where = nonfinite.bad_features(engine, forward)
         raise NotFiniteError(f"loss is {value} in the step {_at(config, pairs)}: {where}")
     engine.skipped_steps += 1
     return _account(engine, config)
 
 
 def _at(config: Config, pairs: int) -> str:
-    advice = "lower optimizer.rate or data.augment, or set train.on_nonfinite=skip"
+    advice = "lower optimizer.lr or data.augment, or set train.on_nonfinite=skip"
     return f"number {pairs // config.data.batch + 1}, after {pairs} pairs ({advice})"
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sharding.contract import UserError
 
 if TYPE_CHECKING:
-    from sentalign.evaluate.ms_cxr import Case
+    from sentalign.evaluate.datasets.ms_cxr import Case
 
 EXAMPLES = """examples:
   sentalign evaluate ms-cxr --data ms-cxr --run runs/paper --out figures
@@ -56,8 +56,8 @@ def ms_cxr(args: argparse.Namespace) -> None:
     """Runs the command. Raises UserError for missing data, an unusable run or an unknown category."""
     if args.replicates < 1 or args.seed < 0:
         raise UserError("--replicates must be 1 or more and --seed 0 or more")
-    from sentalign.evaluate import ms_cxr as reader
     from sentalign.evaluate import report
+    from sentalign.evaluate.datasets import ms_cxr as reader
     from sentalign.localize.predict import Predictor
 
     cases = reader.read(args.data)

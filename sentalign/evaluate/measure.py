@@ -1,6 +1,6 @@
 """The model and every control on every case: grids, then every case's numbers.
 
-In: a predictor and cases. Out: `Measured`. Means and intervals are in `summary`.
+In: a predictor and cases. Out: `Scores`. Means and intervals are in `summary`.
 """
 
 # N cases, H W grid
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentalign.evaluate import controls
-from sentalign.evaluate.asking import BOXES, MODEL, PROMPTS, Answer, Localizer, ask, sentences
+from sentalign.evaluate.datasets.ms_cxr import Case
 from sentalign.evaluate.grounding import Array
-from sentalign.evaluate.ms_cxr import Case
+from sentalign.evaluate.predict_cases import BOXES, MODEL, PROMPTS, CaseGrids, Localizer, predict_cases, sentences
 from sentalign.evaluate.protocols import METRICS, Scorer
 from sentalign.localize.heatmap import shape
 from sharding.contract import UserError
@@ -37,7 +37,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Scores:
     """Every case that could be read, in the order of the set; `sentences` holds what each was asked with."""
 
     cases: list[Case]
@@ -60,7 +60,7 @@ def measure(
     withheld: Sequence[str] = (),
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
-) -> Measured:
+) -> Scores:
     """Scores the model on all cases, and the controls on those whose category was not withheld from training.
 
     `progress` is told the share that is done. Raises UserError where no case is left or the model's map is not finite.
@@ -71,7 +71,7 @@ def measure(
     seen_N = np.array([case.category not in set(withheld) for case in present], bool)
     asked, lost = sentences(present, seen_N, seed), Counter({"image missing": len(cases) - len(present)})
     tell = lambda done: progress(0.5 * done / len(present))  # noqa: E731
-    answers = sorted(ask(predictor, present, asked, lost, tell), key=lambda answer: answer.number)
+    answers = sorted(predict_cases(predictor, present, asked, lost, tell), key=lambda answer: answer.number)
     if not answers:
         raise UserError("not one image can be read; check the files beside the annotation file")
     kept = [answer.number for answer in answers]
@@ -80,7 +80,7 @@ def measure(
         raise UserError("the model's maps are not finite numbers; its training diverged, train it with a lower rate")
     grids |= _text_free(answers, seen_N[kept])
     values = _score(answers, grids, lambda share: progress(0.5 + 0.5 * share))
-    return Measured(
+    return Scores(
         [a.case for a in answers],
         seen_N[kept],
         [a.frame for a in answers],
@@ -99,7 +99,7 @@ def _stack(pairs: Sequence[tuple[Array, Array] | None]) -> tuple[Grid, Grid]:
     return clean, paper
 
 
-def _text_free(answers: Sequence[Answer], seen_N: NDArray[np.bool_]) -> dict[str, tuple[Grid, Grid]]:
+def _text_free(answers: Sequence[CaseGrids], seen_N: NDArray[np.bool_]) -> dict[str, tuple[Grid, Grid]]:
     """The controls that read no sentence, on the seen cases; the boxes become the mean mask of the other patients."""
     patients = [a.case.patient for a, seen in zip(answers, seen_N, strict=True) if seen]
     grids = {}
@@ -114,7 +114,7 @@ def _text_free(answers: Sequence[Answer], seen_N: NDArray[np.bool_]) -> dict[str
 
 
 def _score(
-    answers: Sequence[Answer], grids: dict[str, tuple[Grid, Grid]], progress: Callable[[float], None]
+    answers: Sequence[CaseGrids], grids: dict[str, tuple[Grid, Grid]], progress: Callable[[float], None]
 ) -> dict[str, dict[str, Array]]:
     values = {kind: {metric: np.full(len(answers), np.nan) for metric in METRICS} for kind in grids}
     for n, answer in enumerate(answers):

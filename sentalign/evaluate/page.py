@@ -1,6 +1,6 @@
 """The page of an evaluation: one self-contained HTML file.
 
-In: `Measured` and its summary. Out: HTML text with its pictures inside, below 5 MB. It loads nothing from anywhere.
+In: `Scores` and its summary. Out: HTML text with its pictures inside, below 5 MB. It loads nothing from anywhere.
 """
 
 # N cases
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from sentalign.evaluate.asking import MODEL, read_picture
 from sentalign.evaluate.layout import PAGE
-from sentalign.evaluate.measure import Measured
+from sentalign.evaluate.measure import Scores
+from sentalign.evaluate.predict_cases import MODEL, read_picture
 from sentalign.localize import heatmap, overlay
 
 SHOWN = 8  # pictures of hits, and as many of misses
@@ -25,7 +25,7 @@ PICTURE_SIDE = 320
 COLUMNS = (("pointing", "Pointing"), ("cnr", "CNR"), ("miou", "mIoU"), ("dice", "Dice"))
 
 
-def render(measured: Measured, metrics: dict[str, Any]) -> str:
+def render(measured: Scores, metrics: dict[str, Any]) -> str:
     """The whole page."""
     hits, misses = choose(measured)
     pointing_N = measured.kinds[MODEL].values["pointing"]
@@ -49,7 +49,7 @@ def render(measured: Measured, metrics: dict[str, Any]) -> str:
     )
 
 
-def choose(measured: Measured, count: int = SHOWN) -> tuple[list[int], list[int]]:
+def choose(measured: Scores, count: int = SHOWN) -> tuple[list[int], list[int]]:
     """The cases that are shown: hits and misses of the pointing game, each at evenly spaced ranks of average precision.
 
     Best first; a rule, so that no picture is picked by hand.
@@ -161,7 +161,7 @@ def _prompts(metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _pictures(measured: Measured, numbers: Sequence[int]) -> str:
+def _pictures(measured: Scores, numbers: Sequence[int]) -> str:
     lines = []
     for n in numbers:
         case, kind = measured.cases[n], measured.kinds[MODEL]
@@ -174,7 +174,7 @@ def _pictures(measured: Measured, numbers: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
-def _data_uri(measured: Measured, n: int) -> str:
+def _data_uri(measured: Scores, n: int) -> str:
     case, grid_HW, frame = measured.cases[n], measured.kinds[MODEL].clean_NHW[n], measured.frames[n]
     picture = read_picture(case)
     assert picture is not None, "a measured picture was readable"

@@ -30,9 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sentalign.evaluate import page
-from sentalign.evaluate.asking import MODEL, PROMPTS, Localizer
-from sentalign.evaluate.measure import Measured, measure
-from sentalign.evaluate.ms_cxr import Case
+from sentalign.evaluate.datasets.ms_cxr import Case
+from sentalign.evaluate.measure import Scores, measure
+from sentalign.evaluate.predict_cases import MODEL, PROMPTS, Localizer
 from sentalign.evaluate.protocols import METRICS
 from sentalign.evaluate.summary import JUDGED, summarise
 from sharding.contract import UserError
@@ -68,7 +68,7 @@ def _make(out: Path) -> None:
         raise UserError(f"cannot write to {out} ({error.strerror}); give another --out") from None
 
 
-def write(out: Path, measured: Measured, metrics: dict[str, Any]) -> None:
+def write(out: Path, measured: Scores, metrics: dict[str, Any]) -> None:
     """Writes the three files into a folder that is there."""
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     np.savez_compressed(out / "cases.npz", **arrays(measured))  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def slug(kind: str) -> str:
     return {PROMPTS[1]: "prompt_1", PROMPTS[2]: "prompt_2"}.get(kind, kind.replace(" ", "_"))
 
 
-def arrays(measured: Measured) -> dict[str, np.ndarray]:
+def arrays(measured: Scores) -> dict[str, np.ndarray]:
     """The arrays of cases.npz (see the module's docstring)."""
     cases, frames = measured.cases, measured.frames
     found: dict[str, np.ndarray] = {

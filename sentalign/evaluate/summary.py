@@ -1,6 +1,6 @@
 """Every case's numbers → the figures of metrics.json.
 
-In: `Measured`. Out: one plain dictionary, NaN written as None. Files and pages are in `report`.
+In: `Scores`. Out: one plain dictionary, NaN written as None. Files and pages are in `report`.
 
 Means. `seen` and `withheld` (categories that training never saw; None where there are none) and every entry of
 `controls` (on the seen cases; None where no case applies) hold pointing, cnr, miou, dice, each with `_ci`:
@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentalign.evaluate.asking import BOXES, CENTRE, MODEL, PROMPTS, SHUFFLED, SWAPPED
 from sentalign.evaluate.bootstrap import Bootstrap, Estimate
-from sentalign.evaluate.measure import Measured
+from sentalign.evaluate.measure import Scores
+from sentalign.evaluate.predict_cases import BOXES, CENTRE, MODEL, PROMPTS, SHUFFLED, SWAPPED
 from sentalign.evaluate.protocols import CLEAN, PAPER
 
 HEADLINE = ("pointing", "cnr", "miou", "dice")
@@ -34,7 +34,7 @@ JUDGED = ("pointing", "cnr")
 class Part:
     """Some of the cases with their bootstrap: all figures of seen, withheld or sided."""
 
-    def __init__(self, measured: Measured, members_N: NDArray[np.bool_], replicates: int, seed: int) -> None:
+    def __init__(self, measured: Scores, members_N: NDArray[np.bool_], replicates: int, seed: int) -> None:
         self._measured, self._members_N = measured, members_N
         cases = [case for case, member in zip(measured.cases, members_N, strict=True) if member]
         self.patients = len({case.patient for case in cases})
@@ -70,7 +70,7 @@ class Part:
         return {"wordings": said, "spread": spread}
 
 
-def summarise(measured: Measured, replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
+def summarise(measured: Scores, replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
     """The content of metrics.json (see the module's docstring)."""
     seen, withheld = (
         Part(measured, members_N, replicates, seed) if members_N.any() else None
@@ -102,7 +102,7 @@ def summarise(measured: Measured, replicates: int = 1000, seed: int = 0) -> dict
     }
 
 
-def _protocol(measured: Measured, seen: Part | None, withheld: Part | None, metrics: tuple[str, ...]) -> dict[str, Any]:
+def _protocol(measured: Scores, seen: Part | None, withheld: Part | None, metrics: tuple[str, ...]) -> dict[str, Any]:
     parts: dict[str, Any] = {
         name: part.protocol(metrics) if part else None for name, part in (("seen", seen), ("withheld", withheld))
     }
@@ -111,7 +111,7 @@ def _protocol(measured: Measured, seen: Part | None, withheld: Part | None, metr
     return parts
 
 
-def _sided(measured: Measured, replicates: int, seed: int) -> dict[str, Any] | None:
+def _sided(measured: Scores, replicates: int, seed: int) -> dict[str, Any] | None:
     members_N = np.array([bool(phrase) for phrase in measured.sentences[SWAPPED]], bool)
     if not members_N.any():
         return None

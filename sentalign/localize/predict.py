@@ -56,7 +56,9 @@ class TextFeatures:
 class Predictor:
     """A trained model and its tokenizer; texts that were embedded once are kept."""
 
-    def __init__(self, model: dual.Dual, tokenizer: Tokenizer, settings: config.Config, device: str = "cpu") -> None:
+    def __init__(
+        self, model: dual.DualEncoder, tokenizer: Tokenizer, settings: config.Config, device: str = "cpu"
+    ) -> None:
         self._model, self._tokenizer, self._data, self._device = model, tokenizer, settings.data, device
         self._cosine = settings.loss.attention == "cosine"
         self._texts: dict[str, tuple[Tensor, Tensor]] = {}
@@ -124,17 +126,17 @@ class Predictor:
         return (features.regions_HWD @ report_D).double().numpy()
 
     def _pad(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Rows of one sentence each as (tokens_BT, attention_BT, unit_BT, words_BK)."""
+        """Rows of one sentence each as (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)."""
         size = (len(rows), max(len(row.tokens) for row in rows))
         tokens_BT = torch.full(size, self._tokenizer.pad_id)
-        unit_BT = torch.full(size, -1)
+        sentence_id_BT = torch.full(size, -1)
         for number, row in enumerate(rows):
             tokens_BT[number, : len(row.tokens)] = torch.tensor(row.tokens)
-            unit_BT[number, : len(row.unit)] = torch.tensor(row.unit)
+            sentence_id_BT[number, : len(row.unit)] = torch.tensor(row.unit)
         lengths_B1 = torch.tensor([[len(row.tokens)] for row in rows])
         attention_BT = torch.arange(size[1]) < lengths_B1
-        words_BK = torch.tensor([[row.all_words, *row.words] for row in rows], dtype=torch.float32)
-        tokens_BT, attention_BT, unit_BT, words_BK = (
-            t.to(self._device) for t in (tokens_BT, attention_BT, unit_BT, words_BK)
+        word_counts_BK = torch.tensor([[row.all_words, *row.words] for row in rows], dtype=torch.float32)
+        tokens_BT, attention_BT, sentence_id_BT, word_counts_BK = (
+            t.to(self._device) for t in (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)
         )
-        return tokens_BT, attention_BT, unit_BT, words_BK
+        return tokens_BT, attention_BT, sentence_id_BT, word_counts_BK

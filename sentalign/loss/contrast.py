@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sentalign import dist
-from sentalign.loss.reference import EPSILON, Number, Pairs, Terms
+from sentalign.loss.reference import EPSILON, LossConfig, Number, PairMask
 
 
-def both_ways(scores_bU: Tensor, of: Pairs, terms: Terms, bias: Number) -> tuple[Tensor, Tensor]:
+def both_ways(scores_bU: Tensor, of: PairMask, terms: LossConfig, bias: Number) -> tuple[Tensor, Tensor]:
     """L(t|v) and L(v|t) of scaled scores by the objective that is asked for."""
     kept_bU = of.kept_IU & of.counted_I[:, None] & (of.weight_U > 0)
     of = of._replace(kept_IU=kept_bU, positive_IU=of.positive_IU & kept_bU, weight_U=of.weight_U.to(scores_bU.dtype))
@@ -27,7 +27,7 @@ def both_ways(scores_bU: Tensor, of: Pairs, terms: Terms, bias: Number) -> tuple
     return _softmax(scores_bU, of)
 
 
-def _softmax(scores_bU: Tensor, of: Pairs) -> tuple[Tensor, Tensor]:
+def _softmax(scores_bU: Tensor, of: PairMask) -> tuple[Tensor, Tensor]:
     positive_bU, weight_U = of.positive_IU.to(scores_bU.dtype), of.weight_U
     known_bU = scores_bU.masked_fill(~of.kept_IU, 0)
     logits_bU = scores_bU.masked_fill(~of.kept_IU, float("-inf"))
@@ -44,7 +44,7 @@ def _softmax(scores_bU: Tensor, of: Pairs) -> tuple[Tensor, Tensor]:
     return rows / counted.clamp(min=1), (weight_U * columns_U).sum() / weight_U.sum().clamp(min=EPSILON)
 
 
-def _rows(logits_bU: Tensor, known_bU: Tensor, positive_bU: Tensor, of: Pairs) -> Tensor:
+def _rows(logits_bU: Tensor, known_bU: Tensor, positive_bU: Tensor, of: PairMask) -> Tensor:
     """row_b; of a row that does not count any finite number."""
     weighted_bU = logits_bU + torch.where(of.weight_U > 0, of.weight_U, 1).log()
     share_bU = positive_bU * of.weight_U
@@ -52,7 +52,7 @@ def _rows(logits_bU: Tensor, known_bU: Tensor, positive_bU: Tensor, of: Pairs) -
     return whole_b - (share_bU * known_bU).sum(dim=1) / share_bU.sum(dim=1).clamp(min=EPSILON)
 
 
-def _sigmoid(scores_bU: Tensor, of: Pairs, bias: Number) -> tuple[Tensor, Tensor]:
+def _sigmoid(scores_bU: Tensor, of: PairMask, bias: Number) -> tuple[Tensor, Tensor]:
     sign_bU = 2 * of.positive_IU.to(scores_bU.dtype) - 1
     each_bU = F.softplus(-sign_bU * (scores_bU.masked_fill(~of.kept_IU, 0) + bias)) * of.kept_IU
     half = 0.5 * dist.total((each_bU * of.weight_U).sum()[None])[0] / of.weight_U.sum().clamp(min=EPSILON)

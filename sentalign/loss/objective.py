@@ -18,23 +18,23 @@ from torch import Tensor
 
 from sentalign import dist
 from sentalign.loss import contrast, reference, region_sentence, targets
-from sentalign.loss.reference import EPSILON, Terms
-from sentalign.loss.targets import Marks
+from sentalign.loss.reference import EPSILON, LossConfig
+from sentalign.loss.targets import ReportIds
 
 
 @dataclass(frozen=True)
-class Reports:
+class GlobalReports:
     """What every rank knows of the reports of all ranks, before there are features.
 
-    `own` are this rank's marks, `marks` those of all (but for `said_JS`, which stay on their rank). The packed units
-    of all ranks, in rank order, are taken in the order `order_M`, so that reports of equally many units lie together:
-    `groups` counts them. place_JK is where unit k of report j has come to lie, 0 where it is absent. own_bJ tells
-    report j that is image i's own.
+    `own` are this rank's marks, `marks` those of all (but for `sentence_hash_JS`, which stay on their rank). The
+    packed units of all ranks, in rank order, are taken in the order `order_M`, so that reports of equally many units
+    lie together: `groups` counts them. place_JK is where unit k of report j has come to lie, 0 where it is absent.
+    own_bJ tells report j that is image i's own.
     """
 
-    own: Marks
+    own: ReportIds
     own_bJ: Tensor
-    marks: Marks
+    marks: ReportIds
     present_bK: Tensor
     sizes: list[int]
     order_M: Tensor
@@ -42,18 +42,20 @@ class Reports:
     place_JK: Tensor
 
 
-def meet(present_bK: Tensor, marks: Marks | None = None) -> Reports:
+def gather_report_ids(present_bK: Tensor, marks: ReportIds | None = None) -> GlobalReports:
     """Brings together what is known of the reports; every rank must bring as many, with one K."""
     marks = marks or targets.plain(present_bK, dist.rank() * len(present_bK))
     # One message: numbers, hashes and weights as 64-bit integers.
     weight_bK = marks.weight_JK.double().view(torch.int64)
-    columns = [marks.study_J[:, None], marks.report_J[:, None], marks.unit_JK, weight_bK, present_bK.long()]
+    columns = [marks.study_J[:, None], marks.report_J[:, None], marks.unit_hash_JK, weight_bK, present_bK.long()]
     everyone = dist.gather(torch.cat(columns, dim=1)).split([1, 1, *[present_bK.shape[1]] * 3], dim=1)
-    study_J1, report_J1, unit_JK, weight_JK, present_JK = (part.contiguous() for part in everyone)
-    said = Marks(study_J1[:, 0], report_J1[:, 0], marks.said_JS[:0], unit_JK, weight_JK.view(torch.float64).float())
+    study_J1, report_J1, unit_hash_JK, weight_JK, present_JK = (part.contiguous() for part in everyone)
+    said = ReportIds(
+        study_J1[:, 0], report_J1[:, 0], marks.sentence_hash_JS[:0], unit_hash_JK, weight_JK.view(torch.float64).float()
+    )
     first, count = dist.rank() * len(present_bK), len(present_JK)
     own_bJ = torch.eye(count, dtype=torch.bool, device=present_bK.device)[first : first + len(present_bK)]
-    return Reports(marks, own_bJ, said, present_bK, *_layout(present_JK.bool()))
+    return GlobalReports(marks, own_bJ, said, present_bK, *_layout(present_JK.bool()))
 
 
 def _layout(present_JK: Tensor) -> tuple[list[int], Tensor, list[tuple[int, int]], Tensor]:
@@ -78,21 +80,21 @@ def four_terms(
     units_bKD: Tensor,
     present_bK: Tensor,
     report_bD: Tensor,
-    terms: Terms,
-    reports: Reports | None = None,
+    terms: LossConfig,
+    reports: GlobalReports | None = None,
 ) -> dict[str, Tensor]:
     """As `reference.four_terms` on the whole batch; every rank must bring equal shapes.
 
     Each rank's gradients are W times its share of the gradient of the loss that is returned, so that the mean over
     ranks, which DeepSpeed takes, is that gradient.
     """
-    reports = reports or meet(present_bK)
+    reports = reports or gather_report_ids(present_bK)
     units_MD, report_JD = gather_texts(units_bKD, report_bD, reports)
     local_bM = region_sentence.unit_scores(regions_bRD, units_MD, reports.groups, terms)
     return contrast_terms(local_bM, image_scores(image_bD, report_JD), reports, terms)
 
 
-def gather_texts(units_bKD: Tensor, report_bD: Tensor, reports: Reports) -> tuple[Tensor, Tensor]:
+def gather_texts(units_bKD: Tensor, report_bD: Tensor, reports: GlobalReports) -> tuple[Tensor, Tensor]:
     """The units of all ranks by group, (M, D), and the report vectors, (J, D). No padding travels."""
     units_mD = units_bKD[reports.present_bK]
     return dist.gather_ragged(units_mD, reports.sizes)[reports.order_M], dist.gather(report_bD)
@@ -104,7 +106,7 @@ def image_scores(image_bD: Tensor, report_JD: Tensor) -> Tensor:
     return image_bD @ report_JD.T / lengths_bJ.clamp(min=EPSILON)
 
 
-def contrast_terms(local_bM: Tensor, global_bJ: Tensor, reports: Reports, terms: Terms) -> dict[str, Tensor]:
+def contrast_terms(local_bM: Tensor, global_bJ: Tensor, reports: GlobalReports, terms: LossConfig) -> dict[str, Tensor]:
     """The four terms from this rank's rows of scores: cosines with single units, by group, and with reports."""
     own, marks, own_bJ = reports.own, reports.marks, reports.own_bJ
     alike_bJ = targets.alike(own, marks)

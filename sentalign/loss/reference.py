@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sentalign.loss.targets import Marks, alike, plain, twins
+from sentalign.loss.targets import ReportIds, alike, plain, twins
 
 EPSILON = 1e-8
 Number = float | Tensor
 
 
 @dataclass(frozen=True)
-class Terms:
+class LossConfig:
     """Which attention, how units make a report's score, which objective, which targets, and the temperatures.
 
     METHOD: T1 = 4, T2 = 5, T3 = 10. Temperatures and biases may be tensors of one element, learned ones.
@@ -43,7 +43,7 @@ class Terms:
     bias_local: Number = -40.0
 
 
-class Pairs(NamedTuple):
+class PairMask(NamedTuple):
     """Images against columns (reports, or single units): what each pair is, and what each row and column counts."""
 
     positive_IU: Tensor  # bool: P, the partners
@@ -51,7 +51,7 @@ class Pairs(NamedTuple):
     counted_I: Tensor  # bool: the row takes part
     weight_U: Tensor  # of the column, 0: it takes no part
 
-    def among(self, there_IU: Tensor) -> Pairs:
+    def among(self, there_IU: Tensor) -> PairMask:
         """The same without the pairs that are not there."""
         return self._replace(positive_IU=self.positive_IU & there_IU, kept_IU=self.kept_IU & there_IU)
 
@@ -76,7 +76,7 @@ def cosine_attention(u_IRD: Tensor, s_JKD: Tensor, tau: Number) -> Tensor:
     return (torch.einsum("ird,jkd->ijkr", u_IRD, s_JKD) / tau).softmax(dim=3)
 
 
-def unit_scores(v_IRD: Tensor, t_JKD: Tensor, present_JK: Tensor, terms: Terms) -> Tensor:
+def unit_scores(v_IRD: Tensor, t_JKD: Tensor, present_JK: Tensor, terms: LossConfig) -> Tensor:
     """cos(c_ijk, t_jk) with c_k = sum_r a_rk v_ir; v and t are unit vectors under cosine attention."""
     if terms.attention == "cosine":
         v_IRD, t_JKD = F.normalize(v_IRD, dim=-1, eps=EPSILON), F.normalize(t_JKD, dim=-1, eps=EPSILON)
@@ -100,16 +100,16 @@ def report_scores(unit_scores_IJK: Tensor, weight_IJK: Tensor, t2: Number) -> Te
     return (t2 * unit_scores_IJK + weight_IJK.log()).logsumexp(dim=2).masked_fill(none_IJ, 0)
 
 
-def pairs(alike_IJ: Tensor, own_IJ: Tensor, valid_I: Tensor, valid_J: Tensor, terms: Terms) -> Pairs:
+def pairs(alike_IJ: Tensor, own_IJ: Tensor, valid_I: Tensor, valid_J: Tensor, terms: LossConfig) -> PairMask:
     """What the targets make of image-report pairs (METHOD: duplicate-aware targets, `targets`)."""
     positive_IJ = alike_IJ if terms.targets == "multi" else own_IJ
     kept_IJ = valid_I[:, None] & valid_J[None]
     if terms.targets == "mask":
         kept_IJ = kept_IJ & (own_IJ | ~alike_IJ)
-    return Pairs(positive_IJ & kept_IJ, kept_IJ, valid_I, valid_J.float())
+    return PairMask(positive_IJ & kept_IJ, kept_IJ, valid_I, valid_J.float())
 
 
-def softmax_both_ways(scores_IU: Tensor, of: Pairs) -> tuple[Tensor, Tensor]:
+def softmax_both_ways(scores_IU: Tensor, of: PairMask) -> tuple[Tensor, Tensor]:
     """Multi-positive cross entropies of the logits over rows, L(t|v), and over columns, L(v|t).
 
     row_i = log sum_u w_u exp(S_iu) - sum_u w_u P_iu S_iu / sum_u w_u P_iu over the pairs that are kept, the mean over
@@ -128,7 +128,7 @@ def softmax_both_ways(scores_IU: Tensor, of: Pairs) -> tuple[Tensor, Tensor]:
     return rows_I.mean(), (weight_U * columns_U).sum() / weight_U.sum()
 
 
-def sigmoid_both_ways(scores_IU: Tensor, of: Pairs, bias: Number) -> tuple[Tensor, Tensor]:
+def sigmoid_both_ways(scores_IU: Tensor, of: PairMask, bias: Number) -> tuple[Tensor, Tensor]:
     """The pairwise sigmoid loss sum_iu w_u log(1 + exp(-y_iu (S_iu + b))) / sum_u w_u, y = 2P - 1 (arXiv 2303.15343).
 
     It has one direction only, so that each of the two terms is half of it.
@@ -140,13 +140,13 @@ def sigmoid_both_ways(scores_IU: Tensor, of: Pairs, bias: Number) -> tuple[Tenso
     return half, half
 
 
-def both_ways(scores_IU: Tensor, of: Pairs, terms: Terms, bias: Number) -> tuple[Tensor, Tensor]:
+def both_ways(scores_IU: Tensor, of: PairMask, terms: LossConfig, bias: Number) -> tuple[Tensor, Tensor]:
     """L(t|v) and L(v|t) of scaled scores by the objective that is asked for."""
     return sigmoid_both_ways(scores_IU, of, bias) if terms.objective == "sigmoid" else softmax_both_ways(scores_IU, of)
 
 
 def local_scores(
-    units_IJK: Tensor, own_IJ: Tensor, twins_IJK: Tensor, marks: Marks, terms: Terms
+    units_IJK: Tensor, own_IJ: Tensor, twins_IJK: Tensor, marks: ReportIds, terms: LossConfig
 ) -> tuple[Tensor, Tensor]:
     """Logits of images against columns, T3 Z against reports or cos / tau against single units, and which there are.
 
@@ -161,7 +161,7 @@ def local_scores(
     return (units_IJK / terms.tau).flatten(1), (weight_IJK > 0).flatten(1)
 
 
-def contrast(units_BBK: Tensor, global_BB: Tensor, marks: Marks, terms: Terms) -> dict[str, Tensor]:
+def contrast(units_BBK: Tensor, global_BB: Tensor, marks: ReportIds, terms: LossConfig) -> dict[str, Tensor]:
     """The unweighted terms {local_tv, local_vt, global_tv, global_vt}; `tv` is L(t|v): which text, given the image."""
     alike_BB, own_BB = alike(marks, marks), torch.eye(len(global_BB), dtype=torch.bool, device=global_BB.device)
     all_B = own_BB.any(dim=0)
@@ -175,10 +175,10 @@ def contrast(units_BBK: Tensor, global_BB: Tensor, marks: Marks, terms: Terms) -
     return {"local_tv": local[0], "local_vt": local[1], "global_tv": whole[0], "global_vt": whole[1]}
 
 
-def of_units(of: Pairs, marks: Marks) -> Pairs:
+def of_units(of: PairMask, marks: ReportIds) -> PairMask:
     """Image-report pairs as pairs of images with single units, (I, J·K)."""
     units = marks.weight_JK.shape[1]
-    return Pairs(
+    return PairMask(
         of.positive_IU.repeat_interleave(units, dim=1),
         of.kept_IU.repeat_interleave(units, dim=1),
         of.counted_I,
@@ -192,8 +192,8 @@ def four_terms(
     t_BKD: Tensor,
     present_BK: Tensor,
     q_BD: Tensor,
-    terms: Terms,
-    marks: Marks | None = None,
+    terms: LossConfig,
+    marks: ReportIds | None = None,
 ) -> dict[str, Tensor]:
     """The terms of a whole batch, from the features of its images and reports."""
     units_BBK = unit_scores(v_BRD, t_BKD, present_BK, terms)

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sentalign.loss.reference import EPSILON, Terms
+from sentalign.loss.reference import EPSILON, LossConfig
 
 Groups = Sequence[tuple[int, int]]
 # Elements of one (i, m, R) block. On a CPU a block and its two or three companions stay in the cache; a GPU wants work.
@@ -31,7 +31,7 @@ BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}
 UNITS = {"cpu": 512, "cuda": 8192}  # of a chunk at most
 
 
-def unit_scores(v_bRD: Tensor, t_MD: Tensor, groups: Groups, terms: Terms) -> Tensor:
+def unit_scores(v_bRD: Tensor, t_MD: Tensor, groups: Groups, terms: LossConfig) -> Tensor:
     """cos(c_im, t_m) as (b, M), of units sorted into `groups`: J reports of n units each lie behind one another.
 
     Under paper attention a region shares itself out over the n units of one report, its [CLS] among them.

@@ -32,10 +32,10 @@ class Features(NamedTuple):
     units_BKD: Tensor
     units_BK: Tensor  # bool: unit is there; column 0 is [CLS]
     report_BD: Tensor
-    numbers_N: Tensor  # of the loss, in the order of Dual.learns
+    loss_scalars_N: Tensor  # of the loss, in the order of Dual.learns
 
 
-class Dual(nn.Module):
+class DualEncoder(nn.Module):
     """The image and the text tower, and the numbers that a loss learns beside them."""
 
     def __init__(
@@ -50,8 +50,8 @@ class Dual(nn.Module):
     def forward(self, images_B1HW: Tensor | None, *words: Any) -> tuple[Tensor, ...]:
         """`Features` as a plain tuple, which DeepSpeed's hooks can walk; those of images or texts alone, if not both.
 
-        `words` are tokens_BT, attention_BT, unit_BT, words_BK and, for texts in length buckets, order_B and widths.
-        The numbers come with the images.
+        `words` are tokens_BT, attention_BT, sentence_id_BT, word_counts_BK and, for texts in length buckets, order_B
+        and widths. The numbers come with the images.
         """
         if images_B1HW is None:
             return self.texts(*words)
@@ -66,18 +66,18 @@ class Dual(nn.Module):
         self,
         tokens_BT: Tensor,
         attention_BT: Tensor,
-        unit_BT: Tensor,
-        words_BK: Tensor,
+        sentence_id_BT: Tensor,
+        word_counts_BK: Tensor,
         order_B: Tensor | None = None,
         widths: Sequence[int] = (),
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Units (B, K, D), which of them are there, and report vectors (B, D)."""
-        words = (tokens_BT, attention_BT, unit_BT, words_BK)
+        words = (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)
         if order_B is None or len(widths) < 2:
             units_BKD, report_BD = self.text(*words)
         else:
             units_BKD, report_BD = text.in_buckets(self.text, *words, order_B, widths)
-        return units_BKD, words_BK > 0, report_BD
+        return units_BKD, word_counts_BK > 0, report_BD
 
     def learned(self) -> Tensor:
         """The numbers, (N,), in the order of `learns`."""
@@ -91,11 +91,11 @@ class Dual(nn.Module):
         return regions_BDHW.permute(0, 2, 3, 1), image_BD
 
     def encode_texts(
-        self, tokens_BT: Tensor, attention_BT: Tensor, unit_BT: Tensor, words_BK: Tensor
+        self, tokens_BT: Tensor, attention_BT: Tensor, sentence_id_BT: Tensor, word_counts_BK: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Units (B, K, D) and report vectors (B, D), without gradient."""
         with torch.inference_mode():
-            return self.text(tokens_BT, attention_BT, unit_BT, words_BK)
+            return self.text(tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)
 
     def describe(self) -> dict[str, object]:
         """What `load` needs beside the weights, as plain JSON."""
@@ -121,7 +121,7 @@ def save(folder: Path, described: dict[str, object], state: dict[str, Tensor]) -
         (folder / f"{name}.part").replace(folder / name)
 
 
-def load(folder: Path, device: str = "cpu") -> Dual:
+def load(folder: Path, device: str = "cpu") -> DualEncoder:
     """The model of a run or export folder, in evaluation mode. Raises WeightsError where there is none."""
     if not (folder / WEIGHTS).is_file() or not (folder / TOWERS).is_file():
         raise WeightsError(f"no trained model in {folder}; give the folder of a run that has written {WEIGHTS}")
@@ -130,7 +130,7 @@ def load(folder: Path, device: str = "cpu") -> Dual:
     for tower in ("image", "text"):
         kind = said[tower].pop("model_type")
         configs[tower] = transformers.AutoConfig.for_model(kind, **said[tower])
-    model = Dual(
+    model = DualEncoder(
         image.from_config(
             configs["image"],
             said["region_stage"],

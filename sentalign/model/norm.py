@@ -110,14 +110,14 @@ def _replaced(layer: nn.BatchNorm2d, kind: str) -> nn.Module:
     return made.train(layer.training)
 
 
-def differing(model: nn.Module) -> list[Tensor]:
+def unsynced_buffers(model: nn.Module) -> list[Tensor]:
     """The buffers that a step may leave different on each rank: not those of frozen and synchronised norms."""
     alike = {id(b) for m in model.modules() if isinstance(m, FrozenBatchNorm | SyncBatchNorm) for b in m.buffers()}
     return [b for b in model.buffers() if b.is_floating_point() and id(b) not in alike]
 
 
 @contextmanager
-def unmoved(model: nn.Module) -> Iterator[None]:
+def frozen_running_stats(model: nn.Module) -> Iterator[None]:
     """Within it, running statistics stay as they are: for a second forward pass over the same rows."""
     moving = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
     # Not track_running_stats = False: recomputation must save the tensors that the first pass has saved.

@@ -17,11 +17,11 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from sentalign.model import norm
-from sentalign.model.dual import Dual
+from sentalign.model.dual import DualEncoder
 from sentalign.model.pretrained import WeightsError
 
 
-def enable(model: Dual, towers: str) -> None:
+def enable(model: DualEncoder, towers: str) -> None:
     """Recomputes the layers of `towers`: none, text, image or both. Raises WeightsError for unknown backbones."""
     assert towers in ("none", "text", "image", "both")
     if towers in ("text", "both"):
@@ -56,4 +56,4 @@ def _again(layer: nn.Module, forward: Callable[..., Any], *inputs: Any, **named:
 
 def _contexts(layer: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
     # The second pass over the same rows must not move batch norm's running statistics again.
-    return nullcontext(), norm.unmoved(layer)
+    return nullcontext(), norm.frozen_running_stats(layer)

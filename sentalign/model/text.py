@@ -27,7 +27,7 @@ class TextTower(nn.Module):
         self.last_layers = last_layers
 
     def forward(
-        self, tokens_BT: Tensor, attention_BT: Tensor, unit_BT: Tensor, words_BK: Tensor
+        self, tokens_BT: Tensor, attention_BT: Tensor, sentence_id_BT: Tensor, word_counts_BK: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Units (B, K, D), absent ones zero, and report vectors (B, D).
 
@@ -37,20 +37,22 @@ class TextTower(nn.Module):
         out = self.bert(input_ids=tokens_BT, attention_mask=attention_BT.long(), output_hidden_states=True)
         # hidden_states[0] is the embedding, not a layer.
         pieces_BTD = torch.stack(out.hidden_states[1:][-self.last_layers :]).sum(dim=0)
-        belongs_BKT = unit_BT.unsqueeze(1) == torch.arange(words_BK.shape[1] - 1, device=unit_BT.device).view(1, -1, 1)
+        belongs_BKT = sentence_id_BT.unsqueeze(1) == torch.arange(
+            word_counts_BK.shape[1] - 1, device=sentence_id_BT.device
+        ).view(1, -1, 1)
         sums_BKD = belongs_BKT.to(pieces_BTD.dtype) @ pieces_BTD
-        sentences_BKD = sums_BKD / words_BK[:, 1:].clamp(min=1).unsqueeze(-1)
+        sentences_BKD = sums_BKD / word_counts_BK[:, 1:].clamp(min=1).unsqueeze(-1)
         units_BKD = torch.cat([pieces_BTD[:, :1], sentences_BKD], dim=1)
         total_BD = (pieces_BTD * attention_BT.unsqueeze(-1)).sum(dim=1)
-        return units_BKD, total_BD / words_BK[:, :1]
+        return units_BKD, total_BD / word_counts_BK[:, :1]
 
 
 def in_buckets(
     tower: TextTower,
     tokens_BT: Tensor,
     attention_BT: Tensor,
-    unit_BT: Tensor,
-    words_BK: Tensor,
+    sentence_id_BT: Tensor,
+    word_counts_BK: Tensor,
     order_B: Tensor,
     widths: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
@@ -59,7 +61,7 @@ def in_buckets(
     Equal to the tower on all rows at once but for the dropout that is drawn.
     """
     pieces = [
-        tower(tokens_BT[rows, :width], attention_BT[rows, :width], unit_BT[rows, :width], words_BK[rows])
+        tower(tokens_BT[rows, :width], attention_BT[rows, :width], sentence_id_BT[rows, :width], word_counts_BK[rows])
         for rows, width in zip(order_B.tensor_split(len(widths)), widths, strict=True)
     ]
     units_BKD, report_BD = (torch.cat(parts) for parts in zip(*pieces, strict=True))

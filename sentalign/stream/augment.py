@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from sentalign.config import Augment
-from sentalign.stream.plan import few
+from sentalign.stream.order.plan import few
 
 
 def normalize(images_BHH: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sentalign.config import Tag
-from sentalign.stream.fetch import Sample
-from sentalign.stream.plan import Indices, few
+from sentalign.stream.order.plan import Indices, few
+from sentalign.stream.read.fetch import Sample
 from sentalign.text import Row
 
 TAGS: tuple[str, ...] = get_args(Tag)
@@ -31,25 +31,26 @@ TOKEN_MULTIPLE = 8  # widths of a few sizes only: allocators and tensor cores li
 class Batch:
     """One rank's share of a global batch.
 
-    images_BHH uint8; tokens_BT int64; attention_BT bool, the real positions; unit_BT int64, the sentence number of each
-    position, -1 at [CLS], [SEP] and padding; words_BK float32, column 0 the words of the whole row with [CLS] and
-    [SEP], column k the words of sentence k - 1 (0: absent). order_B int64, the rows from the shortest text to the
-    longest: its equal pieces (torch.tensor_split) are length buckets, of which piece i needs `widths[i]` positions.
-    `epochs` are those of the data sets that the rows come from, `replaced` counts rows that stand for one that cannot
-    be read. What reports have in common are equal numbers, 64 bits of a sha256 (int64): study_B; report_B, of the
-    ordered sentences of the full stored report; said_BS, of each of them, 0 behind the last; unit_hash_BK, of each
-    unit's sentence, 0 at [CLS] and where it is absent. tags_BK uint8 are the tags of each unit, bit n for TAGS[n].
+    images_BHH uint8; tokens_BT int64; attention_BT bool, the real positions; sentence_id_BT int64, the sentence number
+    of each position, -1 at [CLS], [SEP] and padding; word_counts_BK float32, column 0 the words of the whole row with
+    [CLS] and [SEP], column k the words of sentence k - 1 (0: absent). order_B int64, the rows from the shortest text
+    to the longest: its equal pieces (torch.tensor_split) are length buckets, of which piece i needs `widths[i]`
+    positions. `epochs` are those of the data sets that the rows come from, `replaced` counts rows that stand for one
+    that cannot be read. What reports have in common are equal numbers, 64 bits of a sha256 (int64): study_B; report_B,
+    of the ordered sentences of the full stored report; sentence_hash_BS, of each of them, 0 behind the last;
+    unit_hash_BK, of each unit's sentence, 0 at [CLS] and where it is absent. tags_BK uint8 are the tags of each unit,
+    bit n for TAGS[n].
     """
 
     images_BHH: Tensor
     tokens_BT: Tensor
     attention_BT: Tensor
-    unit_BT: Tensor
-    words_BK: Tensor
+    sentence_id_BT: Tensor
+    word_counts_BK: Tensor
     order_B: Tensor
     study_B: Tensor
     report_B: Tensor
-    said_BS: Tensor
+    sentence_hash_BS: Tensor
     unit_hash_BK: Tensor
     tags_BK: Tensor
     widths: tuple[int, ...]
@@ -113,18 +114,25 @@ def collate(
     """
     order_B, widths = _buckets([len(row.tokens) for row in rows], padding)
     tokens_BT = np.full((len(rows), widths[-1]), padding.pad, np.int64)
-    unit_BT = np.full((len(rows), widths[-1]), -1, np.int64)
-    words_BK = np.zeros((len(rows), padding.units), np.float32)
+    sentence_id_BT = np.full((len(rows), widths[-1]), -1, np.int64)
+    word_counts_BK = np.zeros((len(rows), padding.units), np.float32)
     for b, row in enumerate(rows):
         tokens_BT[b, : len(row.tokens)] = row.tokens
-        unit_BT[b, : len(row.unit)] = row.unit
-        words_BK[b, 0] = row.all_words
+        sentence_id_BT[b, : len(row.unit)] = row.unit
+        word_counts_BK[b, 0] = row.all_words
         said = row.words[: padding.units - 1]
-        words_BK[b, 1 : 1 + len(said)] = said
+        word_counts_BK[b, 1 : 1 + len(said)] = said
     lengths_B = np.array([len(row.tokens) for row in rows])
     images_BHH = np.stack([sample.grey_HW for sample in samples])
-    arrays = (images_BHH, tokens_BT, np.arange(widths[-1]) < lengths_B[:, None], unit_BT, words_BK, order_B)
-    marks = _marks(samples, chosen, words_BK)
+    arrays = (
+        images_BHH,
+        tokens_BT,
+        np.arange(widths[-1]) < lengths_B[:, None],
+        sentence_id_BT,
+        word_counts_BK,
+        order_B,
+    )
+    marks = _marks(samples, chosen, word_counts_BK)
     keys = [sample.key for sample in samples]
     tensors = [torch.from_numpy(array) for array in (*arrays, *marks)]
     return Batch(*tensors, widths, keys, epochs, replaced)  # type: ignore[arg-type, call-arg]  # eleven tensors
@@ -139,21 +147,21 @@ def _buckets(lengths: list[int], padding: Padding) -> tuple[Indices, tuple[int, 
 
 
 def _marks(
-    samples: Sequence[Sample], chosen: Sequence[Sequence[int]], words_BK: NDArray[np.float32]
+    samples: Sequence[Sample], chosen: Sequence[Sequence[int]], word_counts_BK: NDArray[np.float32]
 ) -> tuple[NDArray[Any], ...]:
-    """study_B, report_B, said_BS, unit_hash_BK and tags_BK of a batch."""
+    """study_B, report_B, sentence_hash_BS, unit_hash_BK and tags_BK of a batch."""
     study_B = np.array([_number(_digest(sample.study)) for sample in samples])
     report_B = np.array([_number(_digest(*sample.hashes)) if sample.hashes else 0 for sample in samples])
-    said_BS = np.zeros((len(samples), max(len(sample.hashes) for sample in samples)), np.int64)
-    unit_BK, tags_BK = np.zeros(words_BK.shape, np.int64), np.zeros(words_BK.shape, np.uint8)
+    sentence_hash_BS = np.zeros((len(samples), max(len(sample.hashes) for sample in samples)), np.int64)
+    unit_BK, tags_BK = np.zeros(word_counts_BK.shape, np.int64), np.zeros(word_counts_BK.shape, np.uint8)
     for b, (sample, numbers) in enumerate(zip(samples, chosen, strict=True)):
-        said_BS[b, : len(sample.hashes)] = said = [_number(digest) for digest in sample.hashes]
-        for k, n in enumerate(numbers[: words_BK.shape[1] - 1], start=1):
+        sentence_hash_BS[b, : len(sample.hashes)] = said = [_number(digest) for digest in sample.hashes]
+        for k, n in enumerate(numbers[: word_counts_BK.shape[1] - 1], start=1):
             unit_BK[b, k] = said[n]
             tags_BK[b, k] = sum(1 << TAGS.index(tag) for tag in sample.tags[n])
-    unit_BK[words_BK == 0] = 0
-    tags_BK[words_BK == 0] = 0
-    return study_B, report_B, said_BS, unit_BK, tags_BK
+    unit_BK[word_counts_BK == 0] = 0
+    tags_BK[word_counts_BK == 0] = 0
+    return study_B, report_B, sentence_hash_BS, unit_BK, tags_BK
 
 
 def _digest(*parts: str) -> str:

@@ -21,10 +21,10 @@ from torch import Generator
 from torch.utils.data import DataLoader
 
 from sentalign.config import Data
-from sentalign.stream import plan
 from sentalign.stream.batch import Batch, Padding, collate
-from sentalign.stream.mixture import Mixture
-from sentalign.stream.plan import StreamState
+from sentalign.stream.order import plan
+from sentalign.stream.order.mixture import Mixture
+from sentalign.stream.order.plan import StreamState
 from sentalign.stream.rows import Part, Rows, Samples
 from sentalign.stream.worker import obey_parent_alone, unheard
 from sentalign.text import Tokenizer

@@ -14,12 +14,12 @@ from functools import partial
 from torch.utils.data import Dataset
 
 from sentalign.config import Data
-from sentalign.stream import plan
-from sentalign.stream.ahead import Ahead
 from sentalign.stream.batch import subset, without
-from sentalign.stream.fetch import Sample, Shards
-from sentalign.stream.mixture import Mixture, Slot
-from sentalign.stream.spans import DamagedError, LostError
+from sentalign.stream.order import plan
+from sentalign.stream.order.mixture import Mixture, Slot
+from sentalign.stream.read.byte_ranges import DamagedError, LostError
+from sentalign.stream.read.fetch import Sample, Shards
+from sentalign.stream.read.prefetch import Ahead
 from sentalign.text import Row, Tokenizer
 from sharding.contract import UserError
 from sharding.pixels import letterbox
@@ -97,7 +97,7 @@ class Samples(Dataset[Rows | UserError]):
         """For each slot what brings its bytes: from the disk when it is called, from a store ahead of that."""
         if self.mixture.local or part.step is None:
             return [partial(self._fetched, slot) for slot in slots]
-        self._ahead = self._ahead or Ahead(self.mixture, self.data.read_ahead_mb * 2**20)
+        self._ahead = self._ahead or Ahead(self.mixture, self.data.prefetch_mb * 2**20)
         return list(self._ahead.take(part.step, part.lanes))
 
     def _fetched(self, slot: Slot) -> bytes:

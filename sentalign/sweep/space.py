@@ -16,11 +16,11 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from sentalign import config
-from sentalign.config import Section
+from sentalign.config import StrictModel
 from sharding.contract import UserError
 
 
-class Domain(Section):
+class Domain(StrictModel):
     """The values that one setting may take: exactly one of these."""
 
     uniform: tuple[float, float] | None = None
@@ -49,7 +49,7 @@ class Domain(Section):
         return list(self.uniform or self.loguniform or ())
 
 
-class Asha(Section):
+class Asha(StrictModel):
     """Early stopping (ASHA, Li et al. 2020); everything is counted in image-report pairs."""
 
     grace_pairs: int = Field(ge=1, description="no trial is stopped before it has seen so many")
@@ -63,7 +63,7 @@ class Asha(Section):
         return self
 
 
-class Sweep(Section):
+class Sweep(StrictModel):
     """Everything that decides a sweep."""
 
     base: Path = Field(description="training configuration; relative to the sweep file")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentalign.engine import launch
+from sentalign.launch import ranks
 from sentalign.sweep.space import Sweep, words_of
 from sentalign.track import journal
 
@@ -69,7 +69,7 @@ def train_command(plan: Plan, run: Path, parameters: dict[str, Any]) -> list[str
         words.append(f"track.parent_run={plan.parent_run}")
     if plan.launcher:
         return [*plan.launcher, str(plan.sweep.base), *words]
-    command = launch.command(str(plan.sweep.base), words, plan.sweep.ranks)
+    command = ranks.command(str(plan.sweep.base), words, plan.sweep.ranks)
     if plan.sweep.gpus:
         # With --num_gpus the launcher overlooks CUDA_VISIBLE_DEVICES, and every trial would take the first GPUs.
         place = command.index("--num_gpus")
@@ -78,12 +78,12 @@ def train_command(plan: Plan, run: Path, parameters: dict[str, Any]) -> list[str
 
 
 def _start(plan: Plan, run: Path, parameters: dict[str, Any]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "sentalign.sweep.guard", *train_command(plan, run, parameters)]
+    command = [sys.executable, "-m", "sentalign.launch.guard", *train_command(plan, run, parameters)]
     with open(run / LOG_NAME, "ab") as log:
         return subprocess.Popen(
             command,
             cwd=plan.folder,
-            env=launch.environment(os.environ, plan.sweep.ranks, plan.sweep.gpus),
+            env=ranks.environment(os.environ, plan.sweep.ranks, plan.sweep.gpus),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -23,7 +23,7 @@ from rich.progress import Progress
 from sentalign import config
 from sentalign.sweep.space import Sweep, configuration, draw
 from sentalign.sweep.trial import LOG_NAME, TRIAL_NAME, Plan, execute
-from sentalign.track import journal, uplink
+from sentalign.track import journal, mlflow_uploader
 from sentalign.track.journal import Journal
 from sharding.contract import UserError
 
@@ -102,7 +102,7 @@ def _open_parent(sweep: Sweep, base: config.Config) -> str | None:
     if base.track.uri is None:
         return None
     try:
-        return uplink.sync(sweep.out, base.track.uri, base.track.experiment, base.track.parent_run)
+        return mlflow_uploader.sync(sweep.out, base.track.uri, base.track.experiment, base.track.parent_run)
     except UserError as error:
         print(f"warning: {error}; the sweep goes on and tries again at its end", file=sys.stderr)
         return None
@@ -203,9 +203,9 @@ def _send(sweep: Sweep, base: config.Config, trials: list[dict[str, Any]]) -> No
         return
     store = (base.track.uri, base.track.experiment)
     try:
-        parent = uplink.sync(sweep.out, *store, base.track.parent_run)
+        parent = mlflow_uploader.sync(sweep.out, *store, base.track.parent_run)
         for trial in trials:
-            uplink.sync(sweep.out / "trials" / f"{trial['trial']:03d}", *store, parent)
+            mlflow_uploader.sync(sweep.out / "trials" / f"{trial['trial']:03d}", *store, parent)
     except UserError as error:
         again = f"sentalign track sync {sweep.out}"
         print(f"warning: {error}; later: {again}, and the same for each folder in trials/", file=sys.stderr)

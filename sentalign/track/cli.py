@@ -1,6 +1,6 @@
 """`sentalign track sync RUN`: sends to MLflow what a run's journal holds and MLflow does not.
 
-In: the folder of a run. Out: an up-to-date MLflow run. The sending itself is uplink.py.
+In: the folder of a run. Out: an up-to-date MLflow run. The sending itself is mlflow_uploader.py.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _sync(args: argparse.Namespace) -> None:
-    from sentalign.track import journal, uplink
+    from sentalign.track import journal, mlflow_uploader
 
     journal.read(args.folder)
     track = _settings(args.folder)
@@ -43,7 +43,7 @@ def _sync(args: argparse.Namespace) -> None:
     if not uri:
         raise UserError(f"{args.folder} does not say where MLflow is; add --uri, for example sqlite:///mlflow.db")
     experiment = args.experiment or track.get("experiment") or "sentalign"
-    run_id = uplink.sync(args.folder, uri, experiment, track.get("parent_run"))
+    run_id = mlflow_uploader.sync(args.folder, uri, experiment, track.get("parent_run"))
     print(json.dumps({"run_id": run_id, "experiment": experiment}) if args.json else f"MLflow run {run_id}")
 
 
@@ -51,7 +51,7 @@ def _settings(run: Path) -> dict[str, Any]:
     """The section `track` of the run's config.yaml, else the place that the run was last sent to."""
     import yaml
 
-    from sentalign.track.uplink import STATE_NAME
+    from sentalign.track.mlflow_uploader import STATE_NAME
 
     config, state = run / "config.yaml", run / STATE_NAME
     found = (yaml.safe_load(config.read_text()) or {}).get("track") if config.is_file() else None

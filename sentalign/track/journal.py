@@ -1,7 +1,7 @@
 """The journal of a run: append-only `journal.jsonl`, one JSON object a line; the source of truth for every curve.
 
 In: events of rank 0. Out: lines on the disk, and their readings (`read`, `follow`, `metrics`). Nothing here waits for a
-network: whatever MLflow shows can be rebuilt from this file (uplink.py). Standard library only.
+network: whatever MLflow shows can be rebuilt from this file (mlflow_uploader.py). Standard library only.
 
 Kinds and their fields, besides `kind` and `time` (seconds since 1970):
     start       run, config (resolved), versions, pairs (0, or where a resumed run goes on)

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from sharding import members, progress
 from sharding.contract import Rejected, UserError
-from sharding.leaks import alignment, likeness, neighbours
+from sharding.leaks import alignment, neighbours, perceptual_hash
 from sharding.pixels.picture import Grey
-from sharding.storage import Store
+from sharding.store.base import Store
 
 READERS = 8  # range reads under way at a time
 BATCH = 64
@@ -146,7 +146,7 @@ class _Search:
         self._patient_L, patients = _codes(table["patient"])
         self._split_L, _ = _codes(table["split"])
         self._like_L = table["image_likeness"].to_numpy(zero_copy_only=False)
-        structured = pc.match_substring_regex(table["image_likeness"], likeness.PATTERN)
+        structured = pc.match_substring_regex(table["image_likeness"], perceptual_hash.PATTERN)
         self._structured_L = structured.to_numpy(zero_copy_only=False).astype(bool)
         self._joined = Joined(patients)
 
@@ -187,7 +187,7 @@ class _Search:
             return np.empty((0, 2), np.int64)
         texts, firsts, codes = np.unique(self._like_L[rows_L].astype(str), return_index=True, return_inverse=True)
         equal_P2 = np.array(_stars(codes, self._patient_L[rows_L]), np.int64).reshape(-1, 2)
-        alike_P2 = neighbours.alike(likeness.vectors(texts.tolist()), self._patient_L[rows_L[firsts]])
+        alike_P2 = neighbours.alike(perceptual_hash.vectors(texts.tolist()), self._patient_L[rows_L[firsts]])
         return np.concatenate([rows_L[equal_P2], rows_L[firsts[alike_P2]]])
 
     def _thumbnail(self, store: Store, row: int) -> Grey | None:

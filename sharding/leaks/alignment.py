@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sharding.leaks import likeness
+from sharding.leaks import perceptual_hash
 from sharding.pixels.picture import Grey
 
 LONG_SIDE = 128  # of a thumbnail: ribs are still told apart
@@ -32,7 +32,7 @@ Affine = NDArray[np.float64]
 
 def thumbnail(grey_HW: Grey) -> Grey:
     """The image inside its border, the long side LONG_SIDE: what `agreement` compares."""
-    return _scaled(likeness.content(grey_HW), LONG_SIDE)
+    return _scaled(perceptual_hash.content(grey_HW), LONG_SIDE)
 
 
 def agreement(one_HW: Grey, other_HW: Grey) -> float:
@@ -51,7 +51,7 @@ def _detail(grey_HW: Grey) -> Plane:
     """Each pixel against its neighbourhood, in units of the deviation there, so that windows cancel out."""
     radius = max(2, max(grey_HW.shape) // 25)
     detail_HW = grey_HW - _blurred(grey_HW.astype(np.float32), radius)
-    return np.asarray(detail_HW / np.sqrt(_blurred(detail_HW**2, 2 * radius) + likeness.FLAT**2))
+    return np.asarray(detail_HW / np.sqrt(_blurred(detail_HW**2, 2 * radius) + perceptual_hash.FLAT**2))
 
 
 def _blurred(plane_HW: Plane, radius: int) -> Plane:
@@ -61,7 +61,7 @@ def _blurred(plane_HW: Plane, radius: int) -> Plane:
 
 @functools.lru_cache(maxsize=256)
 def _blur(side: int, radius: int) -> Plane:
-    return (likeness.blur(side, radius) / (2 * radius + 1) ** 2).astype(np.float32)
+    return (perceptual_hash.blur(side, radius) / (2 * radius + 1) ** 2).astype(np.float32)
 
 
 def _rough(one_HW: Grey, other_HW: Grey) -> tuple[float, Affine]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from sharding.contract import UserError
-from sharding.deid import KEY_LENGTHS
+from sharding.deid.pseudonyms import KEY_LENGTHS
 from sharding.leaks import Kind, Leak, joined_names
 
 NAMES = ("patient", "other_patient")

@@ -1,4 +1,4 @@
-"""Where studies come from: each module of this package turns one layout of files into `Study` rows.
+"""Where studies come from: each module of this package turns one layout of files into `SourceImage` rows.
 
 In: an `Inventory` of the input and tables. Out: rows with the source's own ids, which are replaced in `tuples`.
 No image is opened here.
@@ -12,7 +12,7 @@ REPORT, PLAIN = "report", "plain"
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class SourceImage:
     """One image of a study and the report on it, by the ids of the source (private until `tuples` replaces them).
 
     `image` is unique in a source. `file` and `text_file` are paths or URLs, `file` empty where the image was not found
@@ -40,7 +40,7 @@ class Reading:
     `notes` counts what was kept although something is missing or odd. Neither names anyone.
     """
 
-    studies: list[Study]
+    studies: list[SourceImage]
     left_out: dict[str, int] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from sharding import reports
 from sharding.contract import UserError
+from sharding.text import sections
 
 MAX_REPORT = 1 << 20  # bytes; the largest of the collection has 9,000
 
@@ -73,5 +73,5 @@ def _text(root: ElementTree.Element) -> str:
 
 def with_headers(parts: Iterator[tuple[str, str]]) -> str:
     """Labelled parts as one text with headers, as a written report has them; an unknown label is no header."""
-    known = ((reports.header(label), " ".join(content.split())) for label, content in parts)
+    known = ((sections.header(label), " ".join(content.split())) for label, content in parts)
     return "\n\n".join(f"{header}: {content}" if header else content for header, content in known if content)

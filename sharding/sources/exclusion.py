@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sharding.contract import UserError
-from sharding.sources import encoding
-from sharding.sources.table import read_table
+from sharding.sources.tables.table import read_table
+from sharding.text import encoding
 
 KINDS = "give subject ids, one a line, or an MS-CXR table (CSV or JSON)"
 SUBJECT_COLUMNS = ("subject_id", "subject", "patient_id", "patientid", "patient", "uid")

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from urllib.parse import unquote
 
-from sharding import storage
 from sharding.sources.inventory import Inventory
+from sharding.store import locations
 
 ELSEWHERE = re.compile(r"/|[a-z][a-z0-9+.-]+://|[a-z]:[\\/]", re.I)
 Parts = tuple[str, ...]
@@ -75,7 +75,7 @@ class ImageFinder:
 
 def _roots(url: str) -> tuple[str, ...]:
     """All ways to write where the input lies."""
-    folder = storage.local_path(url)
+    folder = locations.local_path(url)
     if folder is None:
         return (url,)
     path = os.path.abspath(folder)

@@ -1,6 +1,6 @@
 """A folder of images, with a table of texts or without one → studies.
 
-In: an inventory; a CSV, TSV or Parquet table with a row per image. Out: `Study` rows. No image is opened here.
+In: an inventory; a CSV, TSV or Parquet table with a row per image. Out: `SourceImage` rows. No image is opened here.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from sharding.contract import UserError
-from sharding.sources import Reading, Study, counted, exclusion, splits, views
+from sharding.sources import Reading, SourceImage, counted, exclusion
 from sharding.sources.finder import ImageFinder
 from sharding.sources.inventory import Inventory
-from sharding.sources.table import read_table
+from sharding.sources.tables import splits, views
+from sharding.sources.tables.table import read_table
 
 # What lies beside images and is none; every other ending, and none at all, is tried.
 NOT_IMAGE = re.compile(
@@ -50,7 +51,7 @@ def read(inventory: Inventory, columns: FolderTable | None, frontal_only: bool =
         raise UserError(f"{exclude}: subjects can be left out only where a table names them; give --patient-column")
     if columns is None:
         named = image_names(inventory)
-        return Reading([Study(name, inventory.location(name), state=inventory.states[name]) for name in named])
+        return Reading([SourceImage(name, inventory.location(name), state=inventory.states[name]) for name in named])
     left_out, notes = Counter[str](), Counter[str]()
     studies = _without_doubles(_of_table(inventory, columns, left_out), left_out)
     if exclude:
@@ -60,7 +61,7 @@ def read(inventory: Inventory, columns: FolderTable | None, frontal_only: bool =
     return Reading(_under_names_of_their_own(studies), counted(left_out), counted(notes))
 
 
-def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]) -> list[Study]:
+def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]) -> list[SourceImage]:
     finder = ImageFinder(inventory)
     listed = inventory.first(finder.below(columns.table))
     table = inventory.location(listed) if listed else columns.table
@@ -74,7 +75,7 @@ def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]
     held = splits.of_patients(owners, splits.read(values.get(columns.split, empty), table), table)
     left_out["row that names no image"] = names.count("")
     return [
-        Study(
+        SourceImage(
             image=name,
             file=inventory.location(file) if file else "",
             patient=patient,
@@ -88,13 +89,13 @@ def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]
     ]
 
 
-def _without_doubles(studies: list[Study], left_out: Counter[str]) -> list[Study]:
+def _without_doubles(studies: list[SourceImage], left_out: Counter[str]) -> list[SourceImage]:
     """Rows that say the same of the same file once, and none of a file that two patients claim."""
     claims: dict[str, set[str]] = {}
     for study in studies:
         claims.setdefault(study.file, set()).add(study.patient)
     torn = {file for file, patients in claims.items() if file and len(patients - {""}) > 1}
-    kept: dict[tuple[str, ...], Study] = {}
+    kept: dict[tuple[str, ...], SourceImage] = {}
     for study in studies:
         if study.file in torn:
             left_out["image of two patients"] += 1
@@ -103,11 +104,13 @@ def _without_doubles(studies: list[Study], left_out: Counter[str]) -> list[Study
     return list(kept.values())
 
 
-def _said(study: Study) -> tuple[str, ...]:
+def _said(study: SourceImage) -> tuple[str, ...]:
     return (study.file or study.image, study.patient, study.text or "", study.view, study.split)
 
 
-def _without_subjects(studies: list[Study], exclude: str, left_out: Counter[str], notes: Counter[str]) -> list[Study]:
+def _without_subjects(
+    studies: list[SourceImage], exclude: str, left_out: Counter[str], notes: Counter[str]
+) -> list[SourceImage]:
     patient_of = {study.image: study.patient for study in studies}
     excluded, notes["excluded id that means nobody here"] = exclusion.patients(exclude, patient_of)
     left_out["excluded subject"] = sum(study.patient in excluded for study in studies)
@@ -115,14 +118,14 @@ def _without_subjects(studies: list[Study], exclude: str, left_out: Counter[str]
     return [study for study in studies if study.patient and study.patient not in excluded]
 
 
-def _under_names_of_their_own(studies: list[Study]) -> list[Study]:
+def _under_names_of_their_own(studies: list[SourceImage]) -> list[SourceImage]:
     """An image with several texts is several samples; the second is called name#2."""
     given = {study.image for study in studies}
     seen: Counter[str] = Counter()
     return [_numbered(study, seen, given) for study in studies]
 
 
-def _numbered(study: Study, seen: Counter[str], given: set[str]) -> Study:
+def _numbered(study: SourceImage, seen: Counter[str], given: set[str]) -> SourceImage:
     seen[study.image] += 1
     if seen[study.image] == 1:
         return study

@@ -10,8 +10,8 @@ import posixpath
 from dataclasses import dataclass
 from typing import Self
 
-from sharding import storage
 from sharding.contract import UserError
+from sharding.store import locations
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Inventory:
     @classmethod
     def of(cls, url: str) -> Self:
         """Lists the input; raises UserError where it is missing, out of reach or empty."""
-        store = storage.open_store(url)
+        store = locations.open_store(url)
         states = store.states()
         if not states:
             raise UserError(f"{url}: no file in it; give the folder that holds the source")
@@ -41,7 +41,7 @@ class Inventory:
 
     def read(self, name: str) -> bytes:
         """The content of a listed file."""
-        return storage.read(self.location(name))
+        return locations.read(self.location(name))
 
     def size(self, name: str) -> int:
         """Bytes of a listed file; nought for a link to nothing."""

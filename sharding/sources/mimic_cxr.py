@@ -1,7 +1,7 @@
 """MIMIC-CXR and MIMIC-CXR-JPG as they are distributed → studies (FORMATS: MIMIC-CXR).
 
 In: an inventory with `files/` and the record, metadata and split tables; reports lie in `files/` too or, for the JPG
-tree, in any folder that mimic-cxr-reports.zip was unpacked into. Out: `Study` rows; the reports are read later.
+tree, in any folder that mimic-cxr-reports.zip was unpacked into. Out: `SourceImage` rows; the reports are read later.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from functools import cached_property
 
 from sharding.contract import UserError
-from sharding.sources import REPORT, Reading, Study, counted, exclusion, mimic_tables
+from sharding.sources import REPORT, Reading, SourceImage, counted, exclusion, mimic_tables
 from sharding.sources.inventory import Inventory
 from sharding.sources.mimic_tables import ImageRow
 
@@ -48,16 +48,16 @@ def read(inventory: Inventory, frontal_only: bool = True, exclude: str = "") -> 
     return Reading(studies, counted(left_out), counted(notes))
 
 
-def _say_of_reports(studies: list[Study], inventory: Inventory, notes: dict[str, int]) -> None:
+def _say_of_reports(studies: list[SourceImage], inventory: Inventory, notes: dict[str, int]) -> None:
     notes["image without a report"] = sum(not study.text_file for study in studies)
     packed = next((name for name in inventory.states if posixpath.basename(name) == REPORTS_ZIP), "")
     if packed and studies and notes["image without a report"] == len(studies):
         raise UserError(f"{inventory.location(packed)}: the reports are still packed; unzip them beside it")
 
 
-def _study(dicom_id: str, image: ImageRow, files: Files) -> Study:
+def _study(dicom_id: str, image: ImageRow, files: Files) -> SourceImage:
     file, report = files.image(dicom_id, image), files.report(image)
-    return Study(
+    return SourceImage(
         image=dicom_id,
         file=files.inventory.location(file) if file else "",
         patient=image.subject,

@@ -1,8 +1,8 @@
 """Open-i / Indiana: reports and their images → studies (FORMATS: Open-i).
 
 In: an inventory that holds both somewhere in it: the reports as XML files, as the archive of them, or as Kaggle's
-tables; the images as files. Out: `Study` rows, one per image. The collection has no patient id: the report's id serves.
-Views come from Kaggle's table of projections where it is there; no split is known.
+tables; the images as files. Out: `SourceImage` rows, one per image. The collection has no patient id: the report's id
+serves. Views come from Kaggle's table of projections where it is there; no split is known.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from sharding.contract import UserError
-from sharding.sources import REPORT, Reading, Study, counted, ecitation, encoding, exclusion, indiana, views
+from sharding.sources import REPORT, Reading, SourceImage, counted, ecitation, exclusion, indiana
 from sharding.sources.ecitation import Report
 from sharding.sources.folder import image_names
 from sharding.sources.inventory import Inventory
+from sharding.sources.tables import views
+from sharding.text import encoding
 
 ARCHIVES = (".tgz", ".tar.gz", ".tar")
 MAX_ARCHIVE = 256 << 20  # bytes; that of all reports has a million, those of the images thousands of millions
@@ -106,16 +108,16 @@ def _without_subjects(reports: list[Report], exclude: str, left_out: Counter[str
     return [report for report in reports if report.id not in excluded]
 
 
-def _without_doubles(studies: list[Study], left_out: Counter[str]) -> list[Study]:
+def _without_doubles(studies: list[SourceImage], left_out: Counter[str]) -> list[SourceImage]:
     claims = Counter(study.image for study in studies)
     left_out["image of two reports"] = sum(count for count in claims.values() if count > 1)
     return [study for study in studies if claims[study.image] == 1]
 
 
-def _studies(report: Report, images: Images) -> Iterator[Study]:
+def _studies(report: Report, images: Images) -> Iterator[SourceImage]:
     for image in dict.fromkeys(report.images):
         name, key = images.find(image), indiana.image_key(image)
-        yield Study(
+        yield SourceImage(
             image=image,
             file=images.inventory.location(name) if name else "",
             patient=report.id,

@@ -19,7 +19,8 @@ import pyarrow as pa
 from sharding import leaks, manifest, progress
 from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME
 from sharding.leaks import Kind, Leak
-from sharding.storage import Store, open_store
+from sharding.store.base import Store
+from sharding.store.locations import open_store
 from sharding.verify import verify_table
 from sharding.verify.verify_shard import faults_of_shard
 

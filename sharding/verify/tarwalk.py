@@ -12,9 +12,9 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sharding.build.writer import MODE, OWNER
 from sharding.progress import Advance
-from sharding.storage import Store
-from sharding.writer import MODE, OWNER
+from sharding.store.base import Store
 
 BLOCK = 512
 CHUNK = 4 << 20

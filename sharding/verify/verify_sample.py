@@ -16,14 +16,14 @@ from pydicom import Dataset
 
 from sharding import pixels
 from sharding.contract import FORMAT_VERSION, Rejected, Sentence, SentenceTuple, text_hash
-from sharding.identity import allow_list
+from sharding.deid import header_allow_list
 from sharding.pixels.picture import Geometry
 
 MOST_JSON = 16 << 20
 # What Pillow tells of a picture that holds pixels alone.
 PLAIN_INFO = frozenset(("jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi"))
 FORMATS = {"jpg": "JPEG", "png": "PNG"}
-# What `release` adds to what `allow_list` lets through.
+# What `deidentified_dicom` adds to what `header_allow_list` lets through.
 RELEASED = """
     SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID ConversionType PatientID PatientIdentityRemoved
     DeidentificationMethod DeidentificationMethodCodeSequence LongitudinalTemporalInformationModified
@@ -70,8 +70,8 @@ def _raster_faults(image: Image.Image, member: str, wanted: tuple[int, int]) -> 
 
 
 def _dicom_faults(dataset: Dataset, patient: str, wanted: tuple[int, int]) -> list[str]:
-    """Whether the header has nothing but what `release` writes, for this patient."""
-    allowed = allow_list.released(dataset)
+    """Whether the header has nothing but what `deidentified_dicom` writes, for this patient."""
+    allowed = header_allow_list.released(dataset)
     more = [
         element
         for element in dataset

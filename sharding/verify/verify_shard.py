@@ -12,7 +12,7 @@ from typing import Any
 
 from sharding.contract import UserError
 from sharding.progress import Advance
-from sharding.storage import Store
+from sharding.store.base import Store
 from sharding.verify.tarwalk import BLOCK, Damaged, Member, Walk
 from sharding.verify.verify_sample import description_faults, image_faults
 

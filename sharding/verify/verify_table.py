@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sharding.build.quarantine import QUARANTINE_SCHEMA
 from sharding.contract import AUDIT_NAME, IMAGE_MEMBERS, MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Reason
-from sharding.deid import KEY_LENGTHS
-from sharding.leaks import likeness
+from sharding.deid.pseudonyms import KEY_LENGTHS
+from sharding.leaks import perceptual_hash
 from sharding.manifest import Manifest
-from sharding.quarantine import QUARANTINE_SCHEMA
-from sharding.storage import Store
+from sharding.store.base import Store
 from sharding.verify.tarwalk import BLOCK, MOST_KEPT
 from sharding.verify.verify_sample import MOST_JSON
 
@@ -40,7 +40,7 @@ PATTERNS = {
     "image_member": "|".join(IMAGE_MEMBERS),
     "image_sha256": SHA256,
     "json_sha256": SHA256,
-    "image_likeness": f"({likeness.PATTERN})?",
+    "image_likeness": f"({perceptual_hash.PATTERN})?",
     "view": "[A-Z0-9 _]{0,16}",  # a DICOM code
     "split": "|".join(SPLITS),
 }

@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sentalign.engine import hosts, index, launch, supervise
+from sentalign.checkpoint import index
+from sentalign.launch import hosts, ranks, supervisor
 from sentalign.track import journal
 from tests.e2e.commands import COMMAND, ROOT, good
 from tests.e2e.test_whole_way import entries, started, tensors, wait_for_pairs
@@ -66,7 +67,7 @@ def stopped(folder, run, pairs, whom, number, *more):
     """Starts the run, sends it or one of its ranks a signal, and returns the pairs that it says it stopped at."""
     process = started(folder, *training(run, 2, EPOCHS, *more))
     wait_for_pairs(folder / run, pairs, process)
-    os.kill(process.pid if whom == "launcher" else supervise.ranks_of(process.pid)[whom].pid, number)
+    os.kill(process.pid if whom == "launcher" else supervisor.ranks_of(process.pid)[whom].pid, number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors[-2000:]
     lines = [line for line in errors.splitlines() if line.startswith("stopped at")]
@@ -95,7 +96,7 @@ def by_script(folder):
 def by_ssh(folder):
     """What runs on one of several hosts, without the ssh before it."""
     (folder / "hosts").write_text("localhost slots=2\n")
-    meeting = ["--master_addr", "127.0.0.1", "--master_port", str(launch.free_port())]
+    meeting = ["--master_addr", "127.0.0.1", "--master_port", str(ranks.free_port())]
     command = hosts.by_ssh("hosts", 0, meeting, [str(ROOT / "launchers/train.py")], ["DS_ACCELERATOR=cpu"])
     return ["bash", "-c", f'{command} "$@"', "bash"]
 

@@ -145,12 +145,12 @@ def test_a_run_is_not_continued_under_other_settings(folder):
 
 
 def test_a_run_whose_numbers_end_is_one_line(folder):
-    blown = ("optimizer.kind=sgd", "optimizer.rate=1e30", "optimizer.warmup_pairs=0", "optimizer.gradient_clipping=0")
+    blown = ("optimizer.kind=sgd", "optimizer.lr=1e30", "optimizer.warmup_pairs=0", "optimizer.gradient_clipping=0")
     done = command(*training("blown", *blown), folder=folder)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert " in the step number " in line
-    assert "lower optimizer.rate" in line
+    assert "lower optimizer.lr" in line
     assert "Traceback" not in done.stderr
 
 

@@ -78,7 +78,7 @@ def accelerator(name, devices, taken):
 def test_each_rank_takes_its_device_before_the_first_message(monkeypatch):
     taken = []
     monkeypatch.setattr(build, "get_accelerator", accelerator("cuda", 4, taken))
-    monkeypatch.setattr(build.meet, "all_ranks", lambda *_: taken.append("met"))
+    monkeypatch.setattr(build.gather_report_ids, "all_ranks", lambda *_: taken.append("met"))
     monkeypatch.setattr(build.deepspeed, "init_distributed", lambda **_: taken.append("joined"))
     monkeypatch.setenv("LOCAL_RANK", "3")
     build.init_ranks(1)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentalign import config
-from sentalign.engine import checkpoint, loop, restore
+from sentalign.checkpoint import read, write
+from sentalign.engine import loop
 from sentalign.engine.loop import _due, _Wishes
 
 
@@ -70,8 +71,8 @@ def test_replaced_samples_are_counted_over_all_ranks(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train_step", lambda *_: {"loss": 1.0})
     monkeypatch.setattr(loop.dist, "of_all_ranks", lambda mine: [mine, [0.0, 2 * mine[1], *mine[2:]]])
     monkeypatch.setattr(loop, "_validated", lambda *said: said[-1])
-    monkeypatch.setattr(checkpoint, "Checkpoints", lambda *_: saves)
-    monkeypatch.setattr(restore, "restore", lambda *_: checkpoint.Progress(0, {}, validated=6))
+    monkeypatch.setattr(write, "Checkpoints", lambda *_: saves)
+    monkeypatch.setattr(read, "restore", lambda *_: write.Progress(0, {}, validated=6))
     told = []
     tell = SimpleNamespace(**dict.fromkeys(("start", "saved"), lambda *_: None))
     tell.step = lambda _, numbers: told.append(numbers["replaced"])
@@ -113,10 +114,10 @@ def test_the_averaged_weights_are_validated_and_kept_but_not_trained_or_saved(tm
     monkeypatch.setattr(loop, "StreamState", SimpleNamespace(from_dict=dict))
     monkeypatch.setattr(loop, "train_step", note("step", {"loss": 1.0}))
     monkeypatch.setattr(loop, "validate", note("validate", {"loss": 1.0}))
-    monkeypatch.setattr(checkpoint, "whole_state", note("keep", {}))
+    monkeypatch.setattr(write, "whole_state", note("keep", {}))
     saves = SimpleNamespace(save=note("save"), finish=note("finish"), phase=0, heard=lambda *_: None)
-    monkeypatch.setattr(checkpoint, "Checkpoints", lambda *_: saves)
-    monkeypatch.setattr(restore, "restore", lambda *_: None)
+    monkeypatch.setattr(write, "Checkpoints", lambda *_: saves)
+    monkeypatch.setattr(read, "restore", lambda *_: None)
     monkeypatch.setattr(loop.dual, "save", lambda *_: None)
     tell = SimpleNamespace(**dict.fromkeys(("start", "step", "validation", "best", "saved"), lambda *_: None))
     settings = config.check({"run": "r", "data": {"shards": "s", "batch": 2}, "train": {"epochs": 1}})

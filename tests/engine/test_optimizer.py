@@ -37,9 +37,9 @@ def test_no_decay_of_biases_norms_and_temperatures():
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
 
 
-def guarded(clipping, rate=1.0):
+def guarded(clipping, lr=1.0):
     parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))]
-    made = torch.optim.SGD(parameters, rate, momentum=0.5)
+    made = torch.optim.SGD(parameters, lr, momentum=0.5)
     optimizer.guard(made, clipping)
     parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 0.0]), torch.tensor([4.0])
     return made, parameters

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from sentalign import config
-from sentalign.evaluate import ms_cxr
-from sentalign.evaluate.measure import Measured, measure
+from sentalign.evaluate.datasets import ms_cxr
+from sentalign.evaluate.measure import Scores, measure
 from sentalign.model import dual, image, text
 from sentalign.text import Tokenizer
 from sharding.pixels import Geometry, letterbox
@@ -82,7 +82,7 @@ def marked(drawn: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def measured(drawn: Path) -> Measured:
+def measured(drawn: Path) -> Scores:
     """The localizer that reads on all of `drawn`."""
     return measure(MarkLocalizer(), ms_cxr.read(drawn))
 
@@ -127,7 +127,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save(folder / "tokenizer")
     backbone = {"embedding_size": 8, "hidden_sizes": [8] * 4, "depths": [1] * 4, "layer_type": "basic"}
     bert = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
-    model = dual.Dual(
+    model = dual.DualEncoder(
         image.build(None, backbone, "stage3", "stage4", 8), text.build(None, bert, len(tokenizer.vocabulary), 1)
     )
     dual.save(folder, model.describe(), model.state_dict())

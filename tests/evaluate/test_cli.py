@@ -9,7 +9,8 @@ from subprocess import run
 
 import pytest
 
-from sentalign.evaluate import cli, ms_cxr
+from sentalign.evaluate import cli
+from sentalign.evaluate.datasets import ms_cxr
 from sharding.contract import UserError
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sentalign.evaluate import ms_cxr, page, report
-from sentalign.evaluate.asking import MODEL, PROMPTS, SHUFFLED, SWAPPED, prompt
+from sentalign.evaluate import page, report
+from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.measure import measure
+from sentalign.evaluate.predict_cases import MODEL, PROMPTS, SHUFFLED, SWAPPED, prompt
 from sentalign.evaluate.protocols import Scorer
 from sentalign.evaluate.summary import HEADLINE, summarise
 from sharding.contract import UserError

@@ -26,7 +26,7 @@ def save_run(folder: Path, data: dict) -> Path:
     torch.manual_seed(0)
     tokenizer = Tokenizer.train(PHRASES, 120, cased=False)
     tokenizer.save(folder / "tokenizer")
-    model = dual.Dual(
+    model = dual.DualEncoder(
         image.build(None, BACKBONE, "stage3", "stage4", 16), text.build(None, BERT, len(tokenizer.vocabulary), 2)
     )
     dual.save(folder, model.describe(), model.state_dict())

@@ -6,13 +6,13 @@ from itertools import product
 
 import torch
 
-from sentalign.loss.reference import Terms
-from sentalign.loss.targets import Marks
+from sentalign.loss.reference import LossConfig
+from sentalign.loss.targets import ReportIds
 
 ATTENTIONS = [("paper", "lse"), ("cosine", "lse"), ("cosine", "sentence")]
 # Every attention with every objective, every kind of target, with and without twins.
 ALL = [
-    Terms(
+    LossConfig(
         attention, aggregate, objective, targets, twins,
         t1=3.0, t2=2.0, t3=4.0, tau=0.3, bias_global=-2.0, bias_local=-3.0,
     )
@@ -22,7 +22,7 @@ ALL = [
 ]  # fmt: skip
 
 
-def name(terms: Terms) -> str:
+def name(terms: LossConfig) -> str:
     return f"{terms.attention}-{terms.aggregate}-{terms.objective}-{terms.targets}-{terms.sentence_twins}"
 
 
@@ -60,4 +60,4 @@ def marks(present, seed=0, vocabulary=5, weighted=True):
         weight[:, 0] = 1.0
         if batch > 4:
             weight[4] = 0
-    return Marks(study, report, said, unit, weight * present)
+    return ReportIds(study, report, said, unit, weight * present)

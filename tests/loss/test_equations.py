@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from sentalign.loss import reference
-from sentalign.loss.reference import Terms
+from sentalign.loss.reference import LossConfig
 
-PAPER = Terms(t1=4.0, t2=5.0, t3=10.0)
+PAPER = LossConfig(t1=4.0, t2=5.0, t3=10.0)
 ALL = [
     PAPER,
-    Terms(t1=2.0, t2=10.0, t3=5.0),
-    Terms(attention="cosine", tau=0.2),
-    Terms(attention="cosine", aggregate="sentence", tau=0.1),
+    LossConfig(t1=2.0, t2=10.0, t3=5.0),
+    LossConfig(attention="cosine", tau=0.2),
+    LossConfig(attention="cosine", aggregate="sentence", tau=0.1),
 ]
 
 

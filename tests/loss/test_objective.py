@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentalign.loss import objective, reference, region_sentence, targets
-from sentalign.loss.reference import Terms
+from sentalign.loss.reference import LossConfig
 from tests.loss.cases import ALL, features, marks, name
 
 LEARNED = ("t1", "t2", "t3", "tau", "bias_global", "bias_local")
@@ -42,7 +42,9 @@ def compare(fast, slow, tolerance=1e-11):
 def test_one_rank_equals_the_reference(terms, weighted):
     given = features()
     said = marks(given[3], weighted=weighted)
-    fast = values_and_gradients(lambda *x: objective.four_terms(*x, objective.meet(given[3], said)), given, terms)
+    fast = values_and_gradients(
+        lambda *x: objective.four_terms(*x, objective.gather_report_ids(given[3], said)), given, terms
+    )
     slow = values_and_gradients(lambda *x: reference.four_terms(*x, said), given, terms)
     assert all(gradient is None or gradient.isfinite().all() for gradient in slow[1])
     compare(fast, slow)
@@ -56,7 +58,9 @@ def test_one_rank_equals_the_reference(terms, weighted):
 def test_any_shape_equals_the_reference(batch, regions, units, seed, terms):
     given = features(batch, regions, units, 6, seed=seed)
     said = marks(given[3], seed)
-    fast = values_and_gradients(lambda *x: objective.four_terms(*x, objective.meet(given[3], said)), given, terms)
+    fast = values_and_gradients(
+        lambda *x: objective.four_terms(*x, objective.gather_report_ids(given[3], said)), given, terms
+    )
     slow = values_and_gradients(lambda *x: reference.four_terms(*x, said), given, terms)
     compare(fast, slow, 1e-9)
 
@@ -73,9 +77,11 @@ def test_without_duplicates_and_weights_every_target_is_the_plain_cross_entropy(
 def test_order_of_the_batch_does_not_matter(terms):
     given = features()
     said, order = marks(given[3]), torch.randperm(8, generator=torch.Generator().manual_seed(3))
-    one = objective.four_terms(*given, terms, objective.meet(given[3], said))
+    one = objective.four_terms(*given, terms, objective.gather_report_ids(given[3], said))
     mixed = [x[order] for x in given]
-    other = objective.four_terms(*mixed, terms, objective.meet(mixed[3], targets.Marks(*[x[order] for x in said])))
+    other = objective.four_terms(
+        *mixed, terms, objective.gather_report_ids(mixed[3], targets.ReportIds(*[x[order] for x in said]))
+    )
     torch.testing.assert_close(list(one.values()), list(other.values()))
 
 
@@ -86,10 +92,10 @@ def test_scores_do_not_depend_on_chunks_and_on_how_lengths_are_found(attention, 
     monkeypatch.setitem(region_sentence.BLOCK, "cpu", block)
     monkeypatch.setitem(region_sentence.UNITS, "cpu", max(1, block // 40))
     v, _, t, present, _ = (x.requires_grad_(x.is_floating_point()) for x in features(6, regions, 5, width))
-    terms = Terms(attention, t1=torch.tensor([2.0], dtype=torch.float64, requires_grad=True),
+    terms = LossConfig(attention, t1=torch.tensor([2.0], dtype=torch.float64, requires_grad=True),
                   tau=torch.tensor([0.5], dtype=torch.float64, requires_grad=True))  # fmt: skip
     assert region_sentence.gram_pays(regions, int(present.sum()), width) == (regions < width)
-    reports = objective.meet(present)
+    reports = objective.gather_report_ids(present)
     packed_bM = region_sentence.unit_scores(v, t[present][reports.order_M], reports.groups, terms)
     fast = packed_bM[:, reports.place_JK.flatten()].view(6, 6, 5).masked_fill(~present, 0)
     slow = reference.unit_scores(v, t, present, terms).masked_fill(~present, 0)
@@ -113,7 +119,7 @@ def test_a_batch_of_no_weight_costs_nothing_locally():
     said = marks(given[3])._replace(weight_JK=torch.zeros(given[3].shape))
     for terms in ALL:
         made, gradients = values_and_gradients(
-            lambda *x: objective.four_terms(*x, objective.meet(given[3], said)), given, terms
+            lambda *x: objective.four_terms(*x, objective.gather_report_ids(given[3], said)), given, terms
         )
         assert float(made["local_tv"]) == float(made["local_vt"]) == 0
         assert all(x is None or x.isfinite().all() for x in gradients)
@@ -121,7 +127,7 @@ def test_a_batch_of_no_weight_costs_nothing_locally():
 
 def test_very_sharp_attention_does_not_overflow():
     given = [x.float() if x.is_floating_point() else x for x in features()]
-    for terms in (Terms("cosine", tau=0.002), Terms("paper", t1=80.0)):
+    for terms in (LossConfig("cosine", tau=0.002), LossConfig("paper", t1=80.0)):
         made, gradients = values_and_gradients(objective.four_terms, given, terms)
         assert all(value.isfinite().all() for value in made.values())
         assert all(x is None or x.isfinite().all() for x in gradients)

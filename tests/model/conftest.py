@@ -20,11 +20,11 @@ def tower_of_text(last_layers=4):
 
 def both(**more):
     torch.manual_seed(2)
-    return dual.Dual(image.build(None, RESNET, "stage2", "stage3", WIDTH, **more), tower_of_text()).eval()
+    return dual.DualEncoder(image.build(None, RESNET, "stage2", "stage3", WIDTH, **more), tower_of_text()).eval()
 
 
 @pytest.fixture
-def model() -> dual.Dual:
+def model() -> dual.DualEncoder:
     return both()
 
 
@@ -32,9 +32,9 @@ def model() -> dual.Dual:
 def texts() -> tuple[torch.Tensor, ...]:
     """Tokens, attention, unit and words of a report of 2 sentences (2 words in 3 pieces, 1 word) and one of 1."""
     tokens_BT = torch.tensor([[2, 7, 8, 9, 11, 3], [2, 5, 6, 3, 0, 0]])
-    unit_BT = torch.tensor([[-1, 0, 0, 0, 1, -1], [-1, 0, 0, -1, -1, -1]])
-    words_BK = torch.tensor([[5.0, 2, 1], [3, 1, 0]])
-    return tokens_BT, tokens_BT > 0, unit_BT, words_BK
+    sentence_id_BT = torch.tensor([[-1, 0, 0, 0, 1, -1], [-1, 0, 0, -1, -1, -1]])
+    word_counts_BK = torch.tensor([[5.0, 2, 1], [3, 1, 0]])
+    return tokens_BT, tokens_BT > 0, sentence_id_BT, word_counts_BK
 
 
 @pytest.fixture(autouse=True)

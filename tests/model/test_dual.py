@@ -75,7 +75,7 @@ def test_round_trip_of_a_vit_with_stages_in_another_order(tmp_path, images):
         image.build(None, settings | {"image_size": 28, "patch_size": 14}, "stage2", "stage1", 16),
         text.build(None, bert, 40, 1),
     )
-    made = dual.Dual(*towers).eval()
+    made = dual.DualEncoder(*towers).eval()
     dual.save(tmp_path, made.describe(), made.state_dict())
     again = dual.load(tmp_path)
     assert (again.image.region_stage, again.image.global_stage, again.text.last_layers) == ("stage2", "stage1", 1)

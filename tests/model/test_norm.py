@@ -75,7 +75,7 @@ def test_running_statistics_stay_where_they_must(pictures):
     for kind in ("batch", "sync"):
         net = backbone(kind).train()
         before = [b.clone() for b in net.buffers()]
-        with norm.unmoved(net):
+        with norm.frozen_running_stats(net):
             kept = out(net, pictures)
         assert all(map(torch.equal, net.buffers(), before))
         assert torch.equal(kept, out(net, pictures))
@@ -84,12 +84,12 @@ def test_running_statistics_stay_where_they_must(pictures):
 
 def test_what_differs_between_ranks():
     assert (
-        norm.differing(backbone("frozen"))
-        == norm.differing(backbone("sync"))
-        == norm.differing(backbone("group"))
+        norm.unsynced_buffers(backbone("frozen"))
+        == norm.unsynced_buffers(backbone("sync"))
+        == norm.unsynced_buffers(backbone("group"))
         == []
     )
-    assert len(norm.differing(backbone("batch"))) == 2 * sum(
+    assert len(norm.unsynced_buffers(backbone("batch"))) == 2 * sum(
         isinstance(m, nn.BatchNorm2d) for m in backbone("batch").modules()
     )
 

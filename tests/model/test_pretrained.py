@@ -74,7 +74,7 @@ def test_bert_in_a_folder_and_from_there_into_a_run(tmp_path):
     transformers.ResNetModel(resnet_config()).save_pretrained(tmp_path / "resnet")
     tower = text_of(tmp_path / "bert")
     assert equal(tower.bert, original)
-    made = dual.Dual(image.build(str(tmp_path / "resnet"), {}, "stage1", "stage2", 16), tower)
+    made = dual.DualEncoder(image.build(str(tmp_path / "resnet"), {}, "stage1", "stage2", 16), tower)
     dual.save(tmp_path / "run", made.describe(), made.state_dict())
     assert equal(dual.load(tmp_path / "run"), made)
 

@@ -40,15 +40,15 @@ def tower():
 
 
 def padded(rows, units, width):
-    tokens_BT, unit_BT = torch.zeros(len(rows), width, dtype=torch.long), torch.full((len(rows), width), -1)
-    words_BK = torch.zeros(len(rows), units)
+    tokens_BT, sentence_id_BT = torch.zeros(len(rows), width, dtype=torch.long), torch.full((len(rows), width), -1)
+    word_counts_BK = torch.zeros(len(rows), units)
     for b, row in enumerate(rows):
         tokens_BT[b, : len(row.tokens)] = torch.tensor(row.tokens)
-        unit_BT[b, : len(row.unit)] = torch.tensor(row.unit)
-        words_BK[b, 0] = row.all_words
-        words_BK[b, 1 : 1 + len(row.words)] = torch.tensor(row.words)
+        sentence_id_BT[b, : len(row.unit)] = torch.tensor(row.unit)
+        word_counts_BK[b, 0] = row.all_words
+        word_counts_BK[b, 1 : 1 + len(row.words)] = torch.tensor(row.words)
     lengths_B = torch.tensor([len(row.tokens) for row in rows])
-    return tokens_BT, torch.arange(width) < lengths_B[:, None], unit_BT, words_BK
+    return tokens_BT, torch.arange(width) < lengths_B[:, None], sentence_id_BT, word_counts_BK
 
 
 def order_of(rows, buckets):

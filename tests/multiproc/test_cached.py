@@ -48,17 +48,17 @@ def towers(case):
               "drop_path_rate": case.dropout}  # fmt: skip
     bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
             "hidden_dropout_prob": case.dropout, "attention_probs_dropout_prob": case.dropout}  # fmt: skip
-    from sentalign.engine import numbers
+    from sentalign.engine import loss_scalars
 
     built = (image.build(None, vision, "stage1", "stage2", 16), text.build(None, bert, 40, 4))
-    return dual.Dual(*built, numbers.start(settings(case).loss))
+    return dual.DualEncoder(*built, loss_scalars.start(settings(case).loss))
 
 
 def settings(case):
     train = {"zero_stage": case.stage, "micro_batch": case.micro, "offload": case.offload}
     train |= {"precision": case.precision, "compile": case.compiled}
     tree: dict[str, Any] = SETTINGS | {"train": train, "loss": LOSSES[case.loss]}
-    tree["optimizer"] = {"kind": "sgd", "rate": RATE, "weight_decay": 0.0, "gradient_clipping": case.clipping}
+    tree["optimizer"] = {"kind": "sgd", "lr": RATE, "weight_decay": 0.0, "gradient_clipping": case.clipping}
     return configuration.check(tree)
 
 
@@ -71,7 +71,7 @@ def twin(case):
 
     With dropout the graph is made of the same pieces, on the ranks' rows, by the same random states as the engine's.
     """
-    from sentalign.engine import cached, numbers
+    from sentalign.engine import cached, loss_scalars
     from sentalign.engine.step import _seed, marks_of
 
     model, said = towers(case), settings(case)
@@ -94,12 +94,14 @@ def twin(case):
 
             t, q = cached._texts(model, given, seeded)
         else:
-            v, g, t, _, q, _ = model(pictures, given.tokens_BT, given.attention_BT, given.unit_BT, given.words_BK)
-        kind = numbers.terms(said.loss, model.learned())
+            v, g, t, _, q, _ = model(
+                pictures, given.tokens_BT, given.attention_BT, given.sentence_id_BT, given.word_counts_BK
+            )
+        kind = loss_scalars.terms(said.loss, model.learned())
         optimizer.zero_grad()
-        marks, present = marks_of(given, said), given.words_BK > 0
+        marks, present = marks_of(given, said), given.word_counts_BK > 0
         if case.dropout:
-            terms = objective.four_terms(v, g, t, present, q, kind, objective.meet(present, marks))
+            terms = objective.four_terms(v, g, t, present, q, kind, objective.gather_report_ids(present, marks))
         else:
             terms = reference.four_terms(v, g, t, present, q, kind, marks)
         reference.total(terms).sum().backward()
@@ -118,7 +120,8 @@ def engines(cases):
     os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
 
-    from sentalign.engine import build, checkpoint
+    from sentalign.checkpoint import write
+    from sentalign.engine import build
     from sentalign.engine.step import train_step
 
     build.init_ranks(2)
@@ -138,7 +141,7 @@ def engines(cases):
         engine.step = seen
         for step in range(STEPS):
             values = train_step(engine, batch(step, rows_of_rank()), said, step * BATCH, RATE)
-        weights = {name: value.numpy() for name, value in checkpoint.whole_state(engine).items()}
+        weights = {name: value.numpy() for name, value in write.whole_state(engine).items()}
         found.append((gradients, weights, values, twin(case) if case.dropout else None))
     return found
 

@@ -11,15 +11,15 @@ import torch
 
 from sentalign import dist
 from sharding.contract import UserError
+from tests.checkpoint.test_write import progress
 from tests.engine.fake import Engine
-from tests.engine.test_checkpoint import progress
 from tests.multiproc.ranks import on_ranks
 
 
 def saved_and_damaged(run):
     """Two checkpoints by both ranks; then which is chosen when each file of the newer is damaged in turn."""
-    from sentalign.engine import restore
-    from sentalign.engine.checkpoint import Checkpoints
+    from sentalign.checkpoint import read
+    from sentalign.checkpoint.write import Checkpoints
 
     logging.disable()  # the warnings are looked at elsewhere
     told = []
@@ -29,13 +29,13 @@ def saved_and_damaged(run):
     saves.finish()
     newer = run / "checkpoints/pairs-000000000020"
     listed = json.loads((newer / "index.json").read_text())
-    chosen = [restore.newest_sound(run)[0].name]
+    chosen = [read.newest_sound(run)[0].name]
     for name in sorted(listed):
         if dist.rank() == 0:
             shutil.copy(newer / name, run / "whole")
             (newer / name).write_bytes((newer / name).read_bytes()[:-1] + b"\xff")
         dist.barrier()
-        chosen.append(restore.newest_sound(run)[0].name)
+        chosen.append(read.newest_sound(run)[0].name)
         dist.barrier()
         if dist.rank() == 0:
             shutil.copy(run / "whole", newer / name)
@@ -45,7 +45,7 @@ def saved_and_damaged(run):
 
 def failed_on_one(run):
     """A save for which the disk of rank 1 alone is full, one that goes well, and two of the first kind."""
-    from sentalign.engine.checkpoint import Checkpoints
+    from sentalign.checkpoint.write import Checkpoints
 
     told, write = [], torch.save
     saves = Checkpoints(run, Engine(), 9, told.append)

@@ -29,7 +29,9 @@ def towers(kind, seed):
     bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
             "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
     stages = ("stage1", "stage2")
-    model = dual.Dual(image.build(None, vision | {"num_channels": 1}, *stages, 16), text.build(None, bert, 40, 4))
+    model = dual.DualEncoder(
+        image.build(None, vision | {"num_channels": 1}, *stages, 16), text.build(None, bert, 40, 4)
+    )
     model.text.bert.embeddings.word_embeddings.weight.requires_grad_(False)
     return model
 
@@ -55,9 +57,9 @@ def started(cases, seed):
 
 
 def weights_of(engine):
-    from sentalign.engine import checkpoint
+    from sentalign.checkpoint import write
 
-    return {name: value.numpy() for name, value in checkpoint.whole_state(engine).items()}
+    return {name: value.numpy() for name, value in write.whole_state(engine).items()}
 
 
 def whole(cases, phases):
@@ -70,15 +72,15 @@ def whole(cases, phases):
 
 def continued(folder, cases, seed):
     """Restores (where there is something), takes some steps and saves: for each case what was met on the way."""
-    from sentalign.engine import checkpoint, restore
+    from sentalign.checkpoint import read, write
 
     found = []
     for (stage, kind), (engine, settings) in zip(cases, started(cases, seed), strict=True):
         run, told = folder / f"{kind}-{stage}", []
-        before = restore.restore(run, engine) or checkpoint.Progress(0, {})
+        before = read.restore(run, engine) or write.Progress(0, {})
         restored, losses = weights_of(engine), steps(engine, settings, before.pairs)
-        saves = checkpoint.Checkpoints(run, engine, 9, told.append)
-        saves.save(checkpoint.Progress(before.pairs + STEPS * BATCH, {"position": before.pairs}))
+        saves = write.Checkpoints(run, engine, 9, told.append)
+        saves.save(write.Progress(before.pairs + STEPS * BATCH, {"position": before.pairs}))
         saves.finish()
         found.append((before.pairs, restored, losses, weights_of(engine), told))
     return found

@@ -26,7 +26,7 @@ SETTINGS = {
         "image": {"backbone": {"model_type": "convnext"}, "region_stage": "stage1", "global_stage": "stage2"},
         "text": {"backbone": {"hidden_size": 16}},
     },
-    "optimizer": {"rate": 1e-2, "betas": [0.9, 0.99], "weight_decay": 0.01, "schedule": "constant"},
+    "optimizer": {"lr": 1e-2, "betas": [0.9, 0.99], "weight_decay": 0.01, "schedule": "constant"},
 }
 
 
@@ -36,7 +36,7 @@ def towers():
     vision = {"model_type": "convnext", "num_channels": 1, "hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1]}
     bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
             "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
-    return dual.Dual(image.build(None, vision, "stage1", "stage2", 16), text.build(None, bert, 40, 4))
+    return dual.DualEncoder(image.build(None, vision, "stage1", "stage2", 16), text.build(None, bert, 40, 4))
 
 
 def batch(step, rows):
@@ -72,12 +72,14 @@ def plain(clipping):
     """One process, the whole batch, the reference loss, AdamW."""
     model = towers()
     said = configuration.check(SETTINGS).optimizer
-    optimizer = torch.optim.AdamW(model.parameters(), lr=said.rate, betas=said.betas, weight_decay=said.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=said.lr, betas=said.betas, weight_decay=said.weight_decay)
     for step in range(STEPS):
         given = batch(step, slice(None))
-        out = model(normalize(given.images_BHH), given.tokens_BT, given.attention_BT, given.unit_BT, given.words_BK)
+        out = model(
+            normalize(given.images_BHH), given.tokens_BT, given.attention_BT, given.sentence_id_BT, given.word_counts_BK
+        )
         optimizer.zero_grad()
-        reference.total(reference.four_terms(*out[:5], reference.Terms())).backward()
+        reference.total(reference.four_terms(*out[:5], reference.LossConfig())).backward()
         if clipping:
             torch.nn.utils.clip_grad_norm_(model.parameters(), clipping)
         optimizer.step()
@@ -87,7 +89,8 @@ def plain(clipping):
 def trained(cases):
     """The weights after some steps of the engine, for every (stage, clipping)."""
     os.environ["DS_ACCELERATOR"] = "cpu"
-    from sentalign.engine import build, checkpoint
+    from sentalign.checkpoint import write
+    from sentalign.engine import build
     from sentalign.engine.step import train_step
 
     build.init_ranks(2)
@@ -99,8 +102,8 @@ def trained(cases):
         settings = configuration.check(tree)
         engine = build.build(towers(), settings)
         for step in range(STEPS):
-            train_step(engine, batch(step, rows), settings, step * BATCH, settings.optimizer.rate)
-        found.append({name: value.numpy() for name, value in checkpoint.whole_state(engine).items()})
+            train_step(engine, batch(step, rows), settings, step * BATCH, settings.optimizer.lr)
+        found.append({name: value.numpy() for name, value in write.whole_state(engine).items()})
     return found
 
 

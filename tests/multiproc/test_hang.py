@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from sentalign.engine import standstill, watch
-from sentalign.engine.launch import free_port
+from sentalign.health import hang, heartbeat
+from sentalign.launch.ranks import free_port
 
 # The loop in small: each rank's data, then a step that all do together. Rank 1 hangs in its third round.
 SCRIPT = """
@@ -59,7 +59,7 @@ class Ranks:
     def wait_for(self, rank: int, **wanted: Any) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            path = watch.path_of(self.run, rank)
+            path = heartbeat.path_of(self.run, rank)
             if path.is_file() and json.loads(path.read_text()).items() >= wanted.items():
                 return
             time.sleep(0.1)
@@ -92,14 +92,14 @@ def test_a_rank_that_hangs_is_named_with_its_phase_then_frozen_then_killed(start
     ranks = started(phase)
     ranks.wait_for(1, phase=phase, pairs=32)
     ranks.wait_for(0, phase="step", pairs=32, waits=True)
-    assert standstill.observe(ranks.run, 600).healthy, "a phase may last for as long as it is told"
+    assert hang.observe(ranks.run, 600).healthy, "a phase may last for as long as it is told"
     time.sleep(3)
-    found = standstill.observe(ranks.run, 2)
+    found = hang.observe(ranks.run, 2)
     assert (found.state, found.culprits) == ("stands still", (1,))
     assert f"stands still in phase {phase} after 32 pairs" in found.lines[0]
     # Frozen: its heart stops, and that is told whatever the patience.
     os.kill(ranks.processes[1].pid, signal.SIGSTOP)
-    found = standstill.observe(ranks.run, 600)
+    found = hang.observe(ranks.run, 600)
     assert (found.state, found.culprits) == ("stands still", (1,))
     assert (
         f"gives no sign of life: its process is dead or frozen, or its host is gone; last seen in phase {phase}"
@@ -110,7 +110,7 @@ def test_a_rank_that_hangs_is_named_with_its_phase_then_frozen_then_killed(start
     code, said = ranks.ended(0)
     assert code == 1
     assert "LostContact: rank 0 lost contact with its peers in phase step after 32 pairs" in said
-    found = standstill.observe(ranks.run, 600)
+    found = hang.observe(ranks.run, 600)
     assert (found.state, found.culprits) == ("dead", (1,))
     assert any("rank 0" in line and "lost contact" in line for line in found.lines)
 
@@ -124,5 +124,5 @@ def test_a_rank_that_hangs_ends_the_run_within_the_time_out(started: Any) -> Non
     assert [code for code, _ in ends] == [1, 1]
     assert "error: rank 1 has stood still for" in ends[0][1] or "lost contact" in ends[0][1]
     assert "rank 0 has waited for its peers" in ends[1][1] or "rank 0 lost contact with its peers" in ends[1][1]
-    found = standstill.observe(ranks.run, 600)
+    found = hang.observe(ranks.run, 600)
     assert not found.healthy

@@ -51,9 +51,9 @@ class Spoilt:
                 hook.remove()
 
     def state(self):
-        from sentalign.engine import checkpoint
+        from sentalign.checkpoint import write
 
-        return {name: value.numpy() for name, value in checkpoint.whole_state(self.engine).items()}
+        return {name: value.numpy() for name, value in write.whole_state(self.engine).items()}
 
 
 def start():
@@ -66,7 +66,7 @@ def start():
 def stopped():
     """For every stage, the message and whether a weight moved, by a spoilt gradient; then by a spoilt picture."""
     start()
-    from sentalign.engine.finite import NotFiniteError
+    from sentalign.engine.nonfinite import NotFiniteError
 
     found = []
     for kind in ("gradient", "picture"):
@@ -85,7 +85,7 @@ def test_stop_names_step_rank_and_place_and_no_weight_has_moved():
     found = on_ranks(2, stopped)
     assert found[0] == [(kind, text, True) for kind, text, _ in found[1]]
     texts = {kind: {text for k, text, _ in found[0] if k == kind} for kind in ("gradient", "picture")}
-    advice = "(lower optimizer.rate or data.augment, or set train.on_nonfinite=skip)"
+    advice = "(lower optimizer.lr or data.augment, or set train.on_nonfinite=skip)"
     assert texts["gradient"] == {
         f"the gradient of the step number 2, after {BATCH} pairs {advice} is no number: rank 1, first in {NAME}"
     }
@@ -162,8 +162,8 @@ def test_float16_clips_unscaled_gradients_and_lowers_the_scale_of_a_step_that_ov
 def averaged(folder):
     """Averages of four steps at once, and with a checkpoint after two, of the same stage; and what the file holds."""
     start()
-    from sentalign.engine import checkpoint, extra, restore
-    from sentalign.engine.checkpoint import Progress
+    from sentalign.checkpoint import ema_state, read, write
+    from sentalign.checkpoint.write import Progress
 
     found = []
     for stage in (0, 1, 3):
@@ -173,16 +173,16 @@ def averaged(folder):
             whole.step(step)
         first.step(0)
         first.step(1)
-        saves = checkpoint.Checkpoints(folder / str(stage), first.engine, 1, lambda pairs: None)
+        saves = write.Checkpoints(folder / str(stage), first.engine, 1, lambda pairs: None)
         saves.save(Progress(16, {}))
         saves.finish()
-        restore.restore(folder / str(stage), again.engine)
+        read.restore(folder / str(stage), again.engine)
         again.step(2)
         again.step(3)
         states = [{n: v.numpy() for n, v in run.engine.average.state().items()} for run in (whole, again)]
         # Another stage takes the same file.
         other = Spoilt(said(3 - stage, ema_pairs=20.0))
-        extra.load(next((folder / str(stage) / "checkpoints").iterdir()), other.engine)
+        ema_state.load(next((folder / str(stage) / "checkpoints").iterdir()), other.engine)
         first_state = {n: v.numpy() for n, v in first.engine.average.state().items()}
         found.append((*states, first_state, {n: v.numpy() for n, v in other.engine.average.state().items()}))
     return found

@@ -11,14 +11,14 @@ import torch.distributed
 
 from sentalign import dist
 from sentalign.loss import objective, reference
-from sentalign.loss.reference import Terms
-from sentalign.loss.targets import Marks
+from sentalign.loss.reference import LossConfig
+from sentalign.loss.targets import ReportIds
 from tests.loss.cases import ALL, features, marks, name
 from tests.multiproc.ranks import on_ranks
 
 LEARNED = ("t1", "t2", "t3", "tau", "bias_global", "bias_local")
 BATCH = 8
-PLAIN = [Terms(), Terms("cosine", "sentence")]
+PLAIN = [LossConfig(), LossConfig("cosine", "sentence")]
 
 
 def differentiated(run, given, terms):
@@ -43,12 +43,12 @@ def shares(dtype):
     given = rounded(dtype)
     rows = slice(dist.rank() * BATCH // dist.ranks(), (dist.rank() + 1) * BATCH // dist.ranks())
     said = marks(given[3])
-    own = Marks(*[part[rows] for part in said])
+    own = ReportIds(*[part[rows] for part in said])
     found = []
     for terms in ALL:
         found.append(
             differentiated(
-                lambda *x, own=own: objective.four_terms(*x, objective.meet(x[3], own)),
+                lambda *x, own=own: objective.four_terms(*x, objective.gather_report_ids(x[3], own)),
                 [x[rows] for x in given],
                 terms,
             )
@@ -105,8 +105,8 @@ def sent(width, batch):
     for regions in (3, 50):
         counted.clear()
         local[0] = torch.randn(batch // dist.ranks(), regions, width, requires_grad=True)
-        reports = objective.meet(local[3])
-        reference.total(objective.four_terms(*local, Terms(), reports)).backward()
+        reports = objective.gather_report_ids(local[3])
+        reference.total(objective.four_terms(*local, LossConfig(), reports)).backward()
         found.append(dict(counted))
     return found, int(present.sum())
 
@@ -118,7 +118,7 @@ def test_only_text_vectors_and_sums_travel(ranks, batch):
     for found, units in on_ranks(ranks, sent, width, batch):
         assert found[0] == found[1], "regions change nothing"
         texts = 2 * 4 * width * (units + batch)
-        numbers = 8 * batch * (2 + 3 * 6) + 4 * batch * 8 + 64  # of `meet`, and sums of columns
+        numbers = 8 * batch * (2 + 3 * 6) + 4 * batch * 8 + 64  # of `rendezvous`, and sums of columns
         assert sum(found[0].values()) <= 1.1 * texts + numbers
         assert sum(found[0].values()) >= texts
 

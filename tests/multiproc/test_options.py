@@ -61,7 +61,7 @@ def settings(case):
         "seed": 5,
         "data": {"shards": "none", "batch": BATCH, "image_size": 32},
         "model": {"width": 16, "image": {"norm": case["norm"]}, "text": {"backbone": {"hidden_size": 16}}},
-        "optimizer": {"kind": "sgd", "rate": RATE, "weight_decay": 0.01, "schedule": "constant"},
+        "optimizer": {"kind": "sgd", "lr": RATE, "weight_decay": 0.01, "schedule": "constant"},
         "train": {},
     }
     for key in ("gradient_clipping", "momentum"):
@@ -83,7 +83,7 @@ def towers(norms):
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.1)
             layer.running_var.uniform_(0.5, 1.5)
-    return dual.Dual(tower, text.build(None, bert, 40, 4))
+    return dual.DualEncoder(tower, text.build(None, bert, 40, 4))
 
 
 def plain(case):
@@ -96,9 +96,11 @@ def plain(case):
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
     for step in range(STEPS):
         given = batch(step, slice(None))
-        out = model(normalize(given.images_BHH), given.tokens_BT, given.attention_BT, given.unit_BT, given.words_BK)
+        out = model(
+            normalize(given.images_BHH), given.tokens_BT, given.attention_BT, given.sentence_id_BT, given.word_counts_BK
+        )
         optimizer.zero_grad()
-        reference.total(reference.four_terms(*out[:5], reference.Terms())).backward()
+        reference.total(reference.four_terms(*out[:5], reference.LossConfig())).backward()
         if case["gradient_clipping"]:
             torch.nn.utils.clip_grad_norm_(model.parameters(), case["gradient_clipping"])
         optimizer.step()
@@ -110,7 +112,8 @@ def plain(case):
 def trained(cases):
     """Weights, average, weights while the average is in the engine, and weights after, for every case."""
     os.environ["DS_ACCELERATOR"] = "cpu"
-    from sentalign.engine import build, checkpoint, ema
+    from sentalign.checkpoint import write
+    from sentalign.engine import build, ema
     from sentalign.engine.step import train_step
 
     build.init_ranks(2)
@@ -121,10 +124,10 @@ def trained(cases):
         engine = build.build(towers(case["norm"]), said)
         for step in range(STEPS):
             train_step(engine, batch(step, rows), said, step * BATCH, RATE)
-        states = [checkpoint.whole_state(engine), engine.average.state() if engine.average else {}]
+        states = [write.whole_state(engine), engine.average.state() if engine.average else {}]
         with ema.swapped(engine):
-            states.append(checkpoint.whole_state(engine))
-        states.append(checkpoint.whole_state(engine))
+            states.append(write.whole_state(engine))
+        states.append(write.whole_state(engine))
         found.append([{name: value.numpy() for name, value in state.items()} for state in states])
     return found
 

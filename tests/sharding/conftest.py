@@ -12,9 +12,9 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from sharding import pool, run
-from sharding.account import Account
-from sharding.deid import PrivateFolder, open_private
+from sharding.build import pool, run
+from sharding.build.account import Account
+from sharding.deid.pseudonyms import PrivateFolder, open_private
 from sharding.sources import Reading, mimic_cxr
 from sharding.sources import folder as folder_source
 from sharding.sources.folder import FolderTable

@@ -10,8 +10,8 @@ from PIL import Image
 
 from sharding import members
 from sharding.contract import Rejected, UserError
-from sharding.storage import open_store
-from tests.sharding.pictures import again_as_jpeg, cloudy
+from sharding.store.locations import open_store
+from tests.sharding.leaks.pictures import again_as_jpeg, cloudy
 
 
 def test_dicom_members_are_read_by_the_display_chain(tmp_path, dicom_bytes):

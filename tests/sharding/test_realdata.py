@@ -12,12 +12,13 @@ import pydicom
 import pytest
 from PIL import Image
 
-from sharding import pixels, reports, sentences
+from sharding import pixels
 from sharding.cli import main
 from sharding.contract import Reason, Rejected
 from sharding.sources import open_i
 from sharding.sources.inventory import Inventory
-from tests.sharding import plain_display
+from sharding.text import sections, sentences
+from tests.sharding.pixels import plain_display
 
 pytestmark = pytest.mark.realdata
 
@@ -165,7 +166,7 @@ def test_every_open_i_report_yields_sentences(realdata, tmp_path):
     assert len(studies) > 300
     for study in studies:
         text = study.text or ""
-        found = [s for part in reports.official(text) for s in sentences.split(text, part.name, part.start, part.end)]
+        found = [s for part in sections.official(text) for s in sentences.split(text, part.name, part.start, part.end)]
         assert found or "FINDINGS" not in text
         assert all(text[s.start : s.end].split() == s.text.split() or "_" in s.text for s in found)
         assert all(len(s.text) < 600 for s in found)

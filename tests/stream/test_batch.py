@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentalign.stream.batch import TAGS, Padding, collate, subset, without
-from sentalign.stream.fetch import Sample
+from sentalign.stream.read.fetch import Sample
 from sentalign.text import Row, Tokenizer
 from sharding.contract import text_hash
 from sharding.pixels import letterbox
@@ -33,10 +33,10 @@ def by_hand():
 def test_rows_by_hand():
     _, batch = by_hand()
     assert batch.tokens_BT.tolist() == [[2, 5, 6, 7, 8, 9, 3, 0], [2, 8, 3, 0, 0, 0, 0, 0]]
-    assert batch.unit_BT.tolist() == [[-1, 0, 0, 0, 1, 1, -1, -1], [-1, 0, -1, -1, -1, -1, -1, -1]]
+    assert batch.sentence_id_BT.tolist() == [[-1, 0, 0, 0, 1, 1, -1, -1], [-1, 0, -1, -1, -1, -1, -1, -1]]
     assert batch.attention_BT.sum(1).tolist() == [7, 3]
     # "No edema" is two words in three pieces, "Clear." a word and a full stop; [CLS] and [SEP] count in column 0.
-    assert batch.words_BK.tolist() == [[6, 2, 2, 0], [3, 1, 0, 0]]
+    assert batch.word_counts_BK.tolist() == [[6, 2, 2, 0], [3, 1, 0, 0]]
     assert batch.epochs == [3] * len(batch.keys)
 
 
@@ -48,7 +48,7 @@ def test_names_stay_with_their_rows():
 def test_equal_things_have_equal_numbers_and_nothing_else_has():
     """Sentences compare by their normal form: "Clear." and "Clear" say the same."""
     samples, batch = by_hand()
-    (no_edema, clear), (clear_again, nothing) = batch.said_BS.tolist()
+    (no_edema, clear), (clear_again, nothing) = batch.sentence_hash_BS.tolist()
     assert clear == clear_again != no_edema
     assert nothing == 0
     assert batch.unit_hash_BK.tolist() == [[0, no_edema, clear, 0], [0, clear, 0, 0]]
@@ -75,7 +75,7 @@ def test_types_are_those_of_the_contract_and_survive_a_move():
     _, batch = by_hand()
     kinds = (torch.uint8, torch.int64, torch.bool, torch.int64, torch.float32, *[torch.int64] * 5, torch.uint8)
     assert tuple(t.dtype for t in batch.to("cpu")._tensors().values()) == kinds
-    assert batch.to("meta").words_BK.device.type == "meta"
+    assert batch.to("meta").word_counts_BK.device.type == "meta"
     assert batch.to("cpu").keys == batch.keys
 
 

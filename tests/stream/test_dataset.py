@@ -12,7 +12,7 @@ import torch
 
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
-from sentalign.stream.plan import StreamState
+from sentalign.stream.order.plan import StreamState
 from sharding.contract import SHARD_NAME, UserError
 
 BATCH = 8
@@ -66,8 +66,8 @@ def test_ranks_side_by_side_are_the_global_batch(shards, tokenizer, ranks):
     assert [joined(rows) for rows in zip(*map(keys, parts), strict=True)] == keys(whole)
     side_by_side = torch.cat([part[3].images_BHH for part in parts])
     assert torch.equal(side_by_side, whole[3].images_BHH)
-    words_BK = torch.cat([part[3].words_BK for part in parts])  # K is the same on every rank
-    assert torch.equal(words_BK, whole[3].words_BK)
+    word_counts_BK = torch.cat([part[3].word_counts_BK for part in parts])  # K is the same on every rank
+    assert torch.equal(word_counts_BK, whole[3].word_counts_BK)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -77,7 +77,7 @@ def test_workers_change_nothing(shards, tokenizer, workers):
     assert helped_states == states
     for one, other in zip(alone, helped, strict=True):
         assert one.keys == other.keys
-        for name in ("images_BHH", "tokens_BT", "unit_BT", "words_BK", "attention_BT"):
+        for name in ("images_BHH", "tokens_BT", "sentence_id_BT", "word_counts_BK", "attention_BT"):
             assert torch.equal(getattr(one, name), getattr(other, name))
 
 
@@ -110,8 +110,10 @@ def test_any_ranks_and_real_workers_after_any_restarts_give_the_same_batches(sha
         assert len({states[-1] for _, states in parts}) == 1, "all ranks store the same state"
         state = json.loads(json.dumps(parts[0][1][-1].as_dict()))
         found += [joined(rows) for rows in zip(*(keys(batches) for batches, _ in parts), strict=True)]
-        words_BK = [torch.cat([b.words_BK for b in rows]) for rows in zip(*(b for b, _ in parts), strict=True)]
-        assert all(map(torch.equal, words_BK, [b.words_BK for b in whole[len(found) - count : len(found)]]))
+        word_counts_BK = [
+            torch.cat([b.word_counts_BK for b in rows]) for rows in zip(*(b for b, _ in parts), strict=True)
+        ]
+        assert all(map(torch.equal, word_counts_BK, [b.word_counts_BK for b in whole[len(found) - count : len(found)]]))
     assert found == keys(whole)
 
 
@@ -185,13 +187,15 @@ def test_damage_is_one_line_from_a_worker_too(make_shards, tokenizer, workers):
 def test_subset_is_a_part_of_the_report_and_full_reports_are_whole(shards, tokenizer):
     some, _ = take(stream(shards, tokenizer), 6)
     full, _ = take(stream(shards, tokenizer, sentence_subset=False), 6)
-    part_B, whole_B = ((torch.cat([b.words_BK for b in batches])[:, 1:] > 0).sum(1) for batches in (some, full))
+    part_B, whole_B = ((torch.cat([b.word_counts_BK for b in batches])[:, 1:] > 0).sum(1) for batches in (some, full))
     assert (part_B >= 1).all()
     assert (part_B <= whole_B).all()
     assert (part_B < whole_B).any()
     for part, whole in zip(some, full, strict=True):
-        assert torch.equal(part.said_BS, whole.said_BS), "the full stored report, whatever is chosen of it"
-        units, said = part.unit_hash_BK.tolist(), part.said_BS.tolist()
+        assert torch.equal(part.sentence_hash_BS, whole.sentence_hash_BS), (
+            "the full stored report, whatever is chosen of it"
+        )
+        units, said = part.unit_hash_BK.tolist(), part.sentence_hash_BS.tolist()
         assert all(set(unit) - {0} <= set(whole) for unit, whole in zip(units, said, strict=True))
 
 
@@ -199,25 +203,25 @@ def test_too_many_sentences_for_the_tokens_leave_from_the_end(shards, tokenizer)
     one = stream(shards, tokenizer, sentence_subset=False, max_tokens=8)
     assert one.max_sentences == 5
     batch = take(one, 1)[0][0]
-    assert batch.words_BK.shape == (BATCH, 6)
+    assert batch.word_counts_BK.shape == (BATCH, 6)
     assert batch.tokens_BT.shape[1] == 8
-    assert (batch.words_BK[:, 1] > 0).all()
-    assert (batch.words_BK[:, 5] == 0).all()
+    assert (batch.word_counts_BK[:, 1] > 0).all()
+    assert (batch.word_counts_BK[:, 5] == 0).all()
 
 
 def test_units_are_no_more_than_the_tokens_allow(make_shards, tokenizer):
     one = stream(make_shards(8, texts=("",) * 9 + ("Clear lungs.",)), tokenizer, sentence_subset=False, max_tokens=8)
     batch = take(one, 1)[0][0]
     assert one.max_sentences == 6
-    assert batch.words_BK.shape == (BATCH, 7)
-    assert batch.unit_BT.max() < 6
+    assert batch.word_counts_BK.shape == (BATCH, 7)
+    assert batch.sentence_id_BT.max() < 6
 
 
 def test_validation_is_the_split_in_order_with_full_reports(shards, tokenizer):
     batches = list(stream(shards, tokenizer).validation_batches())
     assert joined(keys(batches)) == [f"train-{i:04d}" for i in range(50) if i not in (3, 17)]
-    sentences_B = torch.cat([(b.words_BK[:, 1:] > 0).sum(1) for b in batches])
-    np.testing.assert_array_equal(sentences_B, [int((said != 0).sum()) for b in batches for said in b.said_BS])
+    sentences_B = torch.cat([(b.word_counts_BK[:, 1:] > 0).sum(1) for b in batches])
+    np.testing.assert_array_equal(sentences_B, [int((said != 0).sum()) for b in batches for said in b.sentence_hash_BS])
     halves = [list(stream(shards, tokenizer, rank, 2).validation_batches()) for rank in range(2)]
     assert [a.keys + b.keys for a, b in zip(*halves, strict=True)] == keys(batches)
 

@@ -72,7 +72,7 @@ def test_substitute_is_the_same_on_every_run_and_the_rest_is_unchanged(copy, sha
         assert len(changed) == after.replaced
         assert {before.keys[b] for b in changed} <= {f"train-{i:04d}" for i in range(14, 21)}
         assert torch.equal(before.images_BHH[kept], after.images_BHH[kept])
-        assert torch.equal(before.words_BK[kept], after.words_BK[kept])
+        assert torch.equal(before.word_counts_BK[kept], after.word_counts_BK[kept])
         other += len(changed)
     assert other == len(lines) > 0
     assert all(SHARD_NAME.format(2) in line and "\n" not in line for line in lines)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-# Writes a journal as training does: the loss tends to optimizer.rate, so the smallest rate is best. Starts a child of
+# Writes a journal as training does: the loss tends to optimizer.lr, so the smallest rate is best. Starts a child of
 # its own, as the launcher does, and would go on for long, so that what is left running is seen.
 STAND_IN = """
 import subprocess, sys, time
@@ -27,7 +27,7 @@ with Journal(Path(config.run)) as book:
     for step in range(1, config.train.epochs + 1):
         time.sleep(0.3)
         book.append("metrics", step=step, pairs=8 * step, loss=1.0)
-        book.append("validation", pairs=8 * step, loss=config.optimizer.rate + 1.0 / step)
+        book.append("validation", pairs=8 * step, loss=config.optimizer.lr + 1.0 / step)
     book.append("end", status="finished")
 """
 
@@ -53,7 +53,7 @@ def sweep_file(tmp_path: Path) -> Callable[..., Path]:
             "out": str(tmp_path / "sweep"),
             "trials": 4,
             "asha": {"grace_pairs": 16, "max_pairs": 160, "reduction_factor": 2},
-            "space": {"optimizer.rate": {"loguniform": ["1e-3", 10]}},
+            "space": {"optimizer.lr": {"loguniform": ["1e-3", 10]}},
             **changed,
         }
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))

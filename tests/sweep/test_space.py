@@ -18,9 +18,9 @@ Write = Callable[..., Path]
 def test_a_sweep_is_read(sweep_file: Write, tmp_path: Path) -> None:
     sweep = space.load(sweep_file(overrides={"train.epochs": 2}))
     assert sweep.base == tmp_path / "base.yaml"
-    assert sweep.space["optimizer.rate"].loguniform == (1e-3, 10.0)
-    made = space.configuration(sweep, {"optimizer.rate": 1e-5}, tmp_path / "trial")
-    assert (made.optimizer.rate, made.train.epochs, made.run) == (1e-5, 2, str(tmp_path / "trial"))
+    assert sweep.space["optimizer.lr"].loguniform == (1e-3, 10.0)
+    made = space.configuration(sweep, {"optimizer.lr": 1e-5}, tmp_path / "trial")
+    assert (made.optimizer.lr, made.train.epochs, made.run) == (1e-5, 2, str(tmp_path / "trial"))
 
 
 def test_words_name_the_sweep_or_the_training(sweep_file: Write) -> None:
@@ -40,7 +40,7 @@ def test_every_value_survives_its_word(sweep_file: Write, tmp_path: Path, value:
 
 SPACE = {
     "loss.t1": {"uniform": [1, 2]},
-    "optimizer.rate": {"loguniform": [1e-6, 1e-2]},
+    "optimizer.lr": {"loguniform": [1e-6, 1e-2]},
     "train.epochs": {"randint": [3, 6]},
     "loss.t3": {"choice": [5.0, 10.0]},
 }
@@ -57,8 +57,8 @@ def test_the_same_seed_draws_the_same_trials(sweep_file: Write) -> None:
 def test_draws_fill_their_domains(sweep_file: Write) -> None:
     drawn = space.draw(space.load(sweep_file(space=SPACE, trials=300)))
     assert all(1 <= values["loss.t1"] < 2 for values in drawn)
-    assert all(1e-6 <= values["optimizer.rate"] <= 1e-2 for values in drawn)
-    assert 0.4 < sum(values["optimizer.rate"] < 1e-4 for values in drawn) / 300 < 0.6
+    assert all(1e-6 <= values["optimizer.lr"] <= 1e-2 for values in drawn)
+    assert 0.4 < sum(values["optimizer.lr"] < 1e-4 for values in drawn) / 300 < 0.6
     assert {values["train.epochs"] for values in drawn} == {3, 4, 5}
     assert {values["loss.t3"] for values in drawn} == {5.0, 10.0}
 

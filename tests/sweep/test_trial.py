@@ -39,7 +39,7 @@ def gone(find: Running, folder: Path) -> bool:
 def test_validations_are_reported(sweep_file: Write, launcher: tuple[str, ...], running: Running) -> None:
     made = plan(sweep_file(), launcher, "train.epochs=3")
     reported: list[dict[str, float]] = []
-    execute(made, 0, {"optimizer.rate": 2.0}, reported.append)
+    execute(made, 0, {"optimizer.lr": 2.0}, reported.append)
     assert [r["pairs"] for r in reported] == [8, 16, 24]
     assert reported[1]["validation/loss"] == 2.5
     assert status(made) == "finished"
@@ -60,7 +60,7 @@ def test_a_trial_that_is_given_up_leaves_nothing(
         raise Stop
 
     with pytest.raises(Stop):
-        execute(made, 0, {"optimizer.rate": 2.0}, stop)
+        execute(made, 0, {"optimizer.lr": 2.0}, stop)
     assert status(made) == "stopped"
     assert gone(running, made.sweep.out)
 
@@ -87,7 +87,7 @@ def test_a_guarded_command_dies_with_a_parent_that_is_killed(
     child = ["-c", "import time; time.sleep(300)", f"{folder}/trials"]
     program = (
         "import subprocess, sys, time\n"
-        "command = [sys.executable, '-m', 'sentalign.sweep.guard', sys.executable, *sys.argv[1:]]\n"
+        "command = [sys.executable, '-m', 'sentalign.launch.guard', sys.executable, *sys.argv[1:]]\n"
         "guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)\n"
         "print(guard.pid, flush=True)\n"
         "time.sleep(300)\n"
@@ -108,10 +108,10 @@ def test_a_guarded_command_dies_with_a_parent_that_is_killed(
 
 def test_two_trials_never_share_a_port(sweep_file: Write) -> None:
     made = plan(sweep_file(), None)
-    commands = [train_command(made, made.run(n), {"optimizer.rate": 0.5}) for n in range(2)]
+    commands = [train_command(made, made.run(n), {"optimizer.lr": 0.5}) for n in range(2)]
     ports = {command[command.index("--master_port") + 1] for command in commands}
     assert len(ports) == 2
-    assert "optimizer.rate=0.5" in commands[0]
+    assert "optimizer.lr=0.5" in commands[0]
     assert "track.parent_run=parent" in commands[0]
     assert commands[0][commands[0].index("--num_gpus") + 1] == "1"
 

@@ -46,7 +46,7 @@ def test_a_search(sweep_file: Write, launcher: tuple[str, ...], running: Running
     assert "stopped" in {trial["status"] for trial in trials}
     assert any(trial["status"] == "finished" and trial["pairs"] == 80 for trial in trials)
     best = config.load(sweep.out / "best.yaml")
-    assert best.optimizer.rate == trials[0]["parameters"]["optimizer.rate"]
+    assert best.optimizer.lr == trials[0]["parameters"]["optimizer.lr"]
     assert trials[0]["value"] == min(trial["value"] for trial in trials)
     assert json.loads((sweep.out / "trials.json").read_text()) == trials
     assert {trial["trial"]: trial["parameters"] for trial in trials} == dict(enumerate(space.draw(sweep)))

@@ -1,0 +1,198 @@
+"""KEY.dcm: the stored pixel values of a DICOM file under a header that names nobody.
+
+In: a parsed dataset and the pseudonyms of its image, study and patient. Out: the bytes of a Part 10 file: what
+`header_allow_list` lets through, new UIDs, the marks of de-identification of PS3.15 E.2, and the pixels decoded and
+coded again without loss, so that no comment, application marker or overlay of the source survives. Burned-in text is
+the business of `secondary_captures`.
+"""
+
+# H rows, W columns, C samples
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import uuid
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmwrite, uid
+from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_encoder
+
+from sharding.contract import Reason, Rejected
+from sharding.deid import header_allow_list
+from sharding.pixels.codecs import Stored, stored_values
+from sharding.pixels.header import text
+
+PROFILE = "sentalign KEY.dcm 1"
+IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION = uid.UID("2.25.135529297740588104503433416110916659174"), "SENTALIGN_1"
+# Required to be there by every image's modules, and allowed to be empty (PS3.3, type 2).
+EMPTY = (
+    "PatientName PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber "
+    "SeriesNumber InstanceNumber PatientOrientation Manufacturer"
+)
+EMPTY_IN_DX = "AnatomicRegionSequence DetectorType AcquisitionContextSequence"
+# Classes of images that stay, and what else may be empty in them. All others become Secondary Captures, since what
+# their own classes require is dropped.
+CLASSES = {
+    uid.ComputedRadiographyImageStorage: "BodyPartExamined ViewPosition",
+    uid.DigitalXRayImageStorageForPresentation: EMPTY_IN_DX,
+    uid.DigitalXRayImageStorageForProcessing: EMPTY_IN_DX,
+    uid.SecondaryCaptureImageStorage: "",
+}
+LOSSY_METHODS = {
+    uid.JPEGBaseline8Bit: "ISO_10918_1",
+    uid.JPEGExtended12Bit: "ISO_10918_1",
+    uid.JPEGLSNearLossless: "ISO_14495_1",
+    uid.JPEG2000: "ISO_15444_1",
+    uid.HTJ2K: "ISO_15444_15",
+}
+MAYBE_LOSSY = frozenset((uid.JPEG2000, uid.HTJ2K))  # the header decides where it says so
+
+
+def dicom(dataset: Dataset, *, key: str, study: str, patient: str, salt: bytes) -> bytes:
+    """The file; the same dataset, pseudonyms and salt give the same bytes.
+
+    `display.decode` of it gives the same picture as of the source, whose picture has to have been decoded before.
+    Raises Rejected(DECODE) for pixels and Rejected(DEIDENTIFICATION) for a header that cannot be written anew.
+    """
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # pydicom's texts quote values of the header
+            return _written(_released(dataset, key, study, patient, salt))
+    except Rejected:
+        raise
+    except Exception:
+        raise Rejected(Reason.DEIDENTIFICATION, "the header cannot be written without what identifies") from None
+
+
+def _released(dataset: Dataset, key: str, study: str, patient: str, salt: bytes) -> Dataset:
+    kept = header_allow_list.released(dataset)
+    source = text(dataset, "SOPClassUID")
+    kept.SOPClassUID = source if source in CLASSES else uid.SecondaryCaptureImageStorage
+    if kept.SOPClassUID == uid.SecondaryCaptureImageStorage and "ConversionType" not in kept:
+        kept.ConversionType = "WSD"
+    kept.SOPInstanceUID = _uid(salt, f"image {key}")
+    kept.StudyInstanceUID = _uid(salt, f"study {study}")
+    kept.SeriesInstanceUID = _uid(salt, f"series {study} {text(dataset, 'SeriesInstanceUID') or key}")
+    _mark(kept, patient)
+    _mark_lossy(kept, dataset)
+    _fill(kept)
+    _add_pixels(kept, stored_values(dataset))
+    return kept
+
+
+def _fill(kept: Dataset) -> None:
+    """What the modules of the class ask for and the source did not say, empty or as "unspecified"."""
+    if "RescaleSlope" in kept and "RescaleType" not in kept:
+        kept.RescaleType = "US"
+    sides = "" if "BodyPartExamined" in kept or "ImageLaterality" in kept else "Laterality"
+    for name in f"{EMPTY} {CLASSES[kept.SOPClassUID]} {sides}".split():
+        if name not in kept:
+            setattr(kept, name, None)
+
+
+def _uid(salt: bytes, source: str) -> str:
+    """A UID that a name-based UUID gives (PS3.5 B.2)."""
+    digest = hmac.new(salt, f"uid\0{source}".encode(), hashlib.sha256).digest()
+    return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
+
+
+def _mark(kept: Dataset, patient: str) -> None:
+    """What says that and how the file was de-identified (PS3.15 E.2, PS3.3 C.7.1.1, C.12.1.1.3.1 and CID 7050)."""
+    kept.PatientID = patient
+    kept.PatientIdentityRemoved = "YES"
+    kept.DeidentificationMethod = PROFILE
+    profile = Dataset()
+    profile.CodeValue, profile.CodingSchemeDesignator = "113100", "DCM"
+    profile.CodeMeaning = "Basic Application Confidentiality Profile"
+    kept.DeidentificationMethodCodeSequence = [profile]
+    kept.LongitudinalTemporalInformationModified = "REMOVED"
+
+
+def _mark_lossy(kept: Dataset, dataset: Dataset) -> None:
+    """What was once compressed with loss says so for ever (PS3.3 C.7.6.1.1.5)."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    said = "LossyImageCompression" in kept and syntax in MAYBE_LOSSY
+    if syntax in LOSSY_METHODS and not said:
+        kept.LossyImageCompression = "01"
+    if kept.get("LossyImageCompression") == "01" and syntax in LOSSY_METHODS:
+        kept.LossyImageCompressionMethod = LOSSY_METHODS[syntax]
+
+
+def _add_pixels(kept: Dataset, stored: Stored) -> None:
+    layout, values = stored.layout, _samples(stored)
+    low, high = layout.range
+    assert low <= values.min() <= values.max() <= high, "the stored bits hold the values"
+    kept.SamplesPerPixel = layout.samples
+    kept.PhotometricInterpretation = _colour_space(stored)
+    if layout.samples > 1:
+        kept.PlanarConfiguration = 0
+    kept.Rows, kept.Columns = layout.rows, layout.columns
+    kept.BitsAllocated = values.dtype.itemsize * 8
+    kept.BitsStored, kept.HighBit = layout.bits, layout.bits - 1
+    kept.PixelRepresentation = int(layout.signed)
+    frame = _encoded(values, kept)
+    kept.file_meta = FileMetaDataset()
+    kept.file_meta.TransferSyntaxUID = uid.JPEGLSLossless if frame else uid.ExplicitVRLittleEndian
+    if frame:
+        kept.PixelData = encapsulate([frame])
+    else:
+        kept.PixelData = _native(values)
+    kept["PixelData"].VR = "OB" if frame else "OW"
+
+
+def _samples(stored: Stored) -> NDArray[Any]:
+    """The values, (H, W) or (H, W, C); colour of which only the luminance was decoded becomes YBR without colour."""
+    luminance_only = stored.layout.samples > 1 and stored.values.ndim == 2
+    if not luminance_only:
+        return np.ascontiguousarray(stored.values)
+    grey_HW = np.full_like(stored.values, 2 ** (stored.layout.bits - 1))
+    return np.stack([stored.values, grey_HW, grey_HW], axis=-1)
+
+
+def _colour_space(stored: Stored) -> str:
+    """As the decoder left it; subsampled colour is whole by then."""
+    is_ybr = stored.photometric.startswith("YBR_FULL") or (stored.layout.samples > 1 and stored.values.ndim == 2)
+    return "YBR_FULL" if is_ybr else stored.photometric
+
+
+def _encoded(values: NDArray[Any], layout: Dataset) -> bytes | None:
+    """JPEG-LS without loss; None for what it cannot hold: more than 16 bits or one, and a little noise."""
+    if not 2 <= layout.BitsStored <= 16 or layout.BitsAllocated > 16:
+        return None
+    options = {
+        "rows": layout.Rows,
+        "columns": layout.Columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": layout.SamplesPerPixel,
+        "photometric_interpretation": layout.PhotometricInterpretation,
+        "planar_configuration": 0,
+        "bits_allocated": layout.BitsAllocated,
+        "bits_stored": layout.BitsStored,
+        "pixel_representation": layout.PixelRepresentation,
+    }
+    encoder = get_encoder(uid.JPEGLSLossless)
+    try:
+        return bytes(encoder.encode(values.astype(values.dtype.newbyteorder("<")).tobytes(), **options))
+    except RuntimeError:  # the encoder's buffer is that of the raw image, which a few noisy pixels outgrow
+        return None
+
+
+def _native(values: NDArray[Any]) -> bytes:
+    raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    return raw + b"\0" * (len(raw) % 2)
+
+
+def _written(kept: Dataset) -> bytes:
+    """A Part 10 file with an empty preamble and a meta header of its own."""
+    meta = kept.file_meta
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kept.SOPClassUID, kept.SOPInstanceUID
+    meta.ImplementationClassUID, meta.ImplementationVersionName = IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
+    buffer = io.BytesIO()
+    dcmwrite(buffer, kept, enforce_file_format=True)
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""A data set → figures and a page."""

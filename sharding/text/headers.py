@@ -1,0 +1,136 @@
+"""The words that open the sections of a report, as data: which header means which section.
+
+In: nothing. Out: tables for `sections`. The frequent ones are those of MIMIC-CXR and Open-i (FORMATS), with the
+spelling mistakes that were seen in them.
+"""
+
+from __future__ import annotations
+
+# Section → headers, upper case, without the colon, white space collapsed, none round a slash.
+HEADERS: dict[str, tuple[str, ...]] = {
+    "findings": (
+        "FINDINGS",
+        "FINDING",
+        "REPORT FINDINGS",
+        "CHEST FINDINGS",
+        "REFERENCE FINDINGS",
+        "FINDINS",
+        "FINDNGS",
+        "FINDINDGS",
+        "FINDGINGS",
+        "FINDNINGS",
+        "FINIDNGS",
+    ),
+    "impression": (
+        "IMPRESSION",
+        "IMPRESSIONS",
+        "CONCLUSION",
+        "CONCLUSIONS",
+        "OPINION",
+        "SUMMARY",
+        "IMPRESSION AND PLAN",
+        "IMPRESSION/PLAN",
+        "IMPRESSION AND RECOMMENDATION",
+        "IMPRESSION AND RECOMMENDATIONS",
+        "IMPRESSION/RECOMMENDATION",
+        "IMPRESSION/RECOMMENDATIONS",
+        "FINAL IMPRESSION",
+        "IMPRESSON",
+        "IMPRRESSION",
+        "IMOPRESSION",
+        "IMORESSION",
+        "IMPRESSOIN",
+        "IMPRSSION",
+        "IMPRESION",
+        "IMPERSSION",
+        "MPRESSION",
+        "IMPESSION",
+    ),
+    "findings and impression": (
+        "FINDINGS AND IMPRESSION",
+        "FINDINGS/IMPRESSION",
+        "FINDINGS & IMPRESSION",
+        "IMPRESSION AND FINDINGS",
+        "IMPRESSION/FINDINGS",
+    ),
+    "indication": (
+        "INDICATION",
+        "INDICATIONS",
+        "NDICATION",
+        "IDICATION",
+        "REASON FOR EXAM",
+        "REASON FOR EXAMINATION",
+        "REASON FOR STUDY",
+        "REASON FOR THE EXAM",
+        "REASON FOR THIS EXAMINATION",
+        "REASON",
+        "CLINICAL INDICATION",
+        "CLINICAL INDICATIONS",
+    ),
+    "history": (
+        "HISTORY",
+        "CLINICAL HISTORY",
+        "CLINICAL INFORMATION",
+        "PATIENT HISTORY",
+        "MEDICAL HISTORY",
+        "CLINICAL DATA",
+        "PAST MEDICAL HISTORY",
+    ),
+    "comparison": (
+        "COMPARISON",
+        "COMPARISONS",
+        "COMPARISON STUDY",
+        "COMPARISON EXAM",
+        "COMPARISON FILM",
+        "REFERENCE EXAM",
+        "COMPARISION",
+        "COMPARISIONS",
+        "COMPARSION",
+        "COMPARRISON",
+    ),
+    "technique": ("TECHNIQUE", "TECHNIQUES", "PROCEDURE", "PROCEDURE COMMENTS"),
+    "examination": ("EXAMINATION", "EXAMINATIONS", "EXAM", "STUDY", "TYPE OF EXAMINATION", "TYPE OF EXAM"),
+    "recommendation": ("RECOMMENDATION", "RECOMMENDATIONS", "RECOMMENDATION(S)"),
+    "notification": ("NOTIFICATION", "NOTIFICATIONS", "COMMUNICATION"),
+    "addendum": ("ADDENDUM", "ADDENDA", "FINAL ADDENDUM", "PREVIOUS REPORT"),
+    "preliminary": ("WET READ", "WETREAD", "PRELIMINARY REPORT", "PROVISIONAL FINDINGS IMPRESSION (PFI)", "PFI"),
+    "report": ("FINAL REPORT",),
+}
+SECTION_OF = {header: section for section, headers in HEADERS.items() for header in headers}
+
+# Sections that say what the image shows.
+IMAGE_SECTIONS = ("findings", "impression", "findings and impression")
+# Sections that do not: no sentence of theirs is taken for a description of the image.
+OTHER_SECTIONS = ("indication", "history", "technique", "examination", "recommendation", "notification")
+EARLIER_SECTIONS = ("addendum", "preliminary")
+
+# These stand without a colon, with more words behind them ("WET READ VERSION #1 ___").
+WITHOUT_COLON = ("FINAL REPORT", "FINAL ADDENDUM", "ADDENDUM", "WET READ", "PRELIMINARY REPORT")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# A header made of these words alone, one of the second kind among them, opens what is seen in the named views:
+# "PA AND LATERAL VIEWS OF THE CHEST".
+VIEW_WORDS = _words(
+    """
+    AND OF THE A IN ON AT WITH TO FROM COMPARED PERFORMED OBTAINED DATED PA AP LATERAL LAT FRONTAL PORTABLE UPRIGHT
+    SEMI ERECT SUPINE SEMIUPRIGHT BEDSIDE SINGLE ONE TWO THREE FOUR DECUBITUS LEFT RIGHT BILATERAL OBLIQUE
+    ADDITIONAL INSPIRATORY EXPIRATORY STAT RIB X RAY XRAY CR DX
+    """
+)
+VIEW_NOUNS = _words("CHEST VIEW VIEWS RADIOGRAPH RADIOGRAPHS RADIOGRAPHY FILM FILMS RIBS CXR")
+
+# Words that open a statement inside the findings and no section: "LUNGS: Clear." is a sentence.
+PARTS = _words(
+    """
+    LUNG LUNGS AIRWAY AIRWAYS TRACHEA HEART CARDIAC CARDIOMEDIASTINAL CARDIOMEDIASTINUM MEDIASTINUM MEDIASTINAL HILA
+    HILAR HILUM AORTA PLEURA PLEURAL SPACE SPACES PNEUMOTHORAX EFFUSION EFFUSIONS BONE BONES BONY OSSEOUS SPINE
+    THORAX SKELETON SOFT TISSUE TISSUES CHEST WALL DIAPHRAGM ABDOMEN UPPER LOWER LINE LINES TUBE TUBES CATHETER
+    CATHETERS DEVICE DEVICES SUPPORT MONITORING HARDWARE STRUCTURE STRUCTURES SILHOUETTE CONTOUR CONTOURS SIZE
+    VESSELS VASCULATURE VASCULARITY PULMONARY PARENCHYMA OTHER MISCELLANEOUS AND OR THE OF LEFT RIGHT RIBS SHOULDER
+    SHOULDERS NECK LIMITATIONS
+    """
+)

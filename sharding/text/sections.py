@@ -1,0 +1,189 @@
+"""A report's text → its sections with character offsets, and the part that describes the image.
+
+In: one text. Out: `Section` rows that cover the text. The header words are data, in `headers`, and the names of
+sections come from there alone: an unknown header may hold somebody's name. Sentences: `sentences`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from dataclasses import dataclass
+
+from sharding.text.headers import (
+    EARLIER_SECTIONS,
+    HEADERS,
+    IMAGE_SECTIONS,
+    OTHER_SECTIONS,
+    PARTS,
+    SECTION_OF,
+    VIEW_NOUNS,
+    VIEW_WORDS,
+    WITHOUT_COLON,
+)
+
+# Every name that a section can have.
+NAMES = (*HEADERS, "preamble", "other", "last paragraph", "text")
+
+# Words at the beginning of a line, up to a colon that is not part of a time, or alone on the line.
+LINE = re.compile(
+    r"^[ \t]*([A-Za-z][A-Za-z0-9 \t/()&,.'_-]{0,60}?)[ \t]*(:(?!\d)|(?<=[A-Za-z)]):|(?=\r?$))",
+    re.M,
+)
+# Words inside a line, behind the end of a statement or a wide space, up to a colon.
+INSIDE = re.compile(r"(?<=[.!?:;)\]_][ \t]|[ \t][ \t])([A-Z][A-Za-z/()&]*(?: [A-Za-z/()&]+){0,4})[ \t]*:")
+BARE = re.compile(rf"^[ \t]*({'|'.join(WITHOUT_COLON)})\b[ \t]*:?", re.M)
+RULE = re.compile(r"^[ \t]*_{10,}[ \t]*\r?$", re.M)
+PARAGRAPH = re.compile(r"\S(?:.|\n(?![ \t\r]*\n))*")
+LETTERS = re.compile(r"[A-Z]+")
+SLASH = re.compile(r" ?/ ?")
+STATEMENT_ENDS = tuple(".:;!?)]_*=-")
+LOOK_BACK = 80  # characters before a line that tell whether it goes on with the one before
+
+
+@dataclass(frozen=True)
+class Section:
+    """`text[start:end]` is the section's content without its header; the white space around it is left out."""
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A header at `start`; the content of its section begins at `end`."""
+
+    start: int
+    end: int
+    name: str
+
+
+def header(words: str) -> str:
+    """The words as a header of the table, upper case; OTHER where they are none."""
+    written = _plain(words)
+    return written if written in SECTION_OF else "OTHER"
+
+
+def sections(text: str) -> list[Section]:
+    """All sections in order: "preamble" before the first header, "other" under a header that the tables do not know."""
+    return _between(text, _marks(text))
+
+
+def official(text: str) -> list[Section]:
+    """The sections that describe the image: all findings and impressions, else the last paragraph (FORMATS: MIMIC-CXR).
+
+    Both findings and impression serve, since sentences are learnt one by one. What stands before the report, an
+    addendum or a preliminary reading, is passed over. The last paragraph is the last one that no header of another kind
+    opens.
+    """
+    marks = _marks(text)
+    start = _beginning(text, marks)
+    found = _between(text, [mark for mark in marks if mark.start >= start], start)
+    return [section for section in found if section.name in IMAGE_SECTIONS] or _last_paragraph(text, found)
+
+
+def plain(text: str) -> list[Section]:
+    """The whole text as one section; where it has findings or impression, all but what does not describe the image."""
+    found = sections(text)
+    if not any(section.name in IMAGE_SECTIONS for section in found):
+        return _between(text, [], 0, "text")
+    left_out = (*OTHER_SECTIONS, *EARLIER_SECTIONS, "comparison")
+    return [
+        Section("text", section.start, section.end) if section.name == "preamble" else section
+        for section in found
+        if section.name not in left_out
+    ]
+
+
+def _marks(text: str) -> list[Mark]:
+    """The headers of the text in order, none inside another."""
+    lines = [(match, _plain(match.group(1))) for match in LINE.finditer(text)]
+    upper = any(match.group(2) and match.group(1).isupper() and words in SECTION_OF for match, words in lines)
+    named = [(match, _name_on_line(text, match, words, upper)) for match, words in lines]
+    named += [(match, _name_inside(match.group(1))) for match in INSIDE.finditer(text)]
+    named += [(match, SECTION_OF[match.group(1)]) for match in BARE.finditer(text) if _starts_anew(text, match.start())]
+    marks = [Mark(match.start(1), match.end(), name) for match, name in named if name]
+    # Of two that overlap, a header of the tables stands, else the first.
+    marks.sort(key=lambda mark: (mark.name == "other", mark.start))
+    taken = bytearray(len(text) + 1)
+    free = []
+    for mark in marks:
+        if not any(taken[mark.start : mark.end]):
+            taken[mark.start : mark.end] = b"x" * (mark.end - mark.start)
+            free.append(mark)
+    return sorted(free, key=lambda mark: mark.start)
+
+
+def _name_on_line(text: str, match: re.Match[str], words: str, upper: bool) -> str:
+    """The section that a line opens, empty for none; `upper` says that the report writes its headers in upper case."""
+    section, colon = SECTION_OF.get(words, ""), bool(match.group(2))
+    if not match.group(1).isupper():
+        may_be = section in IMAGE_SECTIONS or (section and colon and not upper)
+        clear = (colon and match.group(1)[0].isupper()) or _starts_anew(text, match.start())
+        return section if may_be and clear else ""
+    if section or not colon:
+        return section
+    parts = set(LETTERS.findall(words))
+    if parts & VIEW_NOUNS and parts <= VIEW_NOUNS | VIEW_WORDS:
+        return "findings"
+    line_before = text[max(0, match.start() - LOOK_BACK) : match.start()].rstrip().rpartition("\n")[2]
+    goes_on = line_before.isupper() and not _starts_anew(text, match.start())  # in a report all in upper case
+    return "" if len(words) < 2 or parts <= PARTS or goes_on else "other"
+
+
+def _name_inside(written: str) -> str:
+    """The section that words inside a line open: in lower case only those that lose nothing of what the image shows."""
+    section = SECTION_OF.get(_plain(written), "")
+    return section if written.isupper() or section in IMAGE_SECTIONS else ""
+
+
+def _plain(words: str) -> str:
+    return SLASH.sub("/", " ".join(words.upper().split())).strip(" .,'-")
+
+
+def _starts_anew(text: str, start: int) -> bool:
+    """Whether the line at `start` begins a statement, rather than going on with a wrapped one."""
+    before = text[max(0, start - LOOK_BACK) : start]
+    said = before.rstrip()
+    return not said or said.endswith(STATEMENT_ENDS) or before.count("\n", len(said)) > 1
+
+
+def _between(text: str, marks: list[Mark], start: int = 0, first: str = "preamble") -> list[Section]:
+    """The sections from `start` on, without empty ones; the one before the first header is called `first`."""
+    begins = [(first, start), *((mark.name, mark.end) for mark in marks)]
+    ends = [*(mark.start for mark in marks), len(text)]
+    found = [_stripped(text, name, begin, end) for (name, begin), end in zip(begins, ends, strict=True)]
+    return [section for section in found if section.start < section.end]
+
+
+def _beginning(text: str, marks: list[Mark]) -> int:
+    """Where the report begins: behind the addenda and preliminary readings before it, each closed by a rule."""
+    start = 0
+    own = [mark for mark in marks if mark.name != "report"]
+    for rule in RULE.finditer(text):
+        first = bisect.bisect_left(own, start, key=lambda mark: mark.start)
+        earlier = own[first : first + 1] and own[first].start < rule.start() and own[first].name in EARLIER_SECTIONS
+        if text[start : rule.start()].strip() and not earlier:
+            break
+        start = rule.end()
+    reached = next((mark.start for mark in marks if mark.name in EARLIER_SECTIONS), len(text))
+    start = max([start, *(mark.start for mark in marks if mark.name == "report" and mark.start > reached)])
+    return start if text[start:].strip() else 0
+
+
+def _last_paragraph(text: str, found: list[Section]) -> list[Section]:
+    """The last paragraph that no header opens; where there is none, what an unknown header or COMPARISON opens."""
+    for skipped in ((*OTHER_SECTIONS, *EARLIER_SECTIONS, "other", "comparison"), (*OTHER_SECTIONS, *EARLIER_SECTIONS)):
+        for section in reversed(found):
+            spans = [match.span() for match in PARAGRAPH.finditer(text, section.start, section.end)]
+            free = spans[1:] if section.name in skipped else spans
+            if free:
+                return [_stripped(text, "last paragraph", *free[-1])]
+    return []
+
+
+def _stripped(text: str, name: str, start: int, end: int) -> Section:
+    content = text[start:end]
+    start += len(content) - len(content.lstrip())
+    return Section(name, start, max(start, start + len(content.strip())))

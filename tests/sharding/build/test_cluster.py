@@ -1,0 +1,79 @@
+"""The same build on a Ray cluster of two nodes: same bytes, and a node that dies costs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+
+import pytest
+
+from sharding.build import run
+from sharding.build.cluster import RayWorkers
+from sharding.contract import UserError
+from sharding.sources import Reading, SourceImage
+from sharding.verify import verify
+
+SETTINGS = run.BuildSettings("folder", shard_images=50)
+COPIES = 60
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A head without CPUs and two nodes with one each, in this machine."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def reading(folder, read_folder):
+    """Enough studies for a build that is still running when a node is taken away."""
+    rows = read_folder(folder).studies
+    return Reading(
+        [SourceImage(f"{copy}-{row.image}", row.file, text=row.text) for copy in range(COPIES) for row in rows]
+    )
+
+
+def content(path):
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in path.iterdir()}
+
+
+def plan(cluster, private, out):
+    return run.Build(SETTINGS, str(out), private, lambda recipe: RayWorkers(cluster.address, recipe))
+
+
+def test_two_nodes_make_the_bytes_of_one_machine(cluster, reading, private, tmp_path, build):
+    account = run.build(reading, plan(cluster, private, tmp_path / "out"))
+    assert (account.written, account.rejected) == (6 * COPIES, {"parse": COPIES})
+    build(reading, SETTINGS, tmp_path / "whole", private)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_node_that_dies_costs_nothing(cluster, reading, private, tmp_path, build, monkeypatch):
+    genuine, removed = RayWorkers.result, threading.Event()
+
+    def removing(self, job):
+        if not removed.is_set():
+            removed.set()
+            cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        return genuine(self, job)
+
+    monkeypatch.setattr(RayWorkers, "result", removing)
+    account = run.build(reading, plan(cluster, private, tmp_path / "out"))
+    assert account.rejected == {"parse": COPIES}
+    assert verify(str(tmp_path / "out")) == []
+    build(reading, SETTINGS, tmp_path / "whole", private)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto"])
+def test_an_address_where_nothing_answers_is_one_line(private, tmp_path, reading, address, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    plan = run.Build(SETTINGS, str(tmp_path / "out"), private, lambda recipe: RayWorkers(address, recipe))
+    with pytest.raises(UserError, match="no Ray cluster answers"):
+        run.build(reading, plan)

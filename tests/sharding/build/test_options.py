@@ -1,0 +1,115 @@
+"""What the options of a build do, by the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from sharding import manifest, pixels
+from sharding.cli import main
+from sharding.store.locations import open_store
+from tests.sharding.leaks.pictures import cloudy
+
+DICOM = ["--allow-no-text", "--processes", "1", "--max-failures", "1"]
+
+
+def build(source, out, *more):
+    return main(["build", "folder", str(source), "--out", str(out), *more])
+
+
+def jpeg(grey_HW, quality: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(grey_HW).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+@pytest.fixture
+def dicoms(tmp_path, dicom_bytes):
+    """Three radiographs: one plain, one a Secondary Capture, one lateral."""
+    root = tmp_path / "in"
+    root.mkdir()
+    stored_HW = (np.arange(4800, dtype=np.uint16) % 4000).reshape(60, 80)
+    plain = {
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PatientName": "Doe^Jane",
+        "PatientID": "7",
+        "WindowCenter": 2000,
+        "WindowWidth": 3000,
+    }
+    (root / "plain.dcm").write_bytes(dicom_bytes(stored_HW, **plain, BurnedInAnnotation="NO"))
+    (root / "capture.dcm").write_bytes(dicom_bytes(stored_HW, **plain, SOPClassUID="1.2.840.10008.5.1.4.1.1.7"))
+    (root / "lateral.dcm").write_bytes(dicom_bytes(stored_HW, **plain, ViewPosition="LL", BurnedInAnnotation="NO"))
+    return root
+
+
+def samples(out):
+    return manifest.read(str(out)).table.to_pylist()
+
+
+def test_lateral_views_are_left_unless_all_are_asked_for(dicoms, tmp_path, capsys):
+    build(dicoms, tmp_path / "frontal", *DICOM)
+    assert "rejected: modality 1" in capsys.readouterr().out
+    build(dicoms, tmp_path / "all", *DICOM, "--views", "all")
+    assert sorted(row["view"] for row in samples(tmp_path / "all")) == ["", "", "LL"]
+
+
+def test_strict_rules_refuse_what_no_header_clears(dicoms, tmp_path, capsys):
+    build(dicoms, tmp_path / "out", *DICOM, "--views", "all", "--captures", "strict", "--json")
+    assert json.loads(capsys.readouterr().out)["rejected"] == {"de-identification": 1}
+    audit = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert (audit["rules"]["captures"], audit["refused"], audit["images"]["burned_in_no"]) == ("strict", 1, 2)
+
+
+def test_original_pixels_under_a_header_that_names_nobody(dicoms, tmp_path):
+    assert build(dicoms, tmp_path / "out", *DICOM, "--views", "all", "--image", "dcm", "--size", "8") == 0
+    assert main(["verify", str(tmp_path / "out")]) == 0
+    store = open_store(str(tmp_path / "out"))
+    expected = pixels.read((dicoms / "plain.dcm").read_bytes()).grey_HW
+    for row in samples(tmp_path / "out"):
+        data = store.get_range(row["shard"], row["image_offset"], row["image_bytes"])
+        np.testing.assert_array_equal(pixels.read(data).grey_HW, expected)
+        dataset = pydicom.dcmread(io.BytesIO(data))
+        assert (row["image_member"], dataset.PatientID, str(dataset.PatientName)) == ("dcm", row["patient"], "")
+        assert b"Doe" not in data
+
+
+def test_patients_that_are_one_are_found_and_built_as_one(tmp_path, capsys):
+    """The same film under two names in two splits, once encoded anew: verify says so, and its list mends it."""
+    root = tmp_path / "in"
+    root.mkdir()
+    rows = ["image,text,patient"]
+    for number in range(12):
+        film_HW = cloudy(number // 2 if number < 2 else number)
+        (root / f"{number}.jpg").write_bytes(jpeg(film_HW, 95 - 20 * (number % 2)))
+        rows.append(f"{number}.jpg,Nodule {number}.,p{number}")
+    (root / "t.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "private").mkdir()
+    # A salt for which the two names fall into two splits.
+    (tmp_path / "private" / "salt").write_bytes(_parting_salt("p0", "p1"))
+    columns = ["--table", "t.csv", "--image-column", "image", "--text-column", "text", "--patient-column", "patient"]
+    common = [*columns, "--private", str(tmp_path / "private"), "--split-share", "0.5,0.2,0.3", "--processes", "1"]
+    assert build(root, tmp_path / "out", *common) == 0
+    leaks = str(tmp_path / "leaks.csv")
+    assert main(["verify", str(tmp_path / "out"), "--leaks", leaks]) == 1
+    assert "have nearly the same image" in capsys.readouterr().out
+    assert build(root, tmp_path / "out", *common, "--same-patient", leaks) == 0
+    assert main(["verify", str(tmp_path / "out")]) == 0
+    assert len({row["patient"] for row in samples(tmp_path / "out")}) == 11
+
+
+def _parting_salt(one: str, other: str) -> bytes:
+    from sharding.build.tuples import split_of
+    from sharding.deid.pseudonyms import pseudonym
+
+    for number in range(100):
+        salt = f"{number:032d}".encode()
+        splits = {split_of(pseudonym(salt, "patient", name), (0.5, 0.2, 0.3)) for name in (one, other)}
+        if len(splits) == 2:
+            return salt
+    raise AssertionError("no salt parts them")

@@ -1,0 +1,248 @@
+"""A folder and its table become rows: the right file beside the right text, and nothing dropped without a count."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from sharding.contract import UserError
+from sharding.sources import folder as folder_source
+from sharding.sources.folder import FolderTable
+from sharding.sources.inventory import Inventory
+from sharding.store import locations
+
+TABLE = FolderTable("table.csv", "image", "text", "patient", "view")
+
+
+def read(root: Path, table=TABLE, **options):
+    return folder_source.read(Inventory.of(str(root)), table, **options)
+
+
+def of_rows(root: Path, header: str, *rows: str, **options):
+    """A folder read by a table of these rows; columns are known by their names."""
+    (root / "t.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    named = {name: name for name in ("text", "patient", "view", "split") if name in header.split(",")}
+    return read(root, FolderTable("t.csv", "image", **named), **options)
+
+
+def found(root: Path, name: str, table: str = "t.csv") -> str:
+    """The relative name of the file that `name` in a table at `table` means."""
+    (root / table).parent.mkdir(parents=True, exist_ok=True)
+    (root / table).write_text(f'image\n"{name}"\n', encoding="utf-8")
+    [study] = read(root, FolderTable(table, "image")).studies
+    return study.file.removeprefix(f"{root}/")
+
+
+def files(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def test_a_table_names_images_anywhere_below(folder):
+    studies = read(folder).studies
+    assert [study.image for study in studies[:2]] == ["john-doe-0.png", "john-doe-1.png"]
+    assert studies[0].file == str(folder / "images" / "john-doe-0.png")
+    assert (studies[1].patient, studies[1].view, studies[1].split) == ("doe1", "PA", "")
+    assert all(study.state for study in studies)
+
+
+def test_a_table_may_lie_elsewhere(folder, tmp_path):
+    expected = read(folder).studies
+    (folder / "table.csv").rename(tmp_path / "elsewhere.csv")
+    assert read(
+        folder, FolderTable(str(tmp_path / "elsewhere.csv"), *("image", "text", "patient", "view"))
+    ).studies == (expected)
+
+
+def test_a_missing_column_names_those_there_are(folder):
+    with pytest.raises(UserError, match="no column filename; it has image, text, patient, view"):
+        read(folder, FolderTable("table.csv", "filename"))
+
+
+def test_the_state_of_a_row_changes_with_its_file(folder):
+    before = read(folder).studies[0]
+    os.utime(folder / "images" / "john-doe-0.png", ns=(1, 1))
+    assert read(folder).studies[0].state != before.state
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/x.png", "a/x.png"),
+        ("./a/../a/x.png", "a/x.png"),
+        ("a\\x.png", "a/x.png"),
+        ("A/X.PNG", "a/x.png"),
+        ("a/x", "a/x.png"),
+        ("y.png", "a/deep/y.png"),
+        ("deep/y.png", "a/deep/y.png"),
+        ("/old/place/a/deep/y.png", "a/deep/y.png"),
+        ("C:\\old\\a\\deep\\y.png", "a/deep/y.png"),
+        ("s3://bucket/a/deep/y.png", "a/deep/y.png"),
+        ("with%20space.png", "with space.png"),
+        ("with space.png", "with space.png"),
+        (unicodedata.normalize("NFD", "zoë.png"), "zoë.png"),
+        ("100%.png", "100%.png"),
+        ("x.png", ""),  # two of that name
+        ("c/y.png", ""),  # another folder, so perhaps another patient
+        ("../a/x.png", ""),
+        ("/etc/hostname", ""),
+        ("nothing.png", ""),
+        ("a", ""),
+        (".", ""),
+    ],
+)
+def test_ways_to_name_a_file(tmp_path, name, expected):
+    names = ("a/x.png", "b/x.png", "a/deep/y.png", "with space.png", "zoë.png", "100%.png")
+    assert found(files(tmp_path, *names), name) == expected
+
+
+def test_an_absolute_name_below_the_input(tmp_path, monkeypatch):
+    files(tmp_path, "in/a/x.png", "in/b/x.png")
+    assert found(tmp_path / "in", str(tmp_path / "in/a/x.png")).endswith("a/x.png")
+    monkeypatch.chdir(tmp_path)
+    (Path("in") / "t.csv").write_text(f"image\n{tmp_path}/in/a/x.png\nfile://{tmp_path}/in/b/x.png\n")
+    studies = read(Path("in"), FolderTable("t.csv", "image")).studies
+    assert [study.file for study in studies] == [f"{tmp_path}/in/a/x.png", f"{tmp_path}/in/b/x.png"]
+
+
+def test_a_name_is_relative_to_the_input_or_to_the_table_but_not_to_both(tmp_path):
+    files(tmp_path, "a/x.png", "b/x.png", "x/x.png", "y.png")
+    assert found(tmp_path, "x.png", "a/t.csv") == "a/x.png"
+    assert found(tmp_path, "../b/x.png", "a/t.csv") == "b/x.png"
+    assert found(tmp_path, "b/x.png", "a/t.csv") == "b/x.png"
+    assert found(files(tmp_path, "x.png"), "x.png", "a/t.csv") == ""
+
+
+def test_a_file_name_that_is_no_text_is_read(tmp_path):
+    with open(os.fsencode(tmp_path) + b"/doe\xe9.png", "wb") as file:
+        file.write(b"x")
+    [study] = read(tmp_path, None).studies
+    assert study.image.encode() == b"doe\\xe9.png"
+    assert locations.read(study.file) == b"x"
+
+
+def test_an_image_with_two_texts_is_two_samples(folder):
+    reading = of_rows(
+        folder, "image,text", "john-doe-0.png,Edema.", "images/john-doe-0.png,Nodule.", "john-doe-0.png,No."
+    )
+    assert [study.image for study in reading.studies] == ["john-doe-0.png", "images/john-doe-0.png", "john-doe-0.png#2"]
+    assert len({study.file for study in reading.studies}) == 1
+
+
+def test_no_two_samples_have_one_name(folder):
+    rows = [f"{name},{text}" for text in "abc" for name in ("john-doe-0.png", "john-doe-0.png#2", "")]
+    reading = of_rows(folder, "image,text", *rows)
+    assert len({study.image for study in reading.studies}) == len(reading.studies) == 6
+    assert reading.left_out == {"row that names no image": 3}
+
+
+def test_a_row_that_repeats_another_is_read_once(folder):
+    reading = of_rows(
+        folder, "image,text", "john-doe-0.png,Edema.", "images/john-doe-0.png,Edema.", "gone.png,", "gone.png,"
+    )
+    assert [study.image for study in reading.studies] == ["john-doe-0.png", "gone.png"]
+    assert reading.left_out == {"row that repeats another": 2}
+
+
+def test_an_image_of_two_patients_is_left_out(folder):
+    rows = ["john-doe-0.png,Edema.,1", "images/john-doe-0.png,Edema.,2", "john-doe-1.png,Edema.,2"]
+    reading = of_rows(folder, "image,text,patient", *rows)
+    assert [study.image for study in reading.studies] == ["john-doe-1.png"]
+    assert reading.left_out == {"image of two patients": 2}
+
+
+def test_a_missing_image_stays_a_row(folder):
+    [study] = of_rows(folder, "image,text", "gone.png,Edema.").studies
+    assert (study.image, study.file, study.state) == ("gone.png", "", "")
+
+
+def test_views_are_codes_and_known_others_than_frontal_are_left_out(folder):
+    rows = [f"john-doe-{n}.png,{view}" for n, view in enumerate(("AP Supine", "Lateral", "John Doe", "", "frontal"))]
+    reading = of_rows(folder, "image,view", *rows)
+    assert [study.view for study in reading.studies] == ["AP", "", "", "FRONTAL"]
+    assert reading.left_out == {"not a frontal view": 1}
+    assert reading.notes == {"view unknown, kept": 2}
+    everything = of_rows(folder, "image,view", *rows, frontal_only=False)
+    assert [study.view for study in everything.studies] == ["AP", "LATERAL", "", "", "FRONTAL"]
+    assert everything.notes == {}
+
+
+def test_official_splits_are_those_of_the_patient(folder):
+    rows = [
+        "john-doe-0.png,1,val",
+        "john-doe-1.png,1,",
+        "john-doe-2.png,2,Training",
+        "john-doe-3.png,3,",
+        "john-doe-4.png,,test",
+    ]
+    reading = of_rows(folder, "image,patient,split", *rows)
+    assert [study.split for study in reading.studies] == ["validate", "validate", "train", "", "test"]
+
+
+def test_a_patient_in_two_splits_is_refused(folder):
+    with pytest.raises(UserError, match="1 patients stand in two splits"):
+        of_rows(folder, "image,patient,split", "john-doe-0.png,doe,train", "john-doe-1.png,doe,test")
+    with pytest.raises(UserError, match="1 patients stand in two splits"):
+        of_rows(folder, "image,split", "john-doe-0.png,train", "images/john-doe-0.png,test")
+
+
+def test_another_word_in_the_split_column_is_refused_and_not_repeated(folder):
+    with pytest.raises(UserError, match="first row 2, hold something else") as caught:
+        of_rows(folder, "image,split", "john-doe-0.png,train", "john-doe-1.png,Jane Doe")
+    assert "Jane" not in str(caught.value)
+
+
+def test_listed_patients_are_left_out_with_all_their_images(folder, tmp_path):
+    (tmp_path / "list.txt").write_text("doe1\nnobody\n")
+    reading = read(folder, exclude=str(tmp_path / "list.txt"))
+    assert {study.patient for study in reading.studies} == {"doe0", "doe2", "doe9"}
+    assert reading.left_out == {"excluded subject": 2}
+    assert reading.notes == {"excluded id that means nobody here": 1}
+
+
+def test_a_row_without_a_patient_cannot_be_told_from_the_excluded(folder, tmp_path):
+    (tmp_path / "list.txt").write_text("1\n")
+    reading = of_rows(
+        folder, "image,patient", "john-doe-0.png,1", "john-doe-1.png,", exclude=str(tmp_path / "list.txt")
+    )
+    assert reading.studies == []
+    assert reading.left_out == {"excluded subject": 1, "no patient to compare with the excluded": 1}
+
+
+def test_excluding_needs_a_patient_column(folder, tmp_path):
+    (tmp_path / "list.txt").write_text("1\n")
+    for table in (None, FolderTable("table.csv", "image")):
+        with pytest.raises(UserError, match="--patient-column"):
+            read(folder, table, exclude=str(tmp_path / "list.txt"))
+
+
+def test_without_a_table_every_file_that_may_be_an_image_is_read(folder):
+    files(folder, "notes.txt", "x.tgz", ".hidden", "noending", "scan.dcm", "DICOMDIR")
+    names = [study.image for study in read(folder, None).studies]
+    assert {"noending", "scan.dcm", "images/broken.png"} <= set(names)
+    assert not {"notes.txt", "x.tgz", ".hidden", "table.csv", "DICOMDIR"} & set(names)
+    assert names == sorted(names)
+
+
+def test_many_files_of_one_name_are_found_at_once(tmp_path):
+    # 2,000 rows by 2,000 files of one base name: looked through one by one this would be 4,000,000 comparisons a way.
+    names = [f"in/data/{number}/front.png" for number in range(2000)]
+    inventory = Inventory(str(tmp_path), dict.fromkeys(names, "1-1"))
+    (tmp_path / "t.csv").write_text("image\n" + "".join(f"{number}/front.png\n" for number in range(2000)))
+    studies = folder_source.read(inventory, FolderTable(str(tmp_path / "t.csv"), "image")).studies
+    assert [study.file for study in studies] == [f"{tmp_path}/{name}" for name in names]
+
+
+@pytest.mark.realdata
+def test_real_notes_and_their_images(realdata):
+    table = FolderTable("metadata.csv", "filename", "clinical_notes", "patientid", "view")
+    reading = read(realdata / "cxr_notes", table)
+    assert len(reading.studies) == 161
+    assert all(study.file and study.text and study.patient for study in reading.studies)
+    assert {study.view for study in reading.studies} == {"AP", "PA"}
+    assert (reading.left_out, reading.notes) == ({}, {})

@@ -1,0 +1,234 @@
+"""Every kind of damage to a data set is found and said in one line, and every leak between its splits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sharding import manifest
+from sharding.contract import UserError
+from sharding.verify import check, verify
+from tests.sharding.leaks.pictures import cloudy, cropped, data_set, names_of, rewrite
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """Two shards of plain pictures, a broken file in quarantine, an image without text."""
+    samples = [(f"p{n % 3}", np.full((20 + n, 30), 40 * n, np.uint8), f"Nodule of {n} cm. No edema.") for n in range(5)]
+    samples += [("p3", np.full((9, 9), 5, np.uint8), ""), ("p4", b"<html>", "Edema.")]
+    return data_set(tmp_path_factory.mktemp("built"), samples)
+
+
+@pytest.fixture
+def out(built, tmp_path) -> Path:
+    return Path(shutil.copytree(built, tmp_path / "out", copy_function=copied))
+
+
+def copied(source, target):
+    Path(target).write_bytes(Path(source).read_bytes())
+
+
+def test_a_sound_data_set_has_no_fault(out):
+    found = check(str(out))
+    assert found.faults == []
+    assert found.lines() == ["sound: every checksum, offset and count agrees, and no split leaks"]
+    assert found.as_dict()["sound"] is True
+    json.dumps(found.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("byte", "differs from its checksum"),
+        ("cut", "cut off"),
+        ("lost", "missing"),
+        ("extra", "not named in the manifest"),
+        ("member", "stands in no row"),
+        ("swapped", "checksum differs"),
+        ("row", "disagree about patient"),
+        ("no quarantine", "quarantine.parquet: missing"),
+        ("other quarantine", "no quarantine"),
+        ("no audit", "audit.json: missing"),
+    ],
+)
+def test_damage_is_named(out, damage, said):
+    shard = out / "shard-000001.tar"
+    data = bytearray(shard.read_bytes())
+    if damage == "byte":
+        data[600] ^= 1
+        shard.write_bytes(data)
+    elif damage == "cut":
+        shard.write_bytes(data[:700])
+    elif damage == "lost":
+        shard.unlink()
+    elif damage == "extra":
+        copied(shard, out / "ledger.sqlite")
+    elif damage == "member":
+        with tarfile.open(shard, "a") as tar:
+            tar.add(__file__, "payload.pkl")
+    elif damage == "swapped":
+        shard.write_bytes((out / "shard-000000.tar").read_bytes())
+    elif damage == "row":
+        change(out, patient="0123456789abcdef")
+    elif damage == "no quarantine":
+        (out / "quarantine.parquet").unlink()
+    elif damage == "other quarantine":
+        (out / "quarantine.parquet").write_bytes(b"PAR1 and nothing")
+    else:
+        (out / "audit.json").unlink()
+    faults = verify(str(out))
+    assert any(said in fault for fault in faults), faults
+    assert all(len(fault.splitlines()) == 1 for fault in faults)
+
+
+def change(out, row=0, **values):
+    """Other values in a row of the manifest."""
+    found = manifest.read(str(out))
+    rows = found.table.to_pylist()
+    rows[row] |= values
+    rewrite(out, pa.Table.from_pylist(rows, schema=found.table.schema), found.metadata)
+
+
+def test_without_a_manifest_there_is_nothing_to_check(out, tmp_path):
+    (out / "manifest.parquet").write_bytes(b"")
+    for url in (out, tmp_path / "nowhere"):
+        with pytest.raises(UserError):
+            check(str(url))
+
+
+def test_a_stray_name_is_written_in_plain_letters(out):
+    (out / "a\x1b[2J\nb.tar").write_bytes(b"")
+    assert verify(str(out)) == ["a\\x1b[2J\\nb.tar: not named in the manifest; take it out"]
+
+
+def test_a_leak_is_a_fault_that_says_what_to_do(tmp_path):
+    train, other, test = *names_of("train", 2), *names_of("test", 1)
+    pictures = [(train, cloudy(1), "Edema."), (test, cropped(cloudy(1)), "Effusion."), (other, cloudy(2), "Nodule.")]
+    found = check(str(data_set(tmp_path, pictures)))
+    assert len(found.faults) == 1
+    assert all(part in found.faults[0] for part in ("train", "test", "--same-patient", found.leaks[0].key))
+    assert found.counts["nearly equal images across splits"] == 1
+    assert found.counts["largest group of patients that look like one"] == 2
+    assert found.as_dict()["leaks"][0]["kind"] == "nearly the same image"
+
+
+def test_a_pair_within_a_split_is_a_note_and_no_fault(tmp_path):
+    one, other = names_of("train", 2)
+    found = check(str(data_set(tmp_path, [(one, cloudy(1), "Edema."), (other, cloudy(1), "Effusion.")])))
+    assert found.faults == []
+    assert "image pairs of two patients within a split: 1" in found.lines()
+
+
+def test_a_patient_in_two_splits_is_a_fault(out):
+    patients = manifest.read(str(out)).table["patient"].to_pylist()
+    row = next(row for row, name in enumerate(patients) if patients.count(name) == 2)
+    change(out, row, split="validate")
+    faults = verify(str(out))
+    assert any(fault.startswith(f"leak: patient {patients[row]}") and "correct the splits" in fault for fault in faults)
+
+
+def test_nothing_of_a_wrong_name_is_repeated(out):
+    """A manifest of other software may hold identities."""
+    change(out, patient="Doe^Jane", view="JANE DOE 1970-01-01")
+    faults = verify(str(out))
+    assert len(faults) == 2
+    assert not any("doe" in fault.casefold() for fault in faults)
+
+
+def test_webdataset_itself_finds_these_samples(out, monkeypatch):
+    monkeypatch.setenv("WDS_SECURE", "1")
+    import webdataset
+
+    urls = [str(path) for path in sorted(out.glob("*.tar"))]
+    keys = [sample["__key__"] for sample in webdataset.WebDataset(urls, shardshuffle=False, empty_check=False)]
+    assert verify(str(out)) == []
+    assert keys == manifest.read(str(out)).table["key"].to_pylist()
+
+
+def faults_or_refusal(folder) -> Iterator[str]:
+    try:
+        yield from check(str(folder)).faults
+    except UserError as error:
+        yield str(error)
+
+
+def test_any_byte_of_a_shard_counts(built, tmp_path_factory):
+    @settings(max_examples=60, deadline=None)
+    @given(st.data())
+    def damaged(data):
+        name = data.draw(st.sampled_from(["shard-000000.tar", "shard-000001.tar"]))
+        content = bytearray((built / name).read_bytes())
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        assert list(faults_or_refusal(spoilt(built, tmp_path_factory, {name: bytes(content)})))
+
+    damaged()
+
+
+def spoilt(built, tmp_path_factory, files: dict[str, bytes | None]) -> Path:
+    """The data set with these files changed, added or (None) taken out."""
+    folder = tmp_path_factory.mktemp("spoilt")
+    for name, content in ({path.name: path.read_bytes() for path in built.iterdir()} | files).items():
+        if content is not None:
+            (folder / name).write_bytes(content)
+    return folder
+
+
+def test_any_damage_to_any_file_ends_in_lines(built, tmp_path_factory):
+    """Cuts, changes and mixtures of whatever kind: never anything but faults, or one line of refusal."""
+    names = sorted(path.name for path in built.iterdir())
+
+    @settings(max_examples=120, deadline=None)
+    @given(st.data())
+    def damaged(data):
+        name, other = data.draw(st.sampled_from(names)), data.draw(st.sampled_from(names))
+        content = bytearray((built / name).read_bytes())
+        place, length = data.draw(st.integers(0, len(content))), data.draw(st.integers(0, 700))
+        kind = data.draw(st.sampled_from(["cut", "bytes", "zeros", "insert", "lost", "other file", "again"]))
+        if kind == "cut":
+            content = content[:place]
+        elif kind == "bytes":
+            content[place : place + 3] = data.draw(st.binary(max_size=4))
+        elif kind == "zeros":
+            content[place : place + length] = bytes(length)
+        elif kind == "insert":
+            content[place:place] = bytes(content[:length])
+        elif kind == "other file":
+            content = bytearray((built / other).read_bytes())
+        files: dict[str, bytes | None] = {name: None if kind == "lost" else bytes(content)}
+        if kind == "again":
+            files = {"shard-000007.tar": bytes(content)}
+        for fault in faults_or_refusal(spoilt(built, tmp_path_factory, files)):
+            assert len(fault.splitlines()) == 1
+
+    damaged()
+
+
+def test_a_malicious_manifest_reads_no_other_file(out, tmp_path):
+    """Shards outside the folder, members of absurd size: refused before anything is opened."""
+    found = manifest.read(str(out))
+    (tmp_path / "secret").write_bytes(b"x" * 2000)
+    shards = {"../secret": next(iter(found.metadata["shards"].values()))}
+    rewrite(out, found.table, found.metadata | {"shards": shards})
+    assert verify(str(out)) == ["manifest.parquet: its shards or counts are damaged; build the data set again"]
+    rewrite(out, found.table, found.metadata)
+    change(out, image_bytes=2**62, image_offset=-5)
+    faults = verify(str(out))
+    assert len(faults) == 2
+    assert all("none that a build writes" in fault for fault in faults)
+
+
+def test_a_manifest_of_other_columns_is_refused(out):
+    pq.write_table(pa.table({"key": ["a"]}), out / "other.parquet")
+    (out / "manifest.parquet").write_bytes((out / "other.parquet").read_bytes())
+    with pytest.raises(UserError):
+        check(str(out))

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -28,6 +27,7 @@ from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
 from sentalign.stream.read.fetch import Shards, with_text
 from sentalign.text import Tokenizer
+from sentalign.track.run_logger import RunLogger
 from sharding.contract import UserError
 
 CONFIG_NAME = "config.yaml"
@@ -80,8 +80,8 @@ def joined(run: Path, config: Config) -> None:
         streams = streams_of(config, tokenizer)
         torch.manual_seed(config.seed)
         engine = build.build(model_of(config, len(tokenizer.vocabulary)), config)
-        with RunLogger(run, config, streams.train) as witness:
-            loop.run(run, engine, streams.train, streams.validation, config, witness)
+        with RunLogger(run, config, streams.train.account()) as logger:
+            loop.run(run, engine, streams.train, streams.validation, config, logger)
     finally:
         build.leave_ranks()
 
@@ -173,111 +173,6 @@ def model_of(config: Config, vocabulary_size: int) -> dual.DualEncoder:
         image_said.weights, image_said.backbone, *stages, config.model.width, image_said.coordinates, image_said.norm
     )
     return dual.DualEncoder(image_tower, text_tower, loss_scalars.start(config.loss))
-
-
-class RunLogger:
-    """Tells journal, console, MLflow and the pictures folder what the loop does; on other ranks it does nothing."""
-
-    def __init__(self, run: Path, config: Config, stream: Stream) -> None:
-        self._run, self._config, self._stream = run, config, stream
-        self._first, self._status = dist.rank() == 0, "finished"
-
-    def __enter__(self) -> RunLogger:
-        if self._first:
-            from sentalign.track.console import Console
-            from sentalign.track.journal import Journal
-            from sentalign.track.mlflow_uploader import MlflowUploader
-
-            said = self._config.track
-            self._journal = Journal(self._run)
-            self._uplink = MlflowUploader(self._run, said.uri, said.experiment, said.parent_run)
-            self._uplink.start()
-            self._new_console: type[Console] = Console
-            self._console: Console | None = None
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._first:
-            if self._console:  # not where the loop never started
-                self._console.close()
-            self._journal.append("end", status="failed" if kind else self._status)
-            self._journal.close()
-            self._uplink.close()
-
-    def start(self, pairs: int, total: int) -> None:
-        """The loop is about to go on at `pairs` of `total`."""
-        if self._first:
-            print(self._stream.account(), file=sys.stderr)
-            versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "webdataset")}
-            said = self._config.model_dump(mode="json")
-            self._journal.append("start", run=str(self._run), config=said, versions=versions, pairs=pairs)
-            self._console = self._new_console(total, pairs)
-
-    def step(self, pairs: int, numbers: dict[str, float]) -> None:
-        if self._first:
-            self._journal.append("metrics", step=pairs // self._config.data.batch, pairs=pairs, **numbers)
-            assert self._console
-            self._console.step(pairs, {name: numbers[name] for name in ("loss",) if name in numbers})
-
-    def validation(self, pairs: int, numbers: dict[str, float]) -> None:
-        if self._first:
-            self._journal.append("validation", pairs=pairs, **numbers)
-
-    def best(self, pairs: int, value: float | None) -> None:
-        """model.safetensors was just written; sample heat maps are drawn with it."""
-        if self._first:
-            self._journal.append("best", pairs=pairs, value=value)
-            for path in sample_maps(self._run, self._config):
-                self._journal.append("picture", path=path, pairs=pairs)
-
-    def saved(self, pairs: int) -> None:
-        """A checkpoint is on the disk, whole."""
-        if self._first:
-            self._journal.append("checkpoint", pairs=pairs)
-
-    def stopped(self, pairs: int) -> None:
-        """The run leaves before its end, as it was asked to, with a checkpoint."""
-        if self._first:
-            self._status = "stopped"
-            print(f"stopped at {pairs} pairs; run the same command to go on", file=sys.stderr)
-
-
-def sample_maps(run: Path, config: Config, count: int = 4) -> list[str]:
-    """Heat maps of the first finding of the first validation samples, by the model in the run folder; their paths.
-
-    Without a validation split the training samples serve.
-    """
-    from sentalign.localize import overlay
-    from sentalign.localize.predict import Predictor
-    from sharding.pixels import Geometry, Picture
-
-    data = config.data
-    split = data.validation_split if with_text(data.urls, data.validation_split) else data.train_split
-    url = next(url for url in data.urls if with_text([url], split))
-    predictor, shards = Predictor.load(run), Shards(url, split)
-    made: list[str] = []
-    for index in range(len(shards)):
-        if len(made) == count:
-            break
-        if not (sentence := next(iter(findings(shards.sentences(index))), None)):
-            continue
-        grey_HW = shards.read(index).grey_HW
-        rows, columns = grey_HW.shape
-        picture = Picture(grey_HW, Geometry.identity(rows, columns), {})
-        features = predictor.image(grey_HW)
-        grid_HW = predictor.clean_grid(features, predictor.text([sentence]).sentences_ND[0])
-        path = f"pictures/sample-{len(made):02d}.png"
-        (run / path).parent.mkdir(exist_ok=True)
-        overlay.write(run / path, picture, grid_HW, features.cells, sentence, [], None)
-        made.append(path)
-    return made
-
-
-def findings(sentences: Sequence[str]) -> list[str]:
-    """The sentences that may have a place in the picture: not negated, normal or about something else."""
-    from sharding.text.sentences import split
-
-    return [s for s in sentences if not any(part.tags for part in split(s))]
 
 
 if __name__ == "__main__":

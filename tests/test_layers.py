@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "health": set(),
     "checkpoint": {"dist", "health"},
     "engine": {"config", "dist", "stream", "model", "loss", "checkpoint", "launch", "health"},
-    "track": {"config"},
+    "track": {"config", "dist"},
     "track/pictures": {"config", "stream", "localize"},  # the sample heat maps of a run
     "localize": {"config", "text", "model"},
     "evaluate": {"config", "text", "model", "localize"},

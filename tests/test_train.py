@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from types import SimpleNamespace
-
 import pytest
 
 from sentalign import config, train
@@ -14,12 +11,6 @@ from sharding.contract import UserError
 
 def made(run, **more):
     return config.check({"run": str(run), "data": {"shards": "none"}, "track": {"uri": None}} | more)
-
-
-def test_findings_are_what_may_have_a_place():
-    said = ["Small left pleural effusion.", "No pneumothorax.", "The heart is normal in size.", "Right apical nodule."]
-    assert train.findings(said) == ["Small left pleural effusion.", "Right apical nodule."]
-    assert train.findings([]) == []
 
 
 def test_settling_writes_the_configuration_once(tmp_path):
@@ -97,36 +88,6 @@ def test_model_of_a_configuration_and_its_longest_report(tmp_path):
     assert model.describe()["region_stage"] == "stage1"
     with pytest.raises(UserError, match="max_tokens 98 is more than the text tower's 97 positions"):
         train.model_of(made(tmp_path, model=TOWERS, data={"shards": "none", "max_tokens": 98}), 33)
-
-
-def entries(run):
-    return [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
-
-
-def test_a_run_that_fails_before_its_start_keeps_its_reason(tmp_path):
-    with pytest.raises(UserError, match="the reason"), train.RunLogger(tmp_path, made(tmp_path), SimpleNamespace()):
-        raise UserError("the reason")
-    assert [(e["kind"], e.get("status")) for e in entries(tmp_path)] == [("end", "failed")]
-
-
-def test_the_witness_writes_the_journal(tmp_path, capfd):
-    stream = SimpleNamespace(account=lambda: "all samples")
-    with train.RunLogger(tmp_path, made(tmp_path, data={"shards": "none", "workers": 0}), stream) as witness:
-        witness.start(16, 64)
-        witness.step(256, {"loss": 1.5})
-        witness.validation(32, {"loss": 1.25})
-        witness.saved(32)
-    told = entries(tmp_path)
-    assert [e["kind"] for e in told] == ["start", "metrics", "validation", "checkpoint", "end"]
-    assert (told[0]["pairs"], told[1]["loss"], told[1]["step"], told[-1]["status"]) == (16, 1.5, 2, "finished")
-    assert "all samples" in capfd.readouterr().err
-
-
-def test_a_stopped_run_says_how_to_go_on(tmp_path, capfd):
-    with train.RunLogger(tmp_path, made(tmp_path), SimpleNamespace()) as witness:
-        witness.stopped(48)
-    assert [(e["kind"], e.get("status")) for e in entries(tmp_path)] == [("end", "stopped")]
-    assert "stopped at 48 pairs; run the same command to go on\n" in capfd.readouterr().err
 
 
 def test_a_tokenizer_that_was_half_written_is_made_again(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ class BuildSettings:
     def as_dict(self) -> dict[str, Any]:
         return {
             "source": self.source,
-            "shard_images": self.shard_images,
+            "shard_studies": self.shard_images,  # the key of format 2: renaming it would change every manifest
             "jpeg_quality": JPEG_QUALITY,
             **asdict(self.tuples),
         }

@@ -1,10 +1,9 @@
-"""A data set → what is in it: figures, lines for a terminal, a page with thumbnails.
+"""A data set → its summary: statistics, lines for a terminal, a page with thumbnails.
 
-In: the URL of shards and manifest. Out: a dictionary, lines, or one HTML page. The counting is in `census`, the looks
-in `page`; whether the data set is sound is the business of `verify`.
+In: the URL of shards and manifest. Out: a dictionary, lines, or one HTML page. Counting is in `statistics`, HTML in
+`page`; whether the data set is valid is checked by `verify`.
 """
 
-# H rows, W columns
 from __future__ import annotations
 
 import io
@@ -15,44 +14,43 @@ from PIL import Image
 
 from sharding import manifest, members
 from sharding.contract import Rejected, UserError
-from sharding.describe import census
-from sharding.describe import page as pages
-from sharding.describe.page import Figure
+from sharding.describe import page as html
+from sharding.describe import statistics
 from sharding.store.base import Store
 from sharding.store.locations import open_store
 
 THUMBNAILS = 60
-THUMBNAIL = 320  # pixels a side, twice what the page shows on a plain screen
+THUMBNAIL = 320  # pixels a side, twice the size on the page, for high-density screens
 QUALITY = 80
 
 
 def summary(url: str) -> dict[str, Any]:
-    """The figures of the data set (see `census.of`); raises UserError where there is none."""
+    """The statistics of the data set (`statistics.compute`); raises UserError if there is none."""
     store = open_store(url)
-    return census.of(store, manifest.read_from(store))
+    return statistics.compute(store, manifest.read_from(store))
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(data: dict[str, Any]) -> list[str]:
     """The summary for a terminal."""
-    said, seen = found["sentences"], found["looked_at"]
-    splits = {name: f"{both['samples']} ({both['patients']} patients)" for name, both in found["splits"].items()}
-    sizes = ", ".join(f"{size} ({count})" for size, count in list(found["image_sizes"].items())[:5])
+    sentences, sampled = data["sentences"], data["sampled"]
+    splits = {name: f"{both['samples']} ({both['patients']} patients)" for name, both in data["splits"].items()}
+    sizes = ", ".join(f"{size} ({count})" for size, count in list(data["image_sizes"].items())[:5])
     return [
-        f"samples {found['samples']}, studies {found['studies']}, patients {found['patients']}",
-        f"shards {found['shards']}, {found['bytes'] / 1e6:.1f} MB",
+        f"samples {data['samples']}, studies {data['studies']}, patients {data['patients']}",
+        f"shards {data['shards']}, {data['bytes'] / 1e6:.1f} MB",
         "splits: " + _listed(splits),
-        "views: " + _listed(found["views"]),
-        "rejected: " + (_listed(found["rejected"]) or "none"),
-        f"sentences {said['total']}, a report {said['median']:g} (median), {said['most']} (most)",
-        "sentences a report: " + ", ".join(f"{number}: {count}" for number, count in said["histogram"].items()),
-        f"images without a sentence {said['without']}",
-        f"tags of {seen['sentences']} sentences looked at: {_listed(seen['tags'])}",
-        f"codecs of {seen['samples']} samples looked at: {_listed(seen['pixels']['codec'])}",
-        f"grey range of these from: {_listed(seen['pixels']['voi_source'])}",
+        "views: " + _listed(data["views"]),
+        "rejected: " + (_listed(data["rejected"]) or "none"),
+        f"sentences {sentences['total']}, per report {sentences['median']:g} (median), {sentences['max']} (maximum)",
+        "sentences per report: " + ", ".join(f"{number}: {count}" for number, count in sentences["histogram"].items()),
+        f"images without a sentence {sentences['without']}",
+        f"tags of {sampled['sentences']} sampled sentences: {_listed(sampled['tags'])}",
+        f"codecs of {sampled['samples']} sampled images: {_listed(sampled['pixels']['codec'])}",
+        f"grey range of these images from: {_listed(sampled['pixels']['voi_source'])}",
         f"image sizes: {sizes}",
-        *(f"leak: {what}: {count}" for what, count in found["leaks"].items() if count),
+        *(f"leak: {what}: {count}" for what, count in data["leaks"].items() if count),
         "most repeated:",
-        *(f"  {item['count']:6d}  {item['text']}" for item in found["most_repeated"]),
+        *(f"  {item['count']:6d}  {item['text']}" for item in data["most_repeated"]),
     ]
 
 
@@ -61,22 +59,22 @@ def _listed(counts: dict[str, Any]) -> str:
 
 
 def page(url: str) -> str:
-    """One HTML page without outside references: the figures and up to THUMBNAILS samples spread over the data set."""
+    """One HTML page without external references: the statistics and up to THUMBNAILS evenly spaced samples."""
     store = open_store(url)
-    found = manifest.read_from(store)
-    rows = census.spread(found.table, THUMBNAILS)
-    with ThreadPoolExecutor(census.READERS) as readers:
-        jpegs = list(readers.map(lambda row: _thumbnail(store, row), rows))
-    said = map(census.sentences_of, census.descriptions(store, rows))
-    figures = [Figure(row, sentences, jpeg) for row, sentences, jpeg in zip(rows, said, jpegs, strict=True)]
-    return pages.render(census.of(store, found), figures)
+    read = manifest.read_from(store)
+    rows = statistics.evenly_spaced(read.table, THUMBNAILS)
+    with ThreadPoolExecutor(statistics.READERS) as readers:
+        jpegs = readers.map(lambda row: _thumbnail(store, row), rows)
+    sentences = map(statistics.sentences_of, statistics.descriptions(store, rows))
+    gallery = list(map(html.GallerySample, rows, sentences, jpegs))
+    return html.render(statistics.compute(store, read), gallery)
 
 
 def _thumbnail(store: Store, row: dict[str, Any]) -> bytes | None:
     try:
         image = Image.fromarray(members.grey(store, row, THUMBNAIL))
     except (Rejected, UserError):
-        return None  # the page says so in its place
+        return None  # the page shows a placeholder
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)

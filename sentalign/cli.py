@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import sentalign.evaluate.cli
@@ -20,33 +21,21 @@ import sentalign.stream.preview.cli
 import sentalign.sweep.cli
 import sentalign.track.cli
 import sharding.cli
+from sharding.command_line import add_command, add_config, add_run, execute
 from sharding.contract import UserError
 
-TRAIN_EXAMPLES = """examples:
+TRAIN_EXAMPLES = """\
   sentalign train configs/phantom-cpu.yaml --ranks 2
   sentalign train configs/paper.yaml data.shards=s3://bucket/shards run=runs/paper
   deepspeed --hostfile hosts launchers/train.py configs/paper.yaml      (many nodes)
 
 The same command goes on where a killed run stopped."""
-EXPORT_EXAMPLES = """examples:
-  sentalign export --run runs/phantom --out model"""
+EXPORT_EXAMPLES = "  sentalign export --run runs/phantom --out model"
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    try:
-        args = _parse(words)
-        return int(args.run(args) or 0)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of the output (head, less) has gone; nothing more to tell it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return execute(lambda: _parse(words))
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:
@@ -65,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "sentalign",
         description="Shows where in a chest X-ray a sentence is true, learned from images and reports alone.",
     )
+    parser.add_argument("--version", action="version", version=f"sentalign {version('sentalign')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     sentalign.phantom.cli.add_parser(commands)
     sharding.cli.add_parser(commands)
@@ -80,18 +70,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    train = commands.add_parser(
+    train = add_command(
+        commands,
         "train",
-        help="train on this host",
+        _train,
+        "train on this host",
         description="Starts DeepSpeed's launcher on this host.",
-        epilog=TRAIN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=TRAIN_EXAMPLES,
     )
-    train.add_argument("config", metavar="CONFIG", help="training configuration (YAML)")
-    train.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
+    add_config(train)
     train.add_argument("--ranks", type=int, help="processes; default: one a GPU, or 1")
     train.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
-    train.set_defaults(run=_train)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -121,16 +110,16 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    export = commands.add_parser(
+    export = add_command(
+        commands,
         "export",
-        help="copy a trained model out of its run",
+        _export,
+        "copy a trained model out of its run",
         description="Copies weights, towers, tokenizer and settings: all that localize and evaluate need.",
-        epilog=EXPORT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXPORT_EXAMPLES,
     )
-    export.add_argument("--run", dest="run_folder", required=True, type=Path, help="folder of a finished run")
-    export.add_argument("--out", required=True, type=Path, help="new folder")
-    export.set_defaults(run=_export)
+    add_run(export)
+    export.add_argument("--out", required=True, type=Path, metavar="DIR", help="new folder")
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -138,7 +127,7 @@ def _export(args: argparse.Namespace) -> None:
     from sentalign.model.pretrained import WeightsError
 
     try:
-        print(export.export(args.run_folder, args.out))
+        print(export.export(args.run, args.out))
     except WeightsError as error:
         raise UserError(str(error)) from None
 

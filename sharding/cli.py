@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sharding.command_line import Command, Subcommands, add_command, add_json, execute
 from sharding.contract import Reason, UserError
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from sharding.sources.folder import FolderTable
     from sharding.sources.inventory import Inventory
 
+SUMMARY = "turn X-rays and reports into shards"
 COLUMNS = ("image", "text", "patient", "view", "split")
-EXAMPLES = """examples:
+BUILD_EXAMPLES = """\
   sentalign shard build mimic-cxr /data/mimic-cxr --out /data/shards
   sentalign shard build mimic-cxr /data/mimic-cxr --out s3://bucket/shards --exclude-subjects ms_cxr.csv
   sentalign shard build open-i /data/openi --out /data/shards --private /secure/openi
@@ -34,74 +36,53 @@ EXAMPLES = """examples:
   sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --modality any
   sentalign shard build mimic-cxr s3://raw/mimic --out s3://bucket/shards --private /secure/mimic --ray auto
   sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --retry-failed decode
-  sentalign shard verify /data/shards --leaks same-patients.csv
-  sentalign shard inspect /data/shards --html shards.html
 """
+VERIFY_EXAMPLES = "  sentalign shard verify /data/shards --leaks same-patients.csv"
+INSPECT_EXAMPLES = "  sentalign shard inspect /data/shards --html shards.html"
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `shard` with its commands."""
-    parser = subparsers.add_parser(
-        "shard",
-        help="turn X-rays and reports into shards",
-        description="Turns X-rays and reports into shards.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_commands(parser)
+def add_parser(commands: Subcommands) -> None:
+    """Adds `shard` with its commands."""
+    _add_commands(commands.add_parser("shard", help=SUMMARY, description=SUMMARY))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """`python -m sharding`; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        "sharding",
-        description="Turns X-rays and reports into shards.",
-        epilog=EXAMPLES.replace("sentalign shard", "python -m sharding"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser("sharding", description=SUMMARY)
     _add_commands(parser)
-    values = parser.parse_args(arguments)
-    try:
-        return int(values.run(values) or 0)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return execute(lambda: parser.parse_args(arguments))
 
 
 def _add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="shard_command", required=True, metavar="COMMAND")
     _add_build(commands)
-    verify = _over_data_set(commands, "verify", run_verify, "check every checksum, offset, count and split")
+    verify = _over_data_set(
+        commands, "verify", run_verify, "check every checksum, offset, count and split", VERIFY_EXAMPLES
+    )
     verify.add_argument(
         "--leaks", type=Path, metavar="FILE", help="also write which patients seem to be one, for build --same-patient"
     )
-    inspect = _over_data_set(commands, "inspect", run_inspect, "say what a data set holds")
+    inspect = _over_data_set(commands, "inspect", run_inspect, "say what a data set holds", INSPECT_EXAMPLES)
     inspect.add_argument("--html", type=Path, metavar="FILE", help="also write a page with thumbnails")
 
 
 def _over_data_set(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    words: str,
+    commands: Subcommands, name: str, command: Command, summary: str, examples: str
 ) -> argparse.ArgumentParser:
-    command = _command(commands, name, words)
-    command.add_argument("url", metavar="URL", help="folder or s3://, gs://, az:// URL of the data set")
-    command.add_argument("--json", action="store_true", help="print the result as JSON")
-    command.set_defaults(run=run)
-    return command
+    parser = add_command(commands, name, command, summary, examples=examples)
+    parser.add_argument("url", metavar="URL", help="folder or s3://, gs://, az:// URL of the data set")
+    add_json(parser)
+    return parser
 
 
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, words: str
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name, help=words, description=words, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+def _add_build(commands: Subcommands) -> None:
+    build = add_command(
+        commands,
+        "build",
+        run_build,
+        "make shards of a source; the same command resumes an interrupted build",
+        examples=BUILD_EXAMPLES,
     )
-
-
-def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    build = _command(commands, "build", "make shards of a source; the same command goes on with an interrupted build")
     build.add_argument(
         "source", choices=("mimic-cxr", "open-i", "folder"), metavar="SOURCE", help="mimic-cxr | open-i | folder"
     )
@@ -158,12 +139,11 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="REASON",
         help="try again what was rejected for " + " | ".join(Reason),
     )
-    build.add_argument("--json", action="store_true", help="print the account as JSON")
+    add_json(build, "print the account as JSON")
     folder = build.add_argument_group("folder")
     folder.add_argument("--table", metavar="T", help="CSV, TSV or Parquet, as given or below INPUT")
     for part in COLUMNS:
-        folder.add_argument(f"--{part}-column", default="", metavar="C")
-    build.set_defaults(run=run_build)
+        folder.add_argument(f"--{part}-column", default="", metavar="C", help=f"column of the {part}")
 
 
 def _positive(text: str) -> int:

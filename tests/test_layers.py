@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "sweep": {"config", "launch", "track"},
 }
 ROOTS = {"train", "cli", "__init__"}  # the composition root and the command line join everything
-FROM_SHARDING = {"contract", "store", "pixels", "text", "manifest", "progress", "cli"}
+FROM_SHARDING = {"contract", "command_line", "store", "pixels", "text", "manifest", "progress", "cli"}
 PURE = {"__future__", "collections", "copy", "dataclasses", "functools", "hashlib", "json", "struct", "typing"}
 PURE |= {"numpy", "sentalign", "sharding"}
 

@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sharding.command_line import Subcommands, add_command, add_json, add_run
 from sharding.contract import UserError
 
 if TYPE_CHECKING:
     from sentalign.evaluate.datasets.ms_cxr import Case
 
-EXAMPLES = """examples:
+EXAMPLES = """\
   sentalign evaluate ms-cxr --data ms-cxr --run runs/paper --out figures
   sentalign evaluate ms-cxr --data phantoms --run demo/run --out demo --withheld Cavity,Nodule --json
 
@@ -25,22 +26,20 @@ EXAMPLES = """examples:
 written to --out: metrics.json (all figures), cases.npz (every map, box and number), index.html (the page)"""
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(commands: Subcommands) -> None:
     """Adds `evaluate` to the command line."""
-    parser = subparsers.add_parser("evaluate", help="measure a trained run on a set with boxes")
+    parser = commands.add_parser("evaluate", help="measure a trained run on a set with boxes")
     sets = parser.add_subparsers(dest="set", required=True, metavar="SET")
-    one = sets.add_parser(
+    one = add_command(
+        sets,
         "ms-cxr",
-        help="phrases with radiologists' boxes (v1.0.0, v1.1.0 and phantoms)",
+        ms_cxr,
+        "phrases with radiologists' boxes (v1.0.0, v1.1.0 and phantoms)",
         description="Zero-shot localization on MS-CXR: two protocols, 95% intervals by patient, controls.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
     one.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotation file and images")
-    # dest is not `run`: that name holds the command's function.
-    one.add_argument(
-        "--run", type=Path, required=True, dest="run_folder", metavar="RUN", help="folder of a trained run"
-    )
+    add_run(one)
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to; made where needed")
     one.add_argument(
         "--withheld", default="", metavar="CATEGORY,...", help="categories that training never saw, reported apart"
@@ -48,8 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     one.add_argument("--replicates", type=int, default=1000, help="bootstrap replicates (default: 1000)")
     one.add_argument("--seed", type=int, default=0, help="of the bootstrap and the shuffled sentences (default: 0)")
     one.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
-    one.add_argument("--json", action="store_true", help="print what metrics.json holds")
-    one.set_defaults(run=ms_cxr)
+    add_json(one, "print what metrics.json holds")
 
 
 def ms_cxr(args: argparse.Namespace) -> None:
@@ -62,7 +60,7 @@ def ms_cxr(args: argparse.Namespace) -> None:
 
     cases = reader.read(args.data)
     withheld = categories(args.withheld, cases)
-    predictor = Predictor.load(args.run_folder, args.device)
+    predictor = Predictor.load(args.run, args.device)
     from rich.console import Console
     from rich.progress import Progress
 

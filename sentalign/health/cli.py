@@ -13,10 +13,11 @@ import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-EXAMPLES = """examples:
-  sentalign doctor
+from sharding.command_line import Subcommands, add_command, add_json
+
+EXAMPLES = "  sentalign doctor\n  sentalign doctor --json"
+HANG_EXAMPLES = """\
   sentalign doctor hang runs/paper
   sentalign doctor hang runs/paper --stale 20 --json
 
@@ -24,22 +25,23 @@ Exit code: 0 nobody stands still (or the run has ended in good order), 1 somebod
 PACKAGES = ("sentalign", "torch", "deepspeed", "transformers", "webdataset", "pydicom", "mlflow", "ray")
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Subcommands) -> None:
     """Adds `doctor`, with its one command `hang`."""
-    shared: dict[str, Any] = {"epilog": EXAMPLES, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    doctor = subparsers.add_parser("doctor", help="what this machine has; which rank of a run hangs", **shared)
-    doctor.add_argument("--json", action="store_true", help="print JSON")
-    doctor.set_defaults(run=_machine)
-    hang = doctor.add_subparsers(metavar="COMMAND").add_parser(
+    doctor = add_command(
+        commands, "doctor", _machine, "what this machine has; which rank of a run hangs", examples=EXAMPLES
+    )
+    add_json(doctor)
+    hang = add_command(
+        doctor.add_subparsers(metavar="COMMAND"),
         "hang",
-        help="which rank of a run stands still, and where",
+        _hang,
+        "which rank of a run stands still, and where",
         description="Reads the heartbeats of a run, alive or dead, and names the rank and phase that stand still.",
-        **shared,
+        examples=HANG_EXAMPLES,
     )
     hang.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
     hang.add_argument("--stale", type=float, default=60.0, metavar="SECONDS", help="longest good phase (default 60)")
-    hang.add_argument("--json", action="store_true", help="print JSON")
-    hang.set_defaults(run=_hang)
+    add_json(hang)
 
 
 def _hang(args: argparse.Namespace) -> int:

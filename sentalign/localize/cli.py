@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sharding.command_line import Subcommands, add_command, add_json, add_run
 from sharding.contract import Rejected, UserError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from sentalign.localize.heatmap import Array
     from sharding.pixels import Geometry, Picture
 
-EXAMPLES = """examples:
+EXAMPLES = """\
   sentalign localize chest.dcm "Right pleural effusion." --run runs/paper --out found
   sentalign localize chest.png "Left apical pneumothorax." "Cardiomegaly." --run runs/paper --out found --json
 
@@ -29,25 +30,22 @@ written to --out, NN the number of the sentence:
   boxes.json       every sentence's boxes and peak in original pixels"""
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(commands: Subcommands) -> None:
     """Adds `localize` to the command line."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        commands,
         "localize",
-        help="show where in an X-ray a sentence is true",
+        localize,
+        "show where in an X-ray a sentence is true",
         description="Shows where in a chest X-ray (DICOM, PNG or JPEG) each sentence is true.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
     parser.add_argument("image", type=Path, metavar="IMAGE", help="DICOM, PNG or JPEG file")
     parser.add_argument("sentences", nargs="+", metavar="SENTENCE", help="a finding in words, quoted")
-    # dest is not `run`: that name holds the command's function.
-    parser.add_argument(
-        "--run", type=Path, required=True, dest="run_folder", metavar="RUN", help="folder of a trained run"
-    )
+    add_run(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to; made where needed")
     parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
-    parser.add_argument("--json", action="store_true", help="print what boxes.json holds")
-    parser.set_defaults(run=localize)
+    add_json(parser, "print what boxes.json holds")
 
 
 def localize(args: argparse.Namespace) -> None:
@@ -59,7 +57,7 @@ def localize(args: argparse.Namespace) -> None:
     from sentalign.localize import boxes
     from sentalign.localize.predict import Predictor
 
-    predictor = Predictor.load(args.run_folder, args.device)
+    predictor = Predictor.load(args.run, args.device)
     features = predictor.image(picture.grey_HW)
     geometry = picture.geometry.then(features.cells)
     _make(args.out)

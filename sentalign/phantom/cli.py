@@ -12,27 +12,29 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sharding.command_line import Subcommands, add_command, add_json
 from sharding.contract import UserError
 
 if TYPE_CHECKING:
     from sentalign.phantom.study import Settings
 
-_EXAMPLES = """examples:
+EXAMPLES = """\
   sentalign phantom phantoms --studies 2000 --seed 7
   sentalign phantom phantoms --studies 6000 --seed 7 --test-studies 400 --validation-studies 100 --processes 2
   sentalign phantom phantoms --studies 50 --seed 1 --withhold none --json
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Subcommands) -> None:
     """Add `phantom` to the commands."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        commands,
         "phantom",
-        help="write synthetic chest studies with known lesions",
+        run,
+        "write synthetic chest studies with known lesions",
         description="Write synthetic chest X-rays (DICOM) with reports in the MIMIC-CXR layout, and the boxes of their "
         "lesions in the MS-CXR format.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; must be new or empty")
     parser.add_argument("--studies", type=int, required=True, help="number of studies in all")
@@ -47,8 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--test-studies", type=int, help="studies of the test split (default 15%%)")
     parser.add_argument("--validation-studies", type=int, help="studies of the validation split (default 5%%)")
     parser.add_argument("--processes", type=int, default=1, help="processes that draw and write (default 1)")
-    parser.add_argument("--json", action="store_true", help="print the account (phantom.json) to stdout")
-    parser.set_defaults(run=run)
+    add_json(parser, "print the account (phantom.json) to stdout")
 
 
 def settings_of(args: argparse.Namespace) -> Settings:

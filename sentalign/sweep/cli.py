@@ -9,7 +9,9 @@ import argparse
 import json
 from typing import Any
 
-EXAMPLES = """examples:
+from sharding.command_line import Subcommands, add_command, add_config, add_json
+
+EXAMPLES = """\
   sentalign tune configs/sweep.yaml
   sentalign tune configs/sweep.yaml trials=4 concurrent=2 train.epochs=1
   sentalign train runs/sweep/best.yaml
@@ -17,19 +19,18 @@ EXAMPLES = """examples:
 A word that names no setting of the sweep is a setting of the training, the same for all trials."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(commands: Subcommands) -> None:
     """Adds `tune`."""
-    tune = subparsers.add_parser(
+    tune = add_command(
+        commands,
         "tune",
-        help="search for the best settings",
+        _tune,
+        "search for the best settings",
         description="Trains many times with different settings, stops the hopeless early and writes best.yaml.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
-    tune.add_argument("config", metavar="CONFIG", help="sweep file, for example configs/sweep.yaml")
-    tune.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
-    tune.add_argument("--json", action="store_true", help="print the trials as JSON")
-    tune.set_defaults(run=_tune)
+    add_config(tune, "sweep file, for example configs/sweep.yaml")
+    add_json(tune, "print the trials as JSON")
 
 
 def _tune(args: argparse.Namespace) -> None:

@@ -207,7 +207,7 @@ def _send(sweep: Sweep, base: config.Config, trials: list[dict[str, Any]]) -> No
         for trial in trials:
             mlflow_uploader.sync(sweep.out / "trials" / f"{trial['trial']:03d}", *store, parent)
     except UserError as error:
-        again = f"sentalign track sync {sweep.out}"
+        again = f"sentalign track sync --run {sweep.out}"
         print(f"warning: {error}; later: {again}, and the same for each folder in trials/", file=sys.stderr)
 
 

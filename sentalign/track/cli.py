@@ -1,4 +1,4 @@
-"""`sentalign track sync RUN`: sends to MLflow what a run's journal holds and MLflow does not.
+"""`sentalign track sync --run RUN`: sends to MLflow what a run's journal holds and MLflow does not.
 
 In: the folder of a run. Out: an up-to-date MLflow run. The sending itself is mlflow_uploader.py.
 """
@@ -10,40 +10,41 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sharding.command_line import Subcommands, add_command, add_json, add_run
 from sharding.contract import UserError
 
-EXAMPLES = """examples:
-  sentalign track sync runs/paper
-  sentalign track sync runs/paper --uri http://127.0.0.1:5000 --experiment chest"""
+EXAMPLES = """\
+  sentalign track sync --run runs/paper
+  sentalign track sync --run runs/paper --uri http://127.0.0.1:5000 --experiment chest"""
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(commands: Subcommands) -> None:
     """Adds `track` with its one command `sync`."""
-    track = subparsers.add_parser("track", help="what MLflow knows of a run")
-    sync = track.add_subparsers(metavar="COMMAND", required=True).add_parser(
+    track = commands.add_parser("track", help="what MLflow knows of a run")
+    sync = add_command(
+        track.add_subparsers(metavar="COMMAND", required=True),
         "sync",
-        help="send a run's journal to MLflow",
+        _sync,
+        "send a run's journal to MLflow",
         description="Sends what a run's journal holds and MLflow does not: after an outage, or from another machine.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
-    sync.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
+    add_run(sync, "folder of the run")
     sync.add_argument("--uri", help="MLflow store; default: the run's track.uri, else where it was sent before")
     sync.add_argument("--experiment", help="MLflow experiment; default: the run's")
-    sync.add_argument("--json", action="store_true", help="print the MLflow run as JSON")
-    sync.set_defaults(run=_sync)
+    add_json(sync, "print the MLflow run as JSON")
 
 
 def _sync(args: argparse.Namespace) -> None:
     from sentalign.track import journal, mlflow_uploader
 
-    journal.read(args.folder)
-    track = _settings(args.folder)
+    journal.read(args.run)
+    track = _settings(args.run)
     uri = args.uri or track.get("uri")
     if not uri:
-        raise UserError(f"{args.folder} does not say where MLflow is; add --uri, for example sqlite:///mlflow.db")
+        raise UserError(f"{args.run} does not say where MLflow is; add --uri, for example sqlite:///mlflow.db")
     experiment = args.experiment or track.get("experiment") or "sentalign"
-    run_id = mlflow_uploader.sync(args.folder, uri, experiment, track.get("parent_run"))
+    run_id = mlflow_uploader.sync(args.run, uri, experiment, track.get("parent_run"))
     print(json.dumps({"run_id": run_id, "experiment": experiment}) if args.json else f"MLflow run {run_id}")
 
 

@@ -3,7 +3,7 @@
 In: `journal.jsonl`, config.yaml and pictures of a run's folder. Out: an MLflow run (params, metrics with step = pairs,
 artifacts, tags) and `uplink.json`, which says how far the journal was sent, so that a restarted training goes on in the
 same MLflow run. A dead, slow or failing server never blocks or fails the training: what was not sent waits in the
-journal for `sentalign track sync RUN`.
+journal for `sentalign track sync --run RUN`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class MlflowUploader:
         if self._sender.complete:
             return True
         reason = f" ({self._sender.trouble})" if self._sender.trouble else ""
-        command = f"sentalign track sync {self._run}"
+        command = f"sentalign track sync --run {self._run}"
         print(f"warning: MLflow has not got all of this run{reason}; send it later with: {command}", file=sys.stderr)
         return False
 

@@ -22,7 +22,7 @@ def parse(*words):
 
 def call(*words):
     args = parse(*words)
-    return args.run(args)
+    return args.command(args)
 
 
 def test_from_data_and_run_to_files(marked, run_folder, tmp_path, capsys):

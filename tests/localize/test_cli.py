@@ -27,7 +27,7 @@ def parse(*words):
 
 def call(*words):
     args = parse(*words)
-    return args.run(args)
+    return args.command(args)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_mistakes_are_refused_in_one_line(arguments: tuple[str, ...], message: s
 def test_json_prints_the_account(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "phantoms"
     args = parse(str(out), "--studies", "8", "--seed", "1", "--size", "64", "--test-studies", "4", "--json")
-    assert args.run(args) == 0
+    assert args.command(args) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((out / "phantom.json").read_text())
     assert printed["studies"]["test"] == 4
@@ -57,5 +57,5 @@ def test_json_prints_the_account(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_the_plain_answer_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = parse(str(tmp_path / "phantoms"), "--studies", "4", "--seed", "1", "--size", "64", "--processes", "2")
-    assert args.run(args) == 0
+    assert args.command(args) == 0
     assert capsys.readouterr().out.startswith("4 studies in ")

@@ -140,16 +140,16 @@ def sync_by_command(*words: str) -> None:
     parser = argparse.ArgumentParser()
     cli.add_parser(parser.add_subparsers())
     args = parser.parse_args(["track", "sync", *words])
-    args.run(args)
+    args.command(args)
 
 
 def test_the_command_finds_the_store_of_the_run(tmp_path: Path, store: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     write(run, range(1, 3))
     with pytest.raises(UserError, match="add --uri"):
-        sync_by_command(str(run))
+        sync_by_command("--run", str(run))
     (run / "config.yaml").write_text(f"track: {{uri: '{store}', experiment: command}}\n")
-    sync_by_command(str(run), "--json")
+    sync_by_command("--run", str(run), "--json")
     said = json.loads(capsys.readouterr().out)
     assert said["experiment"] == "command"
     assert len(curve(store, said["run_id"])) == 2
@@ -157,7 +157,7 @@ def test_the_command_finds_the_store_of_the_run(tmp_path: Path, store: str, caps
 
 def test_the_command_wants_a_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no journal\.jsonl"):
-        sync_by_command(str(tmp_path), "--uri", "sqlite:////tmp/never.db")
+        sync_by_command("--run", str(tmp_path), "--uri", "sqlite:////tmp/never.db")
 
 
 def free_port() -> int:
@@ -182,7 +182,7 @@ def test_a_dead_server_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert steps < 1.0
     assert closing < 5.0
     [line] = capsys.readouterr().err.splitlines()
-    assert f"sentalign track sync {run}" in line
+    assert f"sentalign track sync --run {run}" in line
 
 
 @contextlib.contextmanager

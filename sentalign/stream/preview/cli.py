@@ -11,13 +11,14 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sharding.command_line import Subcommands, add_command, add_config, add_json
 from sharding.contract import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-EXAMPLES = """examples:
+EXAMPLES = """\
   sentalign plan configs/paper.yaml data.shards=s3://bucket/shards
   sentalign plan configs/paper.yaml data.block=64 --batches 128,1024,4096
   sentalign plan configs/paper.yaml data.max_duplicates=1 --ranks 8 --json
@@ -28,25 +29,24 @@ WIDTH = 100
 KINDS = ("study", "patient", "text", "sentence", "shard")
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Subcommands) -> None:
     """Adds `plan`."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        commands,
         "plan",
-        help="say what an epoch will look like, before a run",
+        run,
+        "say what an epoch will look like, before a run",
         description="Length of an epoch, what it leaves out and reads, and how often samples that are alike meet in a "
         "batch, beside a full shuffle.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
-    parser.add_argument("config", metavar="CONFIG", help="training configuration (YAML)")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
+    add_config(parser)
     parser.add_argument(
         "--batches", default="", metavar="N,...", help="batch sizes to compare (default: the run's own, 64 to 1024)"
     )
     parser.add_argument("--epochs", type=int, default=1, help="epochs over which the rates are taken (default 1)")
     parser.add_argument("--ranks", type=int, default=1, help="ranks that share the reading (default 1)")
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    parser.set_defaults(run=run)
+    add_json(parser, "print the numbers as JSON")
 
 
 def run(args: argparse.Namespace) -> None:

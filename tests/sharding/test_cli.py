@@ -89,5 +89,6 @@ def test_help_shows_examples_and_imports_nothing_heavy():
 
 
 def test_the_pixel_path_imports_no_torch():
-    code = "import sys, sharding.build.run, sharding.describe.inspection, sharding.verify; sys.exit('torch' in sys.modules)"
+    modules = "sharding.build.run, sharding.describe.inspection, sharding.verify"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

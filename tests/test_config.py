@@ -65,6 +65,7 @@ def test_a_section_without_settings_can_be_overridden(write):
         (["train.epochs=0"], "train.epochs: Input should be greater than or equal to 1"),
         (["data.batch=many"], "data.batch: Input should be a valid integer"),
         (["optimizer.schedule=linear"], "optimizer.schedule"),
+        (["train.precision=float16"], "train.precision: float16 is no longer supported; set train.precision=bfloat16"),
         (["optimizer.lr=.inf"], "optimizer.lr: Input should be a finite number"),
         (["loss.weight_local=.nan"], "loss.weight_local"),
         (["optimizer.betas=[0.9]"], "optimizer.betas.1"),

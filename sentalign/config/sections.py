@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Tag = Literal["negated", "uncertain", "normal", "comparison", "non-image"]
@@ -231,8 +231,8 @@ class Train(StrictModel):
         "none",
         description="what lies in the host's memory: the optimizer's state (ZeRO 1 to 3), all weights too (ZeRO 3)",
     )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="of the towers' products; weights stay float32. float16 (GPU) scales the loss"
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the towers' matrix products and convolutions; weights and gradients stay float32"
     )
     recompute: Literal["none", "text", "image", "both"] = Field(
         "none", description="towers whose layers are computed again in the backward pass, to save memory"
@@ -243,12 +243,21 @@ class Train(StrictModel):
     ema_pairs: float = Field(
         0.0, ge=0, description="half-life, in pairs, of the averaged weights that are validated and kept; 0: no average"
     )
-    on_nonfinite: Literal["stop", "skip"] = Field("stop", description="what a loss or gradient that is no number does")
+    on_nonfinite: Literal["stop", "skip"] = Field(
+        "stop", description="at a loss or gradient that is NaN or inf: end the run, or skip the step"
+    )
     validate_every_pairs: int = Field(0, ge=0, description="0: once an epoch")
     checkpoint_every_pairs: int = Field(0, ge=0, description="0: whenever validation runs")
     checkpoint_every_minutes: float = Field(0.0, ge=0, description="also so long after the last one; 0: never")
     keep_checkpoints: int = Field(2, ge=1)
     timeout_minutes: float = Field(30.0, gt=0, description="longest wait of one collective")
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _float16_is_gone(cls, value: object) -> object:
+        if value == "float16":
+            raise ValueError("float16 is no longer supported; set train.precision=bfloat16, which needs no loss scale")
+        return value
 
     @model_validator(mode="after")
     def _compiled_weights_stay(self) -> Train:

@@ -74,12 +74,10 @@ def backward(
         for number, part in enumerate(rows):
             before()
             _image_pass(engine, images_b1HH[part], part, number, kept, reports, config, seeded)
-        # The gather's backward pass brings each rank what all images want of its texts. The engine has multiplied it
-        # by its loss scale, and will do so again.
-        scale = 1.0 if engine.loss_scaling is None else engine.loss_scaling.value
+        # The gather's backward pass brings each rank what all images want of its texts.
         assert kept.units_MD.grad is not None
         assert kept.report_JD.grad is not None
-        torch.autograd.backward(kept.gathered, [kept.units_MD.grad / scale, kept.report_JD.grad / scale])
+        torch.autograd.backward(kept.gathered, [kept.units_MD.grad, kept.report_JD.grad])
         for number, (piece, width) in enumerate(pieces):
             before()
             _text_pass(engine, batch, piece, width, number, kept, seeded)

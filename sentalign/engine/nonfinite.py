@@ -1,7 +1,7 @@
-"""Where numbers ended: which rank, tower, layer or parameter was the first with an infinity or no number.
+"""Where NaN or inf began: the first rank, tower, layer or parameter that has one.
 
-In: the engine and the work of a bad step, to be done again under hooks on every rank. Out: the end of a sentence, equal
-on every rank. Nothing here runs while all is well, and no value of a picture or report is told.
+In: the engine and the work of a bad step, to be repeated under hooks on every rank. Out: the end of a sentence, equal
+on every rank. Nothing here runs in a normal step, and no value of an image or report is shown.
 """
 
 from __future__ import annotations
@@ -17,55 +17,54 @@ from sentalign.model import norm
 
 
 class NotFiniteError(RuntimeError):
-    """A loss or gradient is no longer a number; the message names step, rank and place."""
+    """A loss or gradient is NaN or inf; the message names step, rank and place."""
 
 
 def bad_features(engine: Any, forward: Callable[[], object]) -> str:
-    """The first layer with a value that is no number. `forward` repeats the forward pass."""
+    """The first layer whose output has NaN or inf. `forward` repeats the forward pass."""
     names = [name for name, _ in engine.module.named_modules()]
-    found: list[tuple[int, bool]] = []
+    first: list[tuple[int, bool]] = []
 
-    def look(place: int, inputs: Any, made: Any) -> None:
-        if not found and _bad(_tensors(made)):
-            found.append((place, _bad(_tensors(inputs))))
+    def check(index: int, inputs: Any, outputs: Any) -> None:
+        if not first and _bad(_tensors(outputs)):
+            first.append((index, _bad(_tensors(inputs))))
 
     hooks = [
-        layer.register_forward_hook(lambda _, inputs, made, place=place: look(place, inputs, made))
-        for place, layer in enumerate(engine.module.modules())
+        layer.register_forward_hook(lambda _, inputs, outputs, index=index: check(index, inputs, outputs))
+        for index, layer in enumerate(engine.module.modules())
     ]
-    # Compiled code passes hooks over that were not there when it was made.
+    # Compiled code does not run hooks that were registered after its compilation.
     with torch.no_grad(), norm.frozen_running_stats(engine.module), torch.compiler.set_stance("force_eager"):
         forward()
     _remove(hooks)
-    place, given = found[0] if found else (-1, False)
-    for rank, (where, by_input) in enumerate(dist.of_all_ranks([place, given])):
-        if where >= 0:
-            cause = "what it was given is no number already" if by_input else "what it was given is finite"
-            return f"rank {rank} has no number in the {_tower(names[int(where)])}; {cause}"
+    for rank, (index, bad_input) in enumerate(dist.of_all_ranks(list(first[0]) if first else [-1, False])):
+        if index >= 0:
+            state = "already NaN or inf" if bad_input else "finite"
+            return f"rank {rank}, in the {_tower(names[int(index)])}; its input is {state}"
     return "all features are finite, the terms are not"
 
 
-def bad_gradient(engine: Any, again: Callable[[], object]) -> str:
-    """The first parameter, in the order of the backward pass, whose gradient of one rank is no number."""
+def bad_gradient(engine: Any, repeat_step: Callable[[], object]) -> str:
+    """The first parameter, in the order of the backward pass, whose gradient on one rank has NaN or inf."""
     named = list(engine.module.named_parameters())
-    found: list[int] = []
+    first: list[int] = []
 
-    def look(place: int, gradient: Tensor) -> None:
-        if not found and _bad([gradient]):
-            found.append(place)
+    def check(index: int, gradient: Tensor) -> None:
+        if not first and _bad([gradient]):
+            first.append(index)
 
     hooks = [
-        parameter.register_hook(lambda gradient, place=place: look(place, gradient))
-        for place, (_, parameter) in enumerate(named)
+        parameter.register_hook(lambda gradient, index=index: check(index, gradient))
+        for index, (_, parameter) in enumerate(named)
         if parameter.requires_grad
     ]
     with norm.frozen_running_stats(engine.module):
-        again()
+        repeat_step()
     _remove(hooks)
-    for rank, (where,) in enumerate(dist.of_all_ranks([found[0] if found else -1])):
-        if where >= 0:
-            return f"is no number: rank {rank}, first in {named[int(where)][0]}"
-    return "is no number over all ranks, though it is on each of them and at a second try"
+    for rank, (index,) in enumerate(dist.of_all_ranks([first[0] if first else -1])):
+        if index >= 0:
+            return f"rank {rank}, first in {named[int(index)][0]}"
+    return "summed over ranks only, each rank's own is finite in a second try"
 
 
 def _remove(hooks: Iterable[Any]) -> None:

@@ -70,15 +70,15 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
         else:
             cached.backward(engine, batch, images_B1HH, reports, config, seeded, kept, terms["loss"])
 
-    spare = update.remember(engine.module, config)
+    buffers = update.copy_buffers(engine.module, config)
     kept, terms = forward()
     values = _floats(terms)
     if not update.is_finite(values):
-        return update.bad_loss(engine, config, pairs, values["loss"], forward, spare)
+        return update.reject_loss(engine, config, pairs, values["loss"], forward, buffers)
     backward(kept, terms)
-    taken = update.take(engine, config, pairs, lambda: backward(*forward()), spare)
+    applied = update.apply_gradients(engine, config, pairs, lambda: backward(*forward()), buffers)
     _share_running_statistics(engine.module)
-    return values | taken
+    return values | applied
 
 
 @torch.no_grad()

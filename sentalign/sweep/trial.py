@@ -2,7 +2,7 @@
 
 In: a `Plan`, sampled parameters. Out: a run folder with journal.jsonl, train.log and trial.json. Ray is not imported
 here: whoever runs a trial hands in `report`, which may raise to stop it. MLflow is not either: the training's own
-uplink sends, and the sweep catches up at the end.
+uploader sends, and the sweep catches up at the end.
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ def add_parser(commands: Subcommands) -> None:
         "sync",
         _sync,
         "send a run's journal to MLflow",
-        description="Sends what a run's journal holds and MLflow does not: after an outage, or from another machine.",
+        description="Sends the journal entries that MLflow does not have: after an outage, or from another machine.",
         examples=EXAMPLES,
     )
     add_run(sync, "folder of the run")
-    sync.add_argument("--uri", help="MLflow store; default: the run's track.uri, else where it was sent before")
+    sync.add_argument("--uri", help="MLflow store; default: the run's track.uri, else the store of the last upload")
     sync.add_argument("--experiment", help="MLflow experiment; default: the run's")
     add_json(sync, "print the MLflow run as JSON")
 
@@ -42,21 +42,21 @@ def _sync(args: argparse.Namespace) -> None:
     track = _settings(args.run)
     uri = args.uri or track.get("uri")
     if not uri:
-        raise UserError(f"{args.run} does not say where MLflow is; add --uri, for example sqlite:///mlflow.db")
+        raise UserError(f"{args.run} has no track.uri; add --uri, for example sqlite:///mlflow.db")
     experiment = args.experiment or track.get("experiment") or "sentalign"
     run_id = mlflow_uploader.sync(args.run, uri, experiment, track.get("parent_run"))
     print(json.dumps({"run_id": run_id, "experiment": experiment}) if args.json else f"MLflow run {run_id}")
 
 
 def _settings(run: Path) -> dict[str, Any]:
-    """The section `track` of the run's config.yaml, else the place that the run was last sent to."""
+    """The section `track` of the run's config.yaml, else the store that the run was last sent to."""
     import yaml
 
     from sentalign.track.mlflow_uploader import STATE_NAME
 
     config, state = run / "config.yaml", run / STATE_NAME
-    found = (yaml.safe_load(config.read_text()) or {}).get("track") if config.is_file() else None
-    if found or not state.is_file():
-        return found or {}
+    track = (yaml.safe_load(config.read_text()) or {}).get("track") if config.is_file() else None
+    if track or not state.is_file():
+        return track or {}
     uri, sent = list(json.loads(state.read_text()).items())[-1]
     return {"uri": uri, "experiment": sent["experiment"]}

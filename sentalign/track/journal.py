@@ -1,10 +1,10 @@
 """The journal of a run: append-only `journal.jsonl`, one JSON object a line; the source of truth for every curve.
 
-In: events of rank 0. Out: lines on the disk, and their readings (`read`, `follow`, `metrics`). Nothing here waits for a
+In: events of rank 0. Out: lines on the disk, and readers (`read`, `follow`, `metrics`). Nothing here waits for a
 network: whatever MLflow shows can be rebuilt from this file (mlflow_uploader.py). Standard library only.
 
 Kinds and their fields, besides `kind` and `time` (seconds since 1970):
-    start       run, config (resolved), versions, pairs (0, or where a resumed run goes on)
+    start       run, config (resolved), versions, pairs (0, or where a resumed run continues)
     metrics     step, pairs, one field a number        validation  pairs, one field a number
     picture     path (relative to the run), pairs      checkpoint, best  pairs, path or value
     end         status: finished | failed | interrupted | stopped
@@ -22,7 +22,7 @@ from typing import Any
 from sharding.contract import UserError
 
 JOURNAL_NAME = "journal.jsonl"
-# Lines that a power cut must not take; metrics are too many to wait for the disk each time.
+# Lines that must survive a power cut; metrics are too many to fsync each of them.
 DURABLE_KINDS = frozenset({"start", "validation", "checkpoint", "best", "end"})
 _NOT_METRICS = frozenset({"kind", "time", "step", "pairs"})
 
@@ -33,15 +33,15 @@ class Journal:
     """Writes the journal of one run; one writer at a time (rank 0)."""
 
     def __init__(self, run: Path) -> None:
-        """Opens, or makes, the journal in the folder `run`; a line that a crash tore is cut off."""
+        """Opens or creates the journal in the folder `run`; a line torn by a crash is cut off."""
         run.mkdir(parents=True, exist_ok=True)
         self.path = run / JOURNAL_NAME
-        # Unbuffered: a line is one write, so that a killed process tears at most the last one.
+        # Unbuffered: one write per line, so that a killed process tears at most the last one.
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
         self._file.truncate(_whole(self.path.read_bytes()))
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Writes one line and hands it to the system; kinds that matter wait for the disk. Raises OSError."""
+        """Writes one line; DURABLE_KINDS are fsynced. Raises OSError."""
         entry = {"kind": kind, "time": round(time.time(), 3), **fields}
         self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
         if kind in DURABLE_KINDS:
@@ -58,7 +58,7 @@ class Journal:
 
 
 def follow(run: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
-    """Whole lines from byte `offset` on, each with the offset behind it; a line still being written is left alone.
+    """Whole lines from byte `offset` on, each with the offset after it; an incomplete last line is skipped.
 
     Raises UserError where a line in the middle is damaged.
     """
@@ -75,17 +75,19 @@ def follow(run: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
 
 
 def read(run: Path) -> list[Entry]:
-    """What happened, each once, in the order of writing (see `latest`). Raises UserError: no or a damaged journal."""
+    """All entries that count, in the order of writing (see `latest`). Raises UserError: no journal, or a damaged
+    one.
+    """
     if not (run / JOURNAL_NAME).is_file():
         raise UserError(f"no {JOURNAL_NAME} in {run}; give the folder of a run")
     return latest([entry for entry, _ in follow(run)])
 
 
 def latest(entries: list[Entry]) -> list[Entry]:
-    """For each (kind, pairs, path) the entry written last, without what a resumed run took back.
+    """For each (kind, pairs, path) the entry written last, without entries that a resumed run undid.
 
-    A run that resumes at P pairs says so in its start line: whatever was written before it of more than P pairs
-    belongs to work that was lost, and goes. Entries without pairs all stay.
+    The start line of a resumed run has the pairs P of its checkpoint: earlier entries with more than P pairs belong
+    to lost work and are dropped. Entries without pairs are kept.
     """
     kept: dict[tuple[Any, ...], Entry] = {}
     for number, entry in enumerate(entries):
@@ -127,5 +129,5 @@ def _parse(path: Path, line: bytes, offset: int) -> Entry:
     except ValueError:
         entry = None
     if not isinstance(entry, dict) or "kind" not in entry:
-        raise UserError(f"{path} is damaged at byte {offset}; delete that line to go on")
+        raise UserError(f"{path} is damaged at byte {offset}; delete that line to continue")
     return entry

@@ -1,9 +1,9 @@
-"""From the journal of a run to MLflow, in the background: the only importer of mlflow.
+"""Uploads the journal of a run to MLflow, in the background: the only importer of mlflow.
 
 In: `journal.jsonl`, config.yaml and pictures of a run's folder. Out: an MLflow run (params, metrics with step = pairs,
-artifacts, tags) and `uplink.json`, which says how far the journal was sent, so that a restarted training goes on in the
-same MLflow run. A dead, slow or failing server never blocks or fails the training: what was not sent waits in the
-journal for `sentalign track sync --run RUN`.
+artifacts, tags) and `mlflow_upload.json`, the offset up to which the journal was sent, so that a restarted training
+continues the same MLflow run. A dead, slow or failing server never blocks or fails the training: what was not sent
+stays in the journal for `sentalign track sync --run RUN`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from urllib.parse import urlsplit, urlunsplit
 from sentalign.track import journal
 from sharding.contract import UserError
 
-STATE_NAME = "uplink.json"
+STATE_NAME = "mlflow_upload.json"
 POLL_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
-LINES_A_ROUND = 400
-# mlflow.utils.validation of MLflow 3: values, and how many of them one call may carry.
-PARAM_CHARACTERS, PARAMS_A_CALL, METRICS_A_CALL = 6000, 100, 1000
+LINES_PER_ROUND = 400
+# Limits of MLflow 3 (mlflow.utils.validation): characters of a value, values per call.
+PARAM_CHARACTERS, PARAMS_PER_CALL, METRICS_PER_CALL = 6000, 100, 1000
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "stopped": "KILLED"}
 # With MLflow's own defaults one call to a dead server blocks for four minutes (7 retries, 120 s each).
 ENVIRONMENT = {
@@ -47,28 +47,28 @@ class MlflowUploader:
         self._run = run
         self._sender = _Sender(run, absolute(uri), experiment, parent_run) if uri else None
         self._closing, self._imported = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._work, name="mlflow-uplink", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="mlflow-upload", daemon=True)
 
     def start(self) -> None:
         """Starts the thread; waits for the import of mlflow (2.5 s), never for a server or a store.
 
-        Two threads that import at once, or a fork while one imports, can lock each other up for good.
+        Two threads that import at the same time, or a fork during an import, can deadlock.
         """
         if self._sender:
             self._thread.start()
             self._imported.wait(timeout=60)
 
     def close(self, timeout: float = 20.0) -> bool:
-        """Sends what is left, for at most `timeout` seconds; True when all of the journal has arrived."""
+        """Sends what is left, for at most `timeout` seconds; True when the whole journal was sent."""
         if not self._sender:
             return True
         self._closing.set()
         self._thread.join(timeout)
         if self._sender.complete:
             return True
-        reason = f" ({self._sender.trouble})" if self._sender.trouble else ""
+        reason = f" ({self._sender.last_error})" if self._sender.last_error else ""
         command = f"sentalign track sync --run {self._run}"
-        print(f"warning: MLflow has not got all of this run{reason}; send it later with: {command}", file=sys.stderr)
+        print(f"warning: MLflow does not have all of this run{reason}; send it later with: {command}", file=sys.stderr)
         return False
 
     def _work(self) -> None:
@@ -83,8 +83,8 @@ class MlflowUploader:
             try:
                 self._sender.send()
                 pause = POLL_SECONDS
-            except Exception as error:  # whatever a server or a driver may raise: training must not notice
-                self._sender.trouble = _one_line(error)
+            except Exception as error:  # whatever a server or a database driver raises, training goes on
+                self._sender.last_error = _one_line(error)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             if last_round:
                 return
@@ -92,7 +92,7 @@ class MlflowUploader:
 
 
 def sync(run: Path, uri: str, experiment: str, parent_run: str | None = None) -> str:
-    """Sends what MLflow does not have of a run's journal, and waits for it; gives the MLflow run id.
+    """Sends what MLflow does not have of a run's journal and waits for it; returns the MLflow run id.
 
     Raises UserError where `run` has no journal or the store cannot be reached.
     """
@@ -103,7 +103,7 @@ def sync(run: Path, uri: str, experiment: str, parent_run: str | None = None) ->
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{_public(uri)} did not take the run ({_one_line(error)}); check the address") from None
+        raise UserError(f"{_public(uri)} did not accept the run ({_one_line(error)}); check the address") from None
 
 
 def absolute(uri: str) -> str:
@@ -120,26 +120,26 @@ class _Sender:
         self._client: Any = None
         self._run_id = ""
         self._offset = 0
-        self.complete, self.trouble = False, ""
+        self.complete, self.last_error = False, ""
 
     def send(self) -> str:
-        """One round: everything that the journal holds beyond the last round. Raises whatever MLflow raises."""
+        """One round: all journal lines after the last round. Raises whatever MLflow raises."""
         self.complete = False
         if self._client is None:
             self._connect()
         lines = list(journal.follow(self._run, self._offset))
-        # A replay from the start leaves out what a resumed training did again; a growing journal is sent as it comes.
+        # A replay from the start skips what a resumed training repeated; a growing journal is sent as it comes.
         wanted = {id(entry) for entry in journal.latest([entry for entry, _ in lines])}
-        for first in range(0, len(lines), LINES_A_ROUND):
-            part = lines[first : first + LINES_A_ROUND]
+        for first in range(0, len(lines), LINES_PER_ROUND):
+            part = lines[first : first + LINES_PER_ROUND]
             self._send_entries([entry for entry, _ in part if id(entry) in wanted])
-            self._remember(part[-1][1])
-        self.complete, self.trouble = True, ""
+            self._store_offset(part[-1][1])
+        self.complete, self.last_error = True, ""
         return self._run_id
 
     def _connect(self) -> None:
         mlflow = _mlflow()
-        with _one_at_a_time(self._uri):
+        with _creation_lock(self._uri):
             client = mlflow.MlflowClient(tracking_uri=self._uri)
             experiment_id = _experiment(client, self._experiment, self._uri)
         state = _state(self._run).get(_public(self._uri), {})
@@ -148,12 +148,12 @@ class _Sender:
             tags = {"mlflow.source.name": "sentalign"}
             created = client.create_run(experiment_id, run_name=self._run.resolve().name, tags=tags)
             self._run_id = created.info.run_id
-            self._remember(0)
+            self._store_offset(0)
         if self._parent:
             client.set_tag(self._run_id, "mlflow.parentRunId", self._parent)
         self._client = client
 
-    def _remember(self, offset: int) -> None:
+    def _store_offset(self, offset: int) -> None:
         self._offset = offset
         states = _state(self._run)
         states[_public(self._uri)] = {"run_id": self._run_id, "experiment": self._experiment, "offset": offset}
@@ -169,8 +169,8 @@ class _Sender:
             for entry in entries
             for name, value in journal.metrics(entry).items()
         ]
-        for first in range(0, len(metrics), METRICS_A_CALL):
-            self._client.log_batch(self._run_id, metrics=metrics[first : first + METRICS_A_CALL])
+        for first in range(0, len(metrics), METRICS_PER_CALL):
+            self._client.log_batch(self._run_id, metrics=metrics[first : first + METRICS_PER_CALL])
         for entry in entries:
             if entry["kind"] == "start":
                 self._send_start(entry)
@@ -187,14 +187,14 @@ class _Sender:
         run = self._client.get_run(self._run_id)
         if run.info.status != "RUNNING":
             self._client.update_run(self._run_id, status="RUNNING")
-        # A param cannot change in MLflow; a resumed run may differ in such as data.workers, and keeps the first.
+        # A param cannot change in MLflow: a resumed run with another data.workers keeps the first value.
         params = [
             Param(_name(key), _public(str(value)) if key.endswith("uri") else str(value)[:PARAM_CHARACTERS])
             for key, value in _flat(entry.get("config", {})).items()
             if _name(key) not in run.data.params
         ]
-        for first in range(0, len(params), PARAMS_A_CALL):
-            self._client.log_batch(self._run_id, params=params[first : first + PARAMS_A_CALL])
+        for first in range(0, len(params), PARAMS_PER_CALL):
+            self._client.log_batch(self._run_id, params=params[first : first + PARAMS_PER_CALL])
         for name, version in _flat(entry.get("versions", {})).items():
             self._client.set_tag(self._run_id, f"version.{_name(name)}", version)
         self._send_file("config.yaml")
@@ -218,8 +218,8 @@ def _mlflow() -> Any:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Two processes that make the same SQLite store at once break it, so that they take turns."""
+def _creation_lock(uri: str) -> Iterator[None]:
+    """A file lock: two processes that create the same SQLite store at the same time break it."""
     path = uri.removeprefix("sqlite:///")
     if path == uri:
         yield
@@ -237,10 +237,10 @@ def _experiment(client: Any, name: str, uri: str) -> str:
     if found:
         return found.experiment_id
     path = uri.removeprefix("sqlite:///")
-    # Without a place of its own, a SQLite store puts artifacts into whatever folder the process happens to be in.
-    place = None if path == uri else (Path(path).parent / "mlartifacts").as_uri()
+    # By default a SQLite store puts artifacts into the working folder of the process.
+    location = None if path == uri else (Path(path).parent / "mlartifacts").as_uri()
     try:
-        return client.create_experiment(name, artifact_location=place)
+        return client.create_experiment(name, artifact_location=location)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -277,7 +277,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _name(name: str) -> str:
-    """A name that MLflow takes: letters, digits and `_-. :/`, at most 250."""
+    """A name that MLflow accepts: letters, digits and `_-. :/`, at most 250."""
     return re.sub(r"[^\w\-. :/]", "_", name)[:250]
 
 

@@ -42,13 +42,13 @@ def test_a_torn_last_line_is_ignored_and_cut_off(tmp_path: Path, torn: bytes) ->
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
-def test_a_damaged_middle_is_told(tmp_path: Path) -> None:
+def test_a_damaged_line_in_the_middle_is_reported(tmp_path: Path) -> None:
     (tmp_path / journal.JOURNAL_NAME).write_text('{"kind":"end"}\nrubbish\n{"kind":"end"}\n')
     with pytest.raises(UserError, match="damaged at byte 15"):
         read(tmp_path)
 
 
-def test_no_journal_is_told(tmp_path: Path) -> None:
+def test_a_missing_journal_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give the folder of a run"):
         read(tmp_path)
 

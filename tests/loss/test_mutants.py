@@ -1,0 +1,149 @@
+"""Mutants of the duplicate-aware rules: the comparison with the oracle kills each of them.
+
+A mutant is a copy of the loss modules and of the stream's batch in which one piece of source is replaced.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from pathlib import Path
+
+import pytest
+
+import sentalign.loss
+import sentalign.stream.batch
+from tests.loss import duplicates
+from tests.loss.duplicates import COMBINATIONS, Project
+
+SOURCES = {path.stem: path for path in Path(sentalign.loss.__file__).parent.glob("*.py")}
+SOURCES["batch"] = Path(sentalign.stream.batch.__file__)
+
+# rule -> module, source, mutated source
+MUTANTS = {
+    "a report is like itself only": (
+        "targets",
+        "return same_study | same_text",
+        "return same_study & torch.eye(len(same_study), dtype=torch.bool)",
+    ),
+    "the same study is forgotten": (
+        "targets",
+        "return same_study | same_text",
+        "return same_text | torch.eye(len(same_text), dtype=torch.bool)",
+    ),
+    "equal texts are forgotten": ("targets", "return same_study | same_text", "return same_study"),
+    "empty reports have equal texts": (
+        "batch",
+        "_number(_digest(*sample.hashes)) if sample.hashes else 0",
+        "_number(_digest(*sample.hashes))",
+    ),
+    "reports without text are equal": (
+        "targets",
+        " & (reports.report_J != 0)[None]\n    return same",
+        "\n    return same",
+    ),
+    "texts are equal in any order": ("batch", "_digest(*sample.hashes)", "_digest(*sorted(sample.hashes))"),
+    "texts are those of the drawn sentences": (
+        "batch",
+        "_number(_digest(*sample.hashes)) if sample.hashes else 0 for sample in samples",
+        "_number(_digest(*[sample.hashes[n] for n in c])) if c else 0 for sample, c in zip(samples, chosen)",
+    ),
+    "no sentence is shared": ("targets", "return found & ", "return found & False & "),
+    "every sentence is shared": ("targets", "return found & ", "return found | "),
+    "[CLS] is shared": ("targets", "return found & (reports.unit_hash_JK != 0)[None]", "return found"),
+    "sentences that were not drawn are not shared": (
+        "targets",
+        "in images.sentence_hash_JS.unbind(1)",
+        "in images.unit_hash_JK.unbind(1)",
+    ),
+    "w_CLS is the smallest": (
+        "targets",
+        "sentences_JK.amax(dim=1)",
+        "sentences_JK.masked_fill(~there_JK, 1).amin(dim=1)",
+    ),
+    "w_CLS is one": ("targets", "sentences_JK.amax(dim=1)", "1.0"),
+    "the last tag decides": ("targets", "made_JK.clamp(max=weight)", "torch.full_like(made_JK, weight)"),
+    "tags have no weight": ("targets", "made_JK.clamp(max=weight)", "made_JK"),
+    "multi is treated as own": ("reference", 'alike_IJ if terms.targets == "multi" else own_IJ', "own_IJ"),
+    "own is treated as multi": ("reference", 'alike_IJ if terms.targets == "multi" else own_IJ', "alike_IJ"),
+    "the mask is ignored": ("reference", 'if terms.targets == "mask":', "if False:"),
+    "the mask takes partners too": ("reference", "(own_IJ | ~alike_IJ)", "~alike_IJ"),
+    "reports without weight stay": (
+        "reference",
+        "kept_IJ = valid_I[:, None] & valid_J[None]",
+        "kept_IJ = torch.ones_like(own_IJ)",
+    ),
+    "weights are ignored in Z": (
+        "reference",
+        "marks.weight_JK.to(units_IJK)[None]",
+        "(marks.weight_JK > 0).to(units_IJK)[None]",
+    ),
+    "weights of single units are ignored": (
+        "reference",
+        "marks.weight_JK.flatten(),",
+        "(marks.weight_JK > 0).float().flatten(),",
+    ),
+    "drop is ignored": ("reference", 'if terms.sentence_twins == "drop":', "if False:"),
+    "drop takes the pair's own units": ("reference", "twins_IJK & ~own_IJ[:, :, None]", "twins_IJK"),
+    "a pair without a unit stays": ("reference", ", (weight_IJK > 0).any(dim=2)", ", (weight_IJK >= 0).any(dim=2)"),
+    "rows: the mean counts those that left": (
+        "contrast",
+        "of.counted_I.sum()[None]]",
+        "(of.counted_I | True).sum()[None]]",
+    ),
+    "columns: the mean counts those that left": (
+        "contrast",
+        "(weight_U * columns_U).sum() / weight_U.sum()",
+        "(weight_U * columns_U).sum() / torch.ones_like(weight_U).sum()",
+    ),
+    "columns: weights are ignored": (
+        "contrast",
+        "(weight_U * columns_U).sum() / weight_U.sum()",
+        "columns_U[there_U].sum() / there_U.sum()",
+    ),
+    "rows: weights are ignored": ("contrast", "torch.where(of.weight_U > 0, of.weight_U, 1).log()", "0"),
+    "rows: partners are summed, not averaged": ("contrast", "share_bU.sum(dim=1).clamp(min=EPSILON)", "1"),
+    "columns: partners are summed, not averaged": ("contrast", "wanted_U / partners_U.clamp(min=1)", "wanted_U"),
+    "sigmoid: pairs that were left out count": ("contrast", " + bias)) * of.kept_IU", " + bias))"),
+    "sigmoid: weights are ignored": ("contrast", "(each_bU * of.weight_U).sum()", "each_bU.sum()"),
+    "sigmoid: all labels are negative": ("contrast", "2 * of.positive_IU.to(scores_bU.dtype) - 1", "-1"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """Makes a Project out of copies of the sources, one piece of one module replaced."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make(module, old, new):
+        package = f"mutant_{tmp_path.name}"
+        (tmp_path / package).mkdir()
+        for stem, path in SOURCES.items():
+            text = path.read_text(encoding="utf-8").replace("sentalign.loss", package)
+            if stem == module:
+                assert text.count(old) == 1, f"{module}.py does not hold this piece once: {old}"
+                text = text.replace(old, new)
+            (tmp_path / package / f"{stem}.py").write_text(text, encoding="utf-8")
+        return Project(*(importlib.import_module(f"{package}.{name}") for name in Project._fields))
+
+    return make
+
+
+def killed(project):
+    """The first term that is not the oracle's, "" where there is none."""
+    cases = itertools.product(COMBINATIONS, ("fast path", "reference"))
+    found = (duplicates.difference(project, path, options, with_gradients=False) for options, path in cases)
+    return next(filter(None, found), "")
+
+
+@pytest.mark.parametrize("rule", MUTANTS)
+def test_the_oracle_kills_the_mutant(rule, copied):
+    module, old, new = MUTANTS[rule]
+    assert old != new
+    project = copied(module, old, new)
+    assert new in Path(project.reference.__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
+    assert killed(project), f"nothing notices that {rule}"
+
+
+def test_the_copy_without_a_mutation_survives(copied):
+    assert not killed(copied("targets", "return same_study | same_text", "return same_study | same_text"))

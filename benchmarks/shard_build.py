@@ -32,7 +32,7 @@ from pydicom.pixels import pixel_array
 
 from sharding.build import pool, run
 from sharding.build.tuples import JPEG_QUALITY, Recipe, TupleSettings, make
-from sharding.deid import pseudonyms
+from sharding.deid import private_folder
 from sharding.sources import SourceImage, folder
 from sharding.sources.inventory import Inventory
 
@@ -72,7 +72,7 @@ def bare_loop(paths: list[str], processes: int) -> None:
 
 def build(source: Path, processes: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        private = pseudonyms.open_private(Path(scratch) / "private", str(source), scratch + "/out")
+        private = private_folder.open_private(Path(scratch) / "private", str(source), scratch + "/out")
         settings = run.BuildSettings("folder", TupleSettings(SIZE, "jpg", None, True))
         plan = run.Build(settings, scratch + "/out", private, lambda recipe: pool.Processes(recipe, processes))
         account = run.build(folder.read(Inventory.of(str(source)), None), plan)

@@ -29,6 +29,7 @@ from sentalign.stream.read.fetch import Shards, with_text
 from sentalign.text import Tokenizer
 from sentalign.track.run_logger import RunLogger
 from sharding.contract import UserError
+from sharding.store import atomic
 
 CONFIG_NAME = "config.yaml"
 
@@ -107,9 +108,7 @@ def _settled(run: Path, config: Config) -> str | None:
         return f"{run} was started with other settings ({'; '.join(differing[:3])}); restore them, or set another run="
     try:
         run.mkdir(parents=True, exist_ok=True)
-        part = stored.with_suffix(".part")
-        part.write_text(configuration.dump(config), encoding="utf-8")
-        part.replace(stored)
+        atomic.write_text(stored, configuration.dump(config))
     except OSError as error:
         return f"cannot write to {run} ({error.strerror}); set run= to a folder that can be written"
     return None
@@ -117,12 +116,12 @@ def _settled(run: Path, config: Config) -> str | None:
 
 def tokenizer_of(run: Path, config: Config) -> Tokenizer:
     """The run's tokenizer: given, of the weights, or trained on the training sentences by rank 0. Raises UserError."""
-    folder, part = run / "tokenizer", run / "tokenizer.part"
+    folder = run / "tokenizer"
     complaint = None
     if dist.rank() == 0 and not folder.is_dir():
         try:
-            _made_tokenizer(config).save(part)
-            part.rename(folder)  # a run that is killed meanwhile leaves none, or a whole one
+            with atomic.new_folder(folder) as fresh:  # a run that is killed meanwhile leaves none, or a whole one
+                _made_tokenizer(config).save(fresh)
         except (UserError, WeightsError) as error:
             complaint = str(error)
         except OSError as error:

@@ -170,13 +170,13 @@ def _split_share(text: str) -> tuple[float, float, float]:
 def run_build(values: argparse.Namespace) -> int:
     """`build`; exit code 1 where more than the allowed share was rejected or nothing was written."""
     from sharding.build import run
-    from sharding.deid import pseudonyms
+    from sharding.deid import private_folder
     from sharding.leaks import same_patient
     from sharding.sources.inventory import Inventory
 
     settings = _settings(values)
     reading = _reading(values, Inventory.of(values.input))
-    private = pseudonyms.open_private(values.private, values.input, values.out)
+    private = private_folder.open_private(values.private, values.input, values.out)
     plan = run.Build(
         settings,
         values.out,

@@ -95,7 +95,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(FAMILIES):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    locations._kept_open.cache_clear()
+    locations._open_bucket.cache_clear()
 
 
 def use_s3(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

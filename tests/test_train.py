@@ -93,11 +93,11 @@ def test_model_of_a_configuration_and_its_longest_report(tmp_path):
 def test_a_tokenizer_that_was_half_written_is_made_again(tmp_path, monkeypatch):
     tokenizer = Tokenizer([*SPECIAL, "lung"], True)
     monkeypatch.setattr(train, "_made_tokenizer", lambda _: tokenizer)
-    (tmp_path / "tokenizer.part").mkdir()
-    (tmp_path / "tokenizer.part" / "vocab.txt").write_text("[PA")
+    (tmp_path / ".tokenizer.part").mkdir()
+    (tmp_path / ".tokenizer.part" / "vocab.txt").write_text("[PA")
     assert train.tokenizer_of(tmp_path, made(tmp_path)).vocabulary == tokenizer.vocabulary
     assert [p.name for p in tmp_path.iterdir()] == ["tokenizer"]
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "tokenizer.part").write_text("in the way")
+    (tmp_path / "other" / ".tokenizer.part").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot write to .*; mend that, and run the same command again"):
         train.tokenizer_of(tmp_path / "other", made(tmp_path / "other"))

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, TypeVar
 
+from sharding.store import atomic
+
 FOLDER = "heartbeat"
 # In the order in which the loop passes through them at equal pairs.
 PHASES = ("start", "restore", "validate", "save", "data", "step", "end")
@@ -119,11 +121,8 @@ class HeartbeatThread:
         os._exit(1)  # the main thread may wait in a collective that nothing ends
 
     def _write(self) -> None:
-        final = path_of(self.run, self.said.rank)
-        part = final.with_suffix(".part")
         try:
-            part.write_text(json.dumps(asdict(self.said)), encoding="utf-8")
-            part.replace(final)
+            atomic.write_text(path_of(self.run, self.said.rank), json.dumps(asdict(self.said)))
         except OSError:
             return  # a full or absent store must not end a run that could go on; its heart is then seen to stop
 

@@ -21,6 +21,7 @@ from typing import Any
 from sentalign.launch import ranks
 from sentalign.sweep.space import Sweep, words_of
 from sentalign.track import journal
+from sharding.store import atomic
 
 POLL_SECONDS = 0.5
 TRIAL_NAME, LOG_NAME = "trial.json", "train.log"
@@ -130,6 +131,4 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _write(run: Path, record: dict[str, Any]) -> None:
-    part = run / f"{TRIAL_NAME}.part"
-    part.write_text(json.dumps(record, indent=1))
-    part.replace(run / TRIAL_NAME)
+    atomic.write_text(run / TRIAL_NAME, json.dumps(record, indent=1))

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from sentalign.track import journal
 from sharding.contract import UserError
+from sharding.store import atomic
 
 STATE_NAME = "mlflow_upload.json"
 POLL_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
@@ -157,9 +158,7 @@ class _Sender:
         self._offset = offset
         states = _state(self._run)
         states[_public(self._uri)] = {"run_id": self._run_id, "experiment": self._experiment, "offset": offset}
-        part = self._run / f"{STATE_NAME}.part"
-        part.write_text(json.dumps(states, indent=1))
-        part.replace(self._run / STATE_NAME)
+        atomic.write_text(self._run / STATE_NAME, json.dumps(states, indent=1))
 
     def _send_entries(self, entries: list[journal.Entry]) -> None:
         from mlflow.entities import Metric

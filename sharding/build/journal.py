@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow.parquet
 from sharding.build.writer import Shard
 from sharding.contract import MANIFEST_SCHEMA
 from sharding.sources import SourceImage
+from sharding.store import atomic
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,8 @@ class Journal:
             "rejected": entry.rejected,
             "audit": entry.audit,
         }
-        fresh = self._folder / "entry.part"
-        with fresh.open("wb") as file:
+        with atomic.open_file(self._path(entry.number), durable=True) as file:
             pa.parquet.write_table(rows.replace_schema_metadata({"entry": json.dumps(said)}), file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path(entry.number))
 
     def forget(self, number: int) -> None:
         """Remove the entry of a unit that is about to be replaced."""

@@ -29,6 +29,7 @@ from sharding.build.tuples import TIMEOUT, Outcome, Recipe, Sample
 from sharding.build.writer import ShardWriter
 from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, SHARD_NAME, UserError
 from sharding.deid import pseudonyms
+from sharding.deid.private_folder import PrivateFolder
 from sharding.sources import Reading, SourceImage
 from sharding.store.base import Store
 from sharding.store.locations import open_store
@@ -40,7 +41,7 @@ class Build:
 
     settings: BuildSettings
     out: str
-    private: pseudonyms.PrivateFolder
+    private: PrivateFolder
     workers: Callable[[Recipe], pool.Workers[Any]]
     same_patient: dict[str, str] = field(default_factory=dict)
     retry: frozenset[str] = frozenset()

@@ -1,7 +1,7 @@
 """A path or URL → the store or the file that it names.
 
-In: a local path, a file:// URL, or the address of an object store (s3://, gs://, az://, abfss://) as it is written:
-nothing in it is decoded. Out: a `Store`, or the bytes of one file.
+In: a local path, a file:// URL, or the address of an object store (s3://, gs://, az://, abfss://), which is
+taken literally: nothing in it is decoded. Out: a `Store`, or the bytes of one file.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from pathlib import Path
 from urllib.request import url2pathname
 
 from sharding.contract import UserError
-from sharding.store import local_files
+from sharding.store import errors
 from sharding.store.base import Store
-from sharding.store.errors import MISTAKES
-from sharding.store.folder import Folder
+from sharding.store.folder import Folder, read_file
 
 
 def local_path(url: str) -> Path | None:
@@ -32,22 +31,21 @@ def local_path(url: str) -> Path | None:
     return Path(url2pathname(slash + path))
 
 
-def open_store(url: str | Path, create: bool = False, patience: float | None = None) -> Store:
+def open_store(url: str | Path, create: bool = False, timeout: float | None = None) -> Store:
     """The store at a path or URL; raises UserError for an unknown scheme or, without `create`, a missing folder.
 
-    A request to an object store is given up after about `patience` seconds, tries and waits between them included.
+    A request to an object store fails after about `timeout` seconds, retries and waits between them included.
     """
     folder = local_path(str(url))
     if folder is None:
         from sharding.store.bucket import Bucket
 
-        return Bucket(str(url), patience)
+        return Bucket(str(url), timeout)
     try:
         if create:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        why = MISTAKES.get(error.errno or 0, f"cannot be made ({error.strerror}); check path and rights")
-        raise UserError(f"{folder}: {why}") from None
+        raise errors.from_os(folder, error) from None
     if not os.path.isdir(folder):
         raise UserError(f"{folder}: no such folder; check the path")
     return Folder(folder)
@@ -56,21 +54,21 @@ def open_store(url: str | Path, create: bool = False, patience: float | None = N
 def read(location: str) -> bytes:
     """The file at a path or URL.
 
-    Raises OSError as `Path.read_bytes` does where it is local, FileNotFoundError where a store has none; a store out of
-    reach is a UserError, since another try may well succeed.
+    Raises OSError like `Path.read_bytes` for a local file, FileNotFoundError if a store has none, and UserError for a
+    store out of reach, since another try may well succeed.
     """
     path = local_path(location)
     if path is not None:
-        return local_files.read(path)
+        return read_file(path)
     scheme, _, rest = location.partition("://")
     bucket, _, name = rest.partition("/")
-    data = _kept_open(f"{scheme}://{bucket}").find(name)
+    data = _open_bucket(f"{scheme}://{bucket}").find(name)
     if data is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return data
 
 
 @functools.lru_cache(maxsize=4)
-def _kept_open(root: str) -> Store:
-    """A bucket that stays open for the next file: connections are costly to make."""
+def _open_bucket(root: str) -> Store:
+    """The bucket, kept open for the next file: connections are costly to make."""
     return open_store(root)

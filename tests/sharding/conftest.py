@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from sharding.build import pool, run
 from sharding.build.account import Account
-from sharding.deid.pseudonyms import PrivateFolder, open_private
+from sharding.deid.private_folder import PrivateFolder, open_private
 from sharding.sources import Reading, mimic_cxr
 from sharding.sources import folder as folder_source
 from sharding.sources.folder import FolderTable

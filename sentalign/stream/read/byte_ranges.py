@@ -105,7 +105,7 @@ class _Asker:
     """
 
     def __init__(self, url: str, patience: float | None) -> None:
-        self._store = locations.open_store(url, patience=patience)
+        self._store = locations.open_store(url, timeout=patience)
         self._rest = REST * (patience or 0)
         self._lock = threading.Lock()
         self._lost: dict[str, tuple[float, str]] = {}

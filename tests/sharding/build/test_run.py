@@ -21,7 +21,7 @@ from sharding.build import pool, run
 from sharding.build.journal import Journal
 from sharding.build.tuples import TupleSettings, split_of
 from sharding.contract import KEY_PATTERN, UserError, text_hash
-from sharding.deid.pseudonyms import open_private
+from sharding.deid.private_folder import open_private
 from sharding.sources import Reading, SourceImage
 from sharding.store.locations import open_store
 from sharding.verify import verify
@@ -329,7 +329,7 @@ def test_a_retry_killed_between_shard_and_journal_leaves_nothing_wrong(
 
 
 def test_two_builds_at_once_are_refused(folder, private, tmp_path, build, read_folder):
-    with private.locked(), pytest.raises(UserError, match="another build works"):
+    with private.locked(), pytest.raises(UserError, match="another build uses"):
         build(read_folder(folder), SETTINGS, tmp_path / "out", private)
 
 

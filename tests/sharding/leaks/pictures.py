@@ -12,7 +12,7 @@ from PIL import Image
 from sharding import manifest
 from sharding.build import pool, run
 from sharding.build.tuples import TupleSettings, split_of
-from sharding.deid import pseudonyms
+from sharding.deid import private_folder, pseudonyms
 from sharding.sources import folder as folder_source
 from sharding.sources.folder import FolderTable
 from sharding.sources.inventory import Inventory
@@ -94,7 +94,7 @@ def data_set(root: Path, samples, shard_images=4, image="jpg"):
     (root / "private").mkdir()
     (root / "private" / "salt").write_bytes(SALT)
     out = root / "out"
-    private = pseudonyms.open_private(root / "private", str(source), str(out))
+    private = private_folder.open_private(root / "private", str(source), str(out))
     settings = run.BuildSettings("folder", TupleSettings(image=image, allow_no_text=True), shard_images)
     reading = folder_source.read(Inventory.of(str(source)), TABLE)
     run.build(reading, run.Build(settings, str(out), private, lambda recipe: pool.Processes(recipe, 1)))

@@ -41,7 +41,7 @@ each_act = pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 some_acts = pytest.mark.parametrize("act", [ACTS["find"], ACTS["put parts"], ACTS["list"]])
 
 
-def mistake(act, *arguments):
+def failure(act, *arguments):
     """The message of the UserError, after a look at all that a terminal or a log may show of it."""
     with pytest.raises(UserError) as caught:
         act(*arguments)
@@ -52,9 +52,9 @@ def mistake(act, *arguments):
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(bucket, "GIVE_UP", SOON)
-    monkeypatch.setattr(bucket, "SILENCE", SOON)
+def short_timeouts(monkeypatch):
+    monkeypatch.setattr(bucket, "RETRY_TIMEOUT", SOON)
+    monkeypatch.setattr(bucket, "READ_TIMEOUT", SOON)
 
 
 @pytest.fixture
@@ -94,22 +94,22 @@ def test_an_answer_that_is_cut_off_is_asked_for_again(behind, line, act):
 
 
 def test_a_silent_server_is_asked_again(behind, line, monkeypatch):
-    monkeypatch.setattr(bucket, "SILENCE", SOON)
+    monkeypatch.setattr(bucket, "READ_TIMEOUT", SOON)
     store = open_store(behind)
     line.faults = ["silence"]
     assert store.get("a") == b"123"
 
 
 @some_acts
-def test_a_store_that_stays_down_is_said(behind, line, act, impatient):
+def test_a_store_that_stays_down_is_said(behind, line, act, short_timeouts):
     store = open_store(behind)
     line.faults = ["503"] * 1000
-    assert "the store is down or overloaded (503" in mistake(act, store)
+    assert "the store is down or overloaded (503" in failure(act, store)
 
 
 @pytest.mark.parametrize("fault", ["503", "silence", "stall", "drop", "cut"])
-def test_a_request_is_given_up_within_the_patience(behind, line, fault):
-    store = open_store(behind, patience=3)
+def test_a_request_is_given_up_within_the_timeout(behind, line, fault):
+    store = open_store(behind, timeout=3)
     line.always[""] = fault
     begun = time.monotonic()
     with pytest.raises(OutOfReachError):
@@ -118,8 +118,8 @@ def test_a_request_is_given_up_within_the_patience(behind, line, fault):
 
 
 @pytest.mark.parametrize("fault", ["silence", "stall", "drop", "cut"])
-def test_within_the_patience_one_bad_connection_is_no_outage(behind, line, fault):
-    store = open_store(behind, patience=5)
+def test_within_the_timeout_one_bad_connection_is_no_outage(behind, line, fault):
+    store = open_store(behind, timeout=5)
     line.faults = [fault]
     assert store.get_ranges("a", [(0, 3)]) == [b"123"]
     assert line.faults == []
@@ -145,33 +145,33 @@ def test_ranges_behind_the_end_are_said_of_the_file(behind, length, capfd):
         store.get_ranges("c", SPANS)
 
 
-def test_a_server_that_never_answers_is_said(behind, line, impatient):
+def test_a_server_that_never_answers_is_said(behind, line, short_timeouts):
     store = open_store(behind)
     line.faults = ["silence"] * 1000
-    assert "no answer in time" in mistake(store.put, "b", b"1")
+    assert "no answer in time" in failure(store.put, "b", b"1")
 
 
 @some_acts
-def test_a_server_that_is_gone_is_said(s3, line, monkeypatch, act, impatient):
+def test_a_server_that_is_gone_is_said(s3, line, monkeypatch, act, short_timeouts):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    assert "nothing answers; check AWS_ENDPOINT_URL and the network" in mistake(act, open_store(s3))
+    assert "connection refused or timed out; check AWS_ENDPOINT_URL and the network" in failure(act, open_store(s3))
 
 
-def test_a_host_without_a_name_is_said(s3, monkeypatch, impatient):
+def test_a_host_without_a_name_is_said(s3, monkeypatch, short_timeouts):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://nobody.invalid")
-    assert "the name of the host is unknown" in mistake(open_store(s3).get, "a")
+    assert "the host name is unknown" in failure(open_store(s3).get, "a")
 
 
 @each_act
 @pytest.mark.parametrize("kind", ["s3", "gs", pytest.param("az", marks=pytest.mark.slow)])
 def test_a_missing_bucket_is_no_missing_file(request, kind, act):
     store = open_store(request.getfixturevalue(kind) + "missing/folder")
-    assert "there is no such bucket" in mistake(act, store)
+    assert "there is no such bucket" in failure(act, store)
 
 
 def test_reading_from_a_missing_bucket_is_no_missing_file(s3):
-    assert "there is no such bucket" in mistake(read, f"{s3}missing/a")
+    assert "there is no such bucket" in failure(read, f"{s3}missing/a")
     with pytest.raises(FileNotFoundError):
         read(f"{s3}/missing")
 
@@ -180,7 +180,7 @@ def test_reading_from_a_missing_bucket_is_no_missing_file(s3):
 def test_wrong_credentials_are_said(clean_environment, monkeypatch, strict_server, act):
     use_s3(monkeypatch, strict_server)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    said = mistake(act, open_store("s3://bucket/folder"))
+    said = failure(act, open_store("s3://bucket/folder"))
     assert "wrong credentials, or not allowed (403" in said
     assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in said
 
@@ -195,18 +195,18 @@ def strict_server():
         yield url
 
 
-def test_no_credentials_are_said(s3, monkeypatch, impatient):
+def test_no_credentials_are_said(s3, monkeypatch, short_timeouts):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
-    assert "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in mistake(open_store(s3).get, "a")
+    assert "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in failure(open_store(s3).get, "a")
 
 
 @pytest.mark.parametrize(
     ("address", "variables", "said"),
     [
-        ("s3://b", {"AWS_ENDPOINT_URL": SECRET}, "AWS_ENDPOINT_URL is no endpoint"),
-        ("s3://b", {"AWS_ENDPOINT_URL": f"https://me:{SECRET}@host"}, "AWS_ENDPOINT_URL is no endpoint"),
+        ("s3://b", {"AWS_ENDPOINT_URL": SECRET}, "AWS_ENDPOINT_URL is not an endpoint"),
+        ("s3://b", {"AWS_ENDPOINT_URL": f"https://me:{SECRET}@host"}, "AWS_ENDPOINT_URL is not an endpoint"),
         ("s3://b", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "set AWS_ALLOW_HTTP=true"),
         ("s3://b", {"AWS_SECRET_ACCESS_KEY": f"{SECRET}\n"}, "AWS_SECRET_ACCESS_KEY has a line break"),
         ("s3://b", {"AWS_ACCESS_KEY_ID": f"{SECRET}\r"}, "AWS_ACCESS_KEY_ID has a line break"),
@@ -216,22 +216,22 @@ def test_no_credentials_are_said(s3, monkeypatch, impatient):
         ("gs://b", {"GOOGLE_APPLICATION_CREDENTIALS": f"/{SECRET}"}, "check the address, GOOGLE_"),
         ("az://b", {}, "check the address, AZURE_STORAGE_ACCOUNT_NAME"),
         ("az://b", {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_ACCOUNT_KEY": f"{SECRET}!"}, "AZURE_STORAGE_"),
-        (f"s3://key:{SECRET}@b/x", {}, "credentials stand in environment variables"),
-        (f"s3://{SECRET}@b/x", {}, "credentials stand in environment variables"),
-        (f"s3://b/x?X-Amz-Signature={SECRET}", {}, "credentials stand in environment variables"),
-        (f"s3://b/x#{SECRET}", {}, "credentials stand in environment variables"),
-        (f"az://b/x?sig={SECRET}", {}, "credentials stand in environment variables"),
-        (f"abfss://b:{SECRET}@a.dfs.core.windows.net/x", {}, "credentials stand in environment variables"),
-        (f"https://a.blob.core.windows.net/b?sig={SECRET}", {}, "https:// is no store"),
+        (f"s3://key:{SECRET}@b/x", {}, "set credentials as environment variables"),
+        (f"s3://{SECRET}@b/x", {}, "set credentials as environment variables"),
+        (f"s3://b/x?X-Amz-Signature={SECRET}", {}, "set credentials as environment variables"),
+        (f"s3://b/x#{SECRET}", {}, "set credentials as environment variables"),
+        (f"az://b/x?sig={SECRET}", {}, "set credentials as environment variables"),
+        (f"abfss://b:{SECRET}@a.dfs.core.windows.net/x", {}, "set credentials as environment variables"),
+        (f"https://a.blob.core.windows.net/b?sig={SECRET}", {}, "https:// is not a store"),
     ],
 )
 def test_what_cannot_be_right_is_said_before_anything_is_sent(clean_environment, monkeypatch, address, variables, said):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert said in mistake(open_store, address)
+    assert said in failure(open_store, address)
 
 
-def test_a_signature_in_the_environment_is_not_shown(clean_environment, monkeypatch, impatient):
+def test_a_signature_in_the_environment_is_not_shown(clean_environment, monkeypatch, short_timeouts):
     variables = {"NAME": AZURE_ACCOUNT, "SAS_TOKEN": f"sv=1&sig={SECRET}", "ENDPOINT": "http://127.0.0.1:9/a"}
     monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
     for name, value in variables.items():
@@ -239,18 +239,18 @@ def test_a_signature_in_the_environment_is_not_shown(clean_environment, monkeypa
     store = open_store("az://b")
     assert SECRET not in repr(store)
     for name in ("find", "put parts", "list"):
-        assert "nothing answers" in mistake(ACTS[name], store)
+        assert "connection refused or timed out" in failure(ACTS[name], store)
 
 
-def test_no_message_names_an_input_file(s3, monkeypatch, impatient):
+def test_no_message_names_an_input_file(s3, monkeypatch, short_timeouts):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert SECRET not in mistake(read, f"{s3}/{SECRET}/x.dcm")
+    assert SECRET not in failure(read, f"{s3}/{SECRET}/x.dcm")
 
 
 def test_a_file_is_read_with_one_request_over_a_connection_that_stays(behind, line):
     for _ in range(20):
         assert read(f"{behind}/a") == b"123"
-    assert line.connections <= 2  # the first may not be free again when the second file is asked for
+    assert line.connections < 10  # one is busy for a moment after its answer; without reuse there are 20
     assert line.requests == [f"GET /{behind.removeprefix('s3://')}/a"] * 20
 
 
@@ -286,8 +286,8 @@ def put_raw(endpoint, address, name):
 @pytest.mark.parametrize("name", ["a//b", "a/../b", "a/./b", "tab\tin", "bell\x07"])
 def test_a_name_that_no_path_can_have_is_said(s3, s3_server, name):
     put_raw(s3_server, s3, name)
-    assert "a name with //, /./, /../ or a control character" in mistake(open_store(s3).states)
-    assert "a name with //, /./, /../ or a control character" in mistake(read, f"{s3}/{name}")
+    assert "a name with //, /./, /../ or a control character" in failure(open_store(s3).states)
+    assert "a name with //, /./, /../ or a control character" in failure(read, f"{s3}/{name}")
 
 
 def test_the_mark_of_a_folder_is_no_file(s3, s3_server):

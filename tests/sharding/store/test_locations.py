@@ -306,9 +306,9 @@ def test_missing_rights_are_said(closed):
 def test_a_file_where_a_folder_should_be_is_said(tmp_path):
     (tmp_path / "file").write_bytes(b"1")
     store = open_store(tmp_path)
-    with pytest.raises(UserError, match="a file stands where a folder should be"):
+    with pytest.raises(UserError, match="a file is where a folder should be"):
         store.put("file/x", b"1")
-    with pytest.raises(UserError, match="a file stands where a folder should be"):
+    with pytest.raises(UserError, match="a file is where a folder should be"):
         open_store(tmp_path / "file", create=True)
     with pytest.raises(UserError, match="no such folder"):
         open_store(tmp_path / "file")

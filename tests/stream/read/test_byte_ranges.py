@@ -77,7 +77,7 @@ class Kept:
 
 def test_a_kept_shard_between_them_says_that_not_everything_is_lost(monkeypatch):
     store = SimpleNamespace(get_ranges=lambda name, spans: lost(None))
-    monkeypatch.setattr(byte_ranges.locations, "open_store", lambda url, patience: store)
+    monkeypatch.setattr(byte_ranges.locations, "open_store", lambda url, timeout: store)
     reader = byte_ranges.SpanReader("s3://b/c", [Shard(name, "0" * 64, 9) for name in ("kept", *"abcd")], 60, Kept())
     for name in "abcd":
         assert reader.read("kept", [(0, 4)]) == [b"kept"]

@@ -8,11 +8,11 @@ import subprocess
 import pytest
 
 from sharding.contract import UserError
-from sharding.store import local_files
+from sharding.store import folder as local
 
 
 def listed(folder):
-    return sorted(name for name, _ in local_files.below(folder))
+    return sorted(name for name, _ in local.files_below(folder))
 
 
 def test_all_files_below_are_listed(tmp_path):
@@ -53,23 +53,23 @@ def test_links_in_a_circle_end(tmp_path):
 def test_a_link_to_nothing_is_listed_and_cannot_be_read(tmp_path):
     (tmp_path / "nothing").symlink_to(tmp_path / "gone")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    assert {name: local_files.state(entry) for name, entry in local_files.below(tmp_path)} == {
+    assert {name: local.state(entry) for name, entry in local.files_below(tmp_path)} == {
         "nothing": "",
         "circle": "",
     }
     for name in ("nothing", "circle"):
-        assert local_files.state(tmp_path / name) == ""
+        assert local.state(tmp_path / name) == ""
         with pytest.raises(OSError):  # noqa: PT011
-            local_files.read(tmp_path / name)
+            local.read_file(tmp_path / name)
 
 
 def test_a_state_is_that_of_the_file_behind_a_link(tmp_path):
     (tmp_path / "file").write_bytes(b"123")
     (tmp_path / "link").symlink_to("file")
-    states = {name: local_files.state(entry) for name, entry in local_files.below(tmp_path)}
-    assert states["file"] == states["link"] == local_files.state(tmp_path / "file")
+    states = {name: local.state(entry) for name, entry in local.files_below(tmp_path)}
+    assert states["file"] == states["link"] == local.state(tmp_path / "file")
     os.utime(tmp_path / "file", ns=(0, 5))
-    assert local_files.state(tmp_path / "file") == "3-5"
+    assert local.state(tmp_path / "file") == "3-5"
 
 
 def test_a_name_that_is_not_utf8_is_printed_and_read(tmp_path):
@@ -81,9 +81,9 @@ def test_a_name_that_is_not_utf8_is_printed_and_read(tmp_path):
     names = listed(tmp_path)
     assert names == [r"M\xfcller/R\xf6ntgen 1.dcm", r"\xff"]
     assert [name.encode().decode() for name in names] == names
-    assert [local_files.read(tmp_path / name) for name in names] == [b"1", b"2"]
+    assert [local.read_file(tmp_path / name) for name in names] == [b"1", b"2"]
     with pytest.raises(FileNotFoundError):
-        local_files.read(tmp_path / r"M\xfcller" / "other")
+        local.read_file(tmp_path / r"M\xfcller" / "other")
 
 
 @pytest.mark.timeout(20)
@@ -91,7 +91,7 @@ def test_a_device_is_refused(tmp_path):
     (tmp_path / "endless").symlink_to("/dev/zero")
     assert listed(tmp_path) == ["endless"]
     with pytest.raises(OSError, match="a device, not a file"):
-        local_files.read(tmp_path / "endless")
+        local.read_file(tmp_path / "endless")
 
 
 def test_a_pipe_is_read_to_its_end(tmp_path):
@@ -99,7 +99,7 @@ def test_a_pipe_is_read_to_its_end(tmp_path):
     writer = subprocess.Popen(["cp", "/dev/stdin", tmp_path / "pipe"], stdin=subprocess.PIPE)
     writer.stdin.write(b"table")
     writer.stdin.close()
-    assert local_files.read(tmp_path / "pipe") == b"table"
+    assert local.read_file(tmp_path / "pipe") == b"table"
     writer.wait()
 
 

@@ -9,7 +9,7 @@ cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid)
   rows, columns           (N,) size of the original
   crop, scale, pad        (N, 4), (N, 2), (N, 2): x_square = (x - crop[1]) * scale[1] + pad[1], y likewise with 0
   square                  (N, 2) height and width of the square that the grid covers, in its pixels
-  paper_pad               (N, 2) what stands for `pad` in the paper protocol, which reads the grid over the input
+  paper_pad, paper_square (N, 2), (N, 2): the same of the paper protocol, which stretches the grid over the input
   kinds, metrics, values  (K,), (J,), (K, J, N): every case's numbers; NaN: the metric does not apply
   clean__KIND, paper__KIND   (N, H, W) float32 grids that the protocols score, KIND with spaces as "_"
   sentence__KIND          (N,) what the case was asked with; "" where it was not
@@ -94,6 +94,7 @@ def arrays(measured: Scores) -> dict[str, np.ndarray]:
         found[name] = np.array([getattr(frame, name) for frame in frames])
     found["square"] = np.array([(frame.height, frame.width) for frame in frames])
     found["paper_pad"] = np.array([square.pad for square in measured.squares])
+    found["paper_square"] = np.array([(square.height, square.width) for square in measured.squares])
     found["kinds"], found["metrics"] = np.array([slug(kind) for kind in measured.kinds]), np.array(METRICS)
     found["values"] = np.array([[kind.values[metric] for metric in METRICS] for kind in measured.kinds.values()])
     for name, kind in measured.kinds.items():

@@ -1,9 +1,9 @@
 """A grid of scores → a map on the original pixels, its peak, and the map of the published protocol.
 
-In: the score grid of one sentence over the square network input, and the `Geometry` original → square. Out: maps, the
-exact peak. Where the scores come from is in `predict`, what a map is worth in sentalign.evaluate.
+In: the score grid of one sentence, and the `Geometry` from the original pixels to the square that the grid covers
+(`cells_geometry`). Out: maps, the exact peak. The scores are computed in `predict` and evaluated in sentalign.evaluate.
 
-Convention: half-pixel centres. Cell i of G covers [i, i + 1) · S / G of a square of side S and its score stands at its
+Convention: half-pixel centres. Cell i of G covers [i, i + 1) · S / G of a square of side S and holds the score at its
 centre; between centres the map is bilinear, beyond the outermost centres it is constant.
 """
 
@@ -11,6 +11,7 @@ centre; between centres the map is bilinear, beyond the outermost centres it is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,17 @@ class Taps(NamedTuple):
     low_N: NDArray[np.int64]
     high_N: NDArray[np.int64]
     share_N: Array
+
+
+def cells_geometry(letterbox: Geometry, stride: int, offset: float, cells: int) -> Geometry:
+    """The way from the original pixels to the square of `cells` · `cells` cells, each centred on what its region sees.
+
+    `letterbox` leads to the network's input, where region i is centred on stride · i + offset. The square need not be
+    the input: a 299 pixel input of a ResNet has 19 regions, 16 pixels apart, the first one centred on its first pixel.
+    """
+    shift, side = stride / 2 - offset, stride * cells
+    pad = (letterbox.pad[0] + shift, letterbox.pad[1] + shift)
+    return replace(letterbox, pad=pad, height=side, width=side)
 
 
 def axis_taps(positions_N: Array, cells: int) -> Taps:

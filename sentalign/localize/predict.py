@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sentalign import config
-from sentalign.localize.heatmap import Array
+from sentalign.localize.heatmap import Array, cells_geometry
 from sentalign.model import dual
 from sentalign.model.pretrained import WeightsError
 from sentalign.text import Row, Tokenizer
@@ -33,11 +33,11 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Region vectors on the grid (H, W, D), and two ways from the picture's pixels to the square the grid covers.
+    """Region vectors on the grid (H, W, D), and two geometries of the picture's pixels.
 
-    `letterbox` is the network's input, as published protocols read a grid. `cells` is moved so that the middle of a
-    cell is the middle of what its region sees (`ImageTower.lag`): what a map on the picture must use. After training
-    with cosine attention the regions are unit vectors, as its formulas have them.
+    `letterbox` leads to the network's input, over which published protocols stretch the grid. `cells` leads to the
+    square of the cells, each centred on its region's receptive field: what a map on the picture must use. After
+    training with cosine attention the regions are unit vectors.
     """
 
     regions_HWD: Tensor
@@ -60,6 +60,7 @@ class Predictor:
         self, model: dual.DualEncoder, tokenizer: Tokenizer, settings: config.Config, device: str = "cpu"
     ) -> None:
         self._model, self._tokenizer, self._data, self._device = model, tokenizer, settings.data, device
+        self._grid = model.image.region_grid(settings.data.image_size)
         self._cosine = settings.loss.attention == "cosine"
         self._texts: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -97,9 +98,8 @@ class Predictor:
             images_B1SS = (images_BSS.to(self._device).unsqueeze(1).float() / 255 - 0.5) / 0.5
             regions_BHWD, _ = self._model.encode_images(images_B1SS)
             for regions_HWD, (_, geometry) in zip(regions_BHWD.float().cpu(), framed, strict=True):
-                lag = self._model.image.lag(geometry.width / regions_HWD.shape[1])
-                moved = replace(geometry, pad=(geometry.pad[0] + lag, geometry.pad[1] + lag))
-                yield ImageFeatures(normalize(regions_HWD, dim=-1) if self._cosine else regions_HWD, geometry, moved)
+                cells = cells_geometry(geometry, *self._grid, len(regions_HWD))
+                yield ImageFeatures(normalize(regions_HWD, dim=-1) if self._cosine else regions_HWD, geometry, cells)
 
     def text(self, sentences: Sequence[str]) -> TextFeatures:
         """Sentence and report vectors (N, D), each sentence alone in its report."""

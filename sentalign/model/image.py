@@ -1,10 +1,10 @@
-"""The image tower: a picture becomes region vectors and one global vector.
+"""The image tower: region vectors and one global vector of an image.
 
 In: float images of [-1, 1]. Out: regions of one backbone stage and the pooled vector of another, in the common width
-(METHOD: paper mode, image side). Any transformers vision backbone serves; a ResNet has stages, a ViT layers.
+(docs/method.md: paper mode, image side). Any transformers vision backbone works; a ResNet has stages, a ViT layers.
 """
 
-# B images, C channels, H W rows and columns (of the picture, then of the stage), R = H·W regions, D common width
+# B images, C channels, H W rows and columns (of the image, then of the stage), R = H·W regions, D common width
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from transformers import PretrainedConfig
 
 from sentalign.model import norm
 from sentalign.model.pretrained import WeightsError, backbone_config, fetch, load
+from sentalign.model.receptive_field import RegionGrid, region_grid
 
 
 class ImageTower(nn.Module):
@@ -50,19 +51,15 @@ class ImageTower(nn.Module):
         regions_BDHW = self.to_regions(maps[self.region_stage])
         return regions_BDHW, self.to_global(maps[self.global_stage].mean(dim=(2, 3)))
 
-    def lag(self, stride: float) -> float:
-        """Pixels by which the middle of what region i sees lies before the middle of its cell, stride·(i + 1/2).
-
-        Patches see their own cell. Convolutions with odd kernels, padded alike on both sides, see the pixel stride·i in
-        the middle, however many follow each other: half a cell too early, less half a pixel.
-        """
-        return 0.0 if hasattr(self.backbone.config, "patch_size") else (stride - 1) / 2
+    def region_grid(self, size: int) -> RegionGrid:
+        """Where the regions of a (size, size) input lie on its pixels."""
+        return region_grid(self.backbone, self.region_stage, size)
 
     def _channels(self, images_B1HW: Tensor) -> Tensor:
-        """Grey as often as the backbone has channels; or grey, x and y in [-1, 1].
+        """Grey repeated for every channel of the backbone; or grey, x and y in [-1, 1].
 
-        A small receptive field keeps a map on its lesion, but cannot tell left from right: it is told where it is
-        (CoordConv, arXiv 1807.03247).
+        A small receptive field keeps a map on its lesion, but cannot tell left from right: coordinates can (CoordConv,
+        arXiv 1807.03247).
         """
         if not self.coordinates:
             return images_B1HW.expand(-1, self.backbone.config.num_channels, -1, -1)
@@ -88,7 +85,7 @@ def build(
     backbone_class = _backbone_class(config)
     if weights is None:
         config.set_output_features_output_indices(out_features=stages, out_indices=None)
-        backbone = _even(backbone_class(config))
+        backbone = _symmetric(backbone_class(config))
     else:
         # Not through AutoBackbone, which takes a local folder for a hub name.
         backbone = load(backbone_class, weights, "model.image.weights", out_features=stages)
@@ -96,11 +93,11 @@ def build(
 
 
 @torch.no_grad()
-def _even(backbone: Any) -> Any:
-    """Makes every kernel of a new backbone equal to itself turned by half a turn, of the same variance.
+def _symmetric(backbone: Any) -> Any:
+    """Makes every kernel of a new backbone point-symmetric, at the same variance.
 
-    Nothing in the losses says that a region must speak of the middle of what it sees: from odd kernels a training
-    drifts to maps that lie up to a cell beside their lesions, another way in each run. Even ones start in the middle.
+    No loss ties a region to the centre of its receptive field: from asymmetric kernels, training drifts to maps that
+    are displaced by up to a cell, differently in each run. Symmetric kernels start at the centre.
     """
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1 and module.stride < module.kernel_size:
@@ -117,10 +114,10 @@ def from_config(
 
 def _stages(config: PretrainedConfig, *wanted: str) -> list[str]:
     names = list(getattr(config, "stage_names", []) or [])
-    unknown = [w for w in wanted if w not in names]
+    unknown = [stage for stage in wanted if stage not in names]
     if unknown:
         raise WeightsError(
-            f"model.image: no stage {unknown[0]} in a {config.model_type}; it has {', '.join(names) or 'none'}"
+            f"model.image: a {config.model_type} has no {unknown[0]}; it has {', '.join(names) or 'none'}"
         )
     return sorted(set(wanted), key=names.index)
 
@@ -129,5 +126,5 @@ def _backbone_class(config: PretrainedConfig) -> type[Any]:
     mapping: Any = transformers.AutoBackbone._model_mapping
     if type(config) not in mapping:
         raise WeightsError(f"model.image: {config.model_type} is not a vision backbone of transformers")
-    found: type[Any] = mapping[type(config)]
-    return found
+    backbone_class: type[Any] = mapping[type(config)]
+    return backbone_class

@@ -129,7 +129,8 @@ def test_figures_can_be_recomputed_from_the_stored_arrays(measured, tmp_path):
             )  # fmt: skip
             boxes = stored["boxes_xywh"][stored["boxes_case"] == n]
             clean = stored[f"clean__{kind}"][n]
-            square = replace(frame, pad=tuple(stored["paper_pad"][n]))
+            height, width = stored["paper_square"][n].tolist()
+            square = replace(frame, pad=tuple(stored["paper_pad"][n]), height=height, width=width)
             again = Scorer(frame, boxes, clean.shape, square)(clean, stored[f"paper__{kind}"][n])
             assert [again[name] for name in names] == stored["values"][kinds.index(kind), :, n].tolist()
     pointing = stored["values"][kinds.index("model"), names.index("pointing")]

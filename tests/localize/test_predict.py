@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from sentalign.localize import predict
+from sentalign.localize import heatmap, predict
 from sentalign.localize.predict import Predictor
 from sentalign.model import dual
 from sharding.contract import UserError
+from tests.localize.conftest import save_run
 
 RNG = np.random.default_rng(1)
 
@@ -21,11 +22,19 @@ def predictor(run_folder):
     return Predictor.load(run_folder)
 
 
-def test_cells_lie_over_what_they_see(predictor):
-    features = predictor.image(np.zeros((96, 96), np.uint8))
-    stride = features.letterbox.width / features.regions_HWD.shape[1]
-    moved = np.array(features.cells.pad) - features.letterbox.pad
-    assert moved == pytest.approx([(stride - 1) / 2] * 2)
+@pytest.mark.parametrize(("size", "cells"), [(96, 6), (99, 7), (129, 9)])
+def test_cells_lie_over_what_they_see(size, cells, tmp_path):
+    """At any size the regions of a ResNet's third stage are 16 pixels apart, and the first is centred on pixel 0."""
+    predictor = Predictor.load(save_run(tmp_path / "run", {"image_size": size, "long_side": size}))
+    features = predictor.image(np.zeros((size, size), np.uint8))
+    assert features.regions_HWD.shape[:2] == (cells, cells)
+    centres = (np.arange(cells) + 0.5)[:, None] * [features.cells.width / cells, features.cells.height / cells]
+    assert features.cells.to_original(centres) == pytest.approx(16 * np.arange(cells)[:, None] + [0.5, 0.5])
+    assert (features.letterbox.width, features.letterbox.pad) == (size, (0, 0))
+    for cell in (0, cells - 1):
+        grid_HW = np.zeros((cells, cells))
+        grid_HW[cell, cell] = 1.0
+        assert heatmap.peak(grid_HW, features.cells) == (16 * cell, 16 * cell)
 
 
 def test_cosine_training_reads_cosines(run_folder, tmp_path):

@@ -159,7 +159,7 @@ def test_a_folder_that_lacks_a_layer_is_refused(pickled):
 
 
 def test_bert_is_no_vision_backbone(pickled):
-    assert "no stage stage1 in a bert" in complaint(lambda: image.build(str(pickled[0]), {}, "stage1", "stage2", 16))
+    assert "a bert has no stage1" in complaint(lambda: image.build(str(pickled[0]), {}, "stage1", "stage2", 16))
 
 
 def test_a_vocabulary_larger_than_the_weights_is_refused(pickled):

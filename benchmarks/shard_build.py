@@ -4,7 +4,7 @@ In: a folder of images (the real ones where they are at hand). Out: printed rati
 - a build against a bare loop of decode, resize and encode with the same codecs, by one and by two processes;
 - how both scale from one process to two;
 - with --img2dataset PYTHON (an interpreter that has img2dataset), its resizer on the same JPEG and PNG files;
-- with --memory, the peak memory of a worker at 2,000 and at 20,000 studies.
+- with --memory, the peak memory of a worker at 2,000 and at 20,000 images.
 
     python benchmarks/shard_build.py [FOLDER] [--copies 4] [--repeats 3] [--memory] [--img2dataset PYTHON]
 """
@@ -31,7 +31,7 @@ from pydicom import dcmread
 from pydicom.pixels import pixel_array
 
 from sharding.build import pool, run
-from sharding.build.tuples import JPEG_QUALITY, Recipe, TupleSettings, make
+from sharding.build.samples import JPEG_QUALITY, SampleSettings, WorkerConfig, make_sample
 from sharding.deid import private_folder
 from sharding.sources import SourceImage, folder
 from sharding.sources.inventory import Inventory
@@ -73,8 +73,8 @@ def bare_loop(paths: list[str], processes: int) -> None:
 def build(source: Path, processes: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         private = private_folder.open_private(Path(scratch) / "private", str(source), scratch + "/out")
-        settings = run.BuildSettings("folder", TupleSettings(SIZE, "jpg", None, True))
-        plan = run.Build(settings, scratch + "/out", private, lambda recipe: pool.Processes(recipe, processes))
+        settings = run.BuildSettings("folder", SampleSettings(SIZE, "jpg", None, True))
+        plan = run.Build(settings, scratch + "/out", private, lambda config: pool.Processes(config, processes))
         account = run.build(folder.read(Inventory.of(str(source)), None), plan)
         assert not account.rejected, account.rejected
 
@@ -129,13 +129,13 @@ def compare(paths: list[str], source: Path, repeats: int) -> None:
     )
 
 
-def worker_memory(studies: int) -> int:
-    """Peak resident kB of the largest process beside the build itself, at this many small studies."""
+def worker_memory(images: int) -> int:
+    """Peak resident kB of the largest process beside the build itself, at this many small images."""
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "in"
         source.mkdir()
         noise_HW = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
-        for number in range(studies):
+        for number in range(images):
             Image.fromarray(np.roll(noise_HW, number)).save(source / f"{number}.png", compress_level=1)
         command = [sys.executable, "-m", "sharding", "build", "folder", str(source), "--out", scratch + "/out"]
         started = subprocess.Popen([*command, "--allow-no-text", "--processes", "2"], start_new_session=True)
@@ -166,11 +166,11 @@ def against_img2dataset(paths: list[str], python: str) -> None:
     script = IMG2DATASET.format(size=SIZE, quality=JPEG_QUALITY)
     done = subprocess.run([python, "-c", script], input="\n".join(chosen), capture_output=True, text=True, check=True)
     theirs, failed = (float(part) for part in done.stdout.splitlines()[-1].split())
-    settings = TupleSettings(SIZE, "jpg", None, True)
-    studies = [SourceImage(path, path) for path in chosen]
-    recipe = Recipe(settings, b"s" * 32)
+    settings = SampleSettings(SIZE, "jpg", None, True)
+    images = [SourceImage(path, path) for path in chosen]
+    config = WorkerConfig(settings, b"s" * 32)
     started = time.process_time()
-    rejected = sum(make(study, recipe).sample is None for study in studies)
+    rejected = sum(make_sample(image, config).sample is None for image in images)
     ours = time.process_time() - started
     print(
         f"img2dataset's resizer: {theirs:.1f} s ({failed:.0f} failed), this tool {ours:.1f} s ({rejected} rejected), "
@@ -196,7 +196,7 @@ def main() -> None:
     if values.memory:
         small, large = worker_memory(2_000), worker_memory(20_000)
         print(
-            f"a worker's peak memory: {small / 1024:.0f} MB at 2,000 studies, {large / 1024:.0f} MB at 20,000, "
+            f"a worker's peak memory: {small / 1024:.0f} MB at 2,000 images, {large / 1024:.0f} MB at 20,000, "
             f"x{large / small:.3f}"
         )
 

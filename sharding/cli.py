@@ -1,7 +1,7 @@
 """The commands build, verify and inspect.
 
-In: arguments. Out: printed lines or JSON, an exit code: 0 done, 1 done and not sound, 2 the user's mistake. Heavy
-modules are imported inside the commands, so that `--help` is quick.
+In: arguments. Out: printed lines or JSON, and an exit code: 0 success, 1 a failed build or an invalid data set, 2 a
+user's mistake. Heavy modules are imported inside the commands, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sharding.contract import Reason, UserError
 if TYPE_CHECKING:
     from sharding.build.finish import BuildSettings
     from sharding.build.pool import Workers
-    from sharding.build.tuples import Recipe
-    from sharding.sources import Reading
+    from sharding.build.samples import WorkerConfig
+    from sharding.sources import SourceListing
     from sharding.sources.folder import FolderTable
     from sharding.sources.inventory import Inventory
 
@@ -60,9 +60,12 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
         commands, "verify", run_verify, "check every checksum, offset, count and split", VERIFY_EXAMPLES
     )
     verify.add_argument(
-        "--leaks", type=Path, metavar="FILE", help="also write which patients seem to be one, for build --same-patient"
+        "--leaks",
+        type=Path,
+        metavar="FILE",
+        help="also write the patients that seem to be one person, for --same-patient",
     )
-    inspect = _over_data_set(commands, "inspect", run_inspect, "say what a data set holds", INSPECT_EXAMPLES)
+    inspect = _over_data_set(commands, "inspect", run_inspect, "print the statistics of a data set", INSPECT_EXAMPLES)
     inspect.add_argument("--html", type=Path, metavar="FILE", help="also write a page with thumbnails")
 
 
@@ -94,41 +97,49 @@ def _add_build(commands: Subcommands) -> None:
         "--allow-no-text", action="store_true", help="keep images without text; they are never trained on"
     )
     build.add_argument(
-        "--max-failures", type=_share, default=0.05, metavar="SHARE", help="rejected share that fails (0.05)"
+        "--max-failures",
+        type=_share,
+        default=0.05,
+        metavar="SHARE",
+        help="rejected share that is allowed (0.05)",
     )
-    build.add_argument("--size", type=_positive, default=1024, help="longest side of an image at most (1024)")
-    build.add_argument("--views", choices=("frontal", "all"), default="frontal", help="default frontal: AP and PA")
+    build.add_argument("--size", type=_positive, default=1024, help="longest side of an image, in pixels (1024)")
+    build.add_argument("--views", choices=("frontal", "all"), default="frontal", help="frontal (default): AP and PA")
     build.add_argument(
         "--exclude-subjects", default="", metavar="FILE", help="subjects to leave out: ids, or an MS-CXR CSV or JSON"
     )
     build.add_argument(
-        "--same-patient", type=Path, metavar="FILE", help="patients that are one, as `verify` found them"
+        "--same-patient",
+        type=Path,
+        metavar="FILE",
+        help="patients that are one person, from verify --leaks",
     )
     build.add_argument(
         "--captures",
         choices=("flagged", "strict"),
         default="flagged",
-        help="refuse what the header flags as showing identity (default), or all that it does not clear",
+        help="refuse images whose header flags burned-in identity (default), or all that it does not clear",
     )
     build.add_argument(
         "--image",
         choices=("jpg", "png", "dcm"),
         default="jpg",
-        help="how images are stored; dcm: the original pixels under an allow-listed header, whatever --size says",
+        help="stored format; dcm: the original pixels with an allow-listed header, whatever --size is",
     )
-    build.add_argument("--shard-images", type=_positive, default=1000, metavar="N", help="images a shard (1000)")
+    build.add_argument("--shard-images", type=_positive, default=1000, metavar="N", help="images per shard (1000)")
+    build.add_argument("--shard-studies", type=_renamed("--shard-images"), help=argparse.SUPPRESS)
     build.add_argument(
         "--split-share",
         type=_split_share,
         default=(0.8, 0.1, 0.1),
         metavar="T,V,E",
-        help="train,validate,test (0.8,0.1,0.1)",
+        help="shares of train,validate,test (0.8,0.1,0.1)",
     )
     build.add_argument(
-        "--processes", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N", help="all cores"
+        "--processes", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N", help="workers (all cores)"
     )
     build.add_argument(
-        "--timeout", type=_positive, default=120, metavar="SECONDS", help="for one image, then it is rejected (120)"
+        "--timeout", type=_positive, default=120, metavar="SECONDS", help="per image; then it is rejected (120)"
     )
     build.add_argument("--ray", metavar="ADDRESS", help="work on the machines of a Ray cluster: auto, or HOST:PORT")
     build.add_argument(
@@ -137,7 +148,7 @@ def _add_build(commands: Subcommands) -> None:
         action="append",
         default=[],
         metavar="REASON",
-        help="try again what was rejected for " + " | ".join(Reason),
+        help="try images again that were rejected for " + " | ".join(Reason),
     )
     add_json(build, "print the account as JSON")
     folder = build.add_argument_group("folder")
@@ -153,6 +164,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _renamed(name: str) -> Callable[[str], None]:
+    def refuse(_: str) -> None:
+        raise argparse.ArgumentTypeError(f"this option is called {name} now")
+
+    return refuse
+
+
 def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
@@ -163,19 +181,19 @@ def _share(text: str) -> float:
 def _split_share(text: str) -> tuple[float, float, float]:
     values = tuple(_share(part) for part in text.split(","))
     if len(values) != 3 or abs(sum(values) - 1) > 1e-6:
-        raise argparse.ArgumentTypeError("give three shares that add up to 1, as 0.8,0.1,0.1")
+        raise argparse.ArgumentTypeError("give three shares that add up to 1, such as 0.8,0.1,0.1")
     return values
 
 
 def run_build(values: argparse.Namespace) -> int:
-    """`build`; exit code 1 where more than the allowed share was rejected or nothing was written."""
+    """`build`; exit code 1 if more than the allowed share was rejected or nothing was written."""
     from sharding.build import run
     from sharding.deid import private_folder
     from sharding.leaks import same_patient
     from sharding.sources.inventory import Inventory
 
     settings = _settings(values)
-    reading = _reading(values, Inventory.of(values.input))
+    listing = _listing(values, Inventory.of(values.input))
     private = private_folder.open_private(values.private, values.input, values.out)
     plan = run.Build(
         settings,
@@ -186,7 +204,7 @@ def run_build(values: argparse.Namespace) -> int:
         retry=frozenset(values.retry_failed),
         timeout=values.timeout,
     )
-    account = run.build(reading, plan)
+    account = run.build(listing, plan)
     print(json.dumps(account.as_dict()) if values.json else "\n".join(account.lines()))
     failure = account.failure(values.max_failures)
     if failure:
@@ -194,42 +212,40 @@ def run_build(values: argparse.Namespace) -> int:
     return 1 if failure else 0
 
 
-def _workers(values: argparse.Namespace) -> Callable[[Recipe], Workers[Any]]:
+def _workers(values: argparse.Namespace) -> Callable[[WorkerConfig], Workers[Any]]:
     from sharding.build import cluster, pool
 
     if values.ray:
-        return lambda recipe: cluster.RayWorkers(values.ray, recipe)
-    return lambda recipe: pool.Processes(recipe, values.processes)
+        return lambda config: cluster.RayWorkers(values.ray, config)
+    return lambda config: pool.Processes(config, values.processes)
 
 
 def _settings(values: argparse.Namespace) -> BuildSettings:
     from sharding.build.finish import BuildSettings
-    from sharding.build.tuples import TupleSettings
+    from sharding.build.samples import SampleSettings
 
-    wanted = tuple(sorted(name.strip().upper() for name in values.modality.split(",") if name.strip()))
-    if not wanted:
-        raise UserError("--modality names none; give a list as CR,DX, or any")
-    modalities = None if wanted == ("ANY",) else wanted
-    tuples = TupleSettings(
+    modalities = tuple(sorted(name.strip().upper() for name in values.modality.split(",") if name.strip()))
+    if not modalities:
+        raise UserError("--modality is empty; give a list such as CR,DX, or any")
+    samples = SampleSettings(
         size=values.size,
         image=values.image,
-        modalities=modalities,
+        modalities=None if modalities == ("ANY",) else modalities,
         allow_no_text=values.allow_no_text,
         frontal_only=values.views == "frontal",
         strict_captures=values.captures == "strict",
         split_share=values.split_share,
     )
-    return BuildSettings(values.source, tuples, values.shard_images)
+    return BuildSettings(values.source, samples, values.shard_images)
 
 
-def _reading(values: argparse.Namespace, inventory: Inventory) -> Reading:
+def _listing(values: argparse.Namespace, inventory: Inventory) -> SourceListing:
     from sharding.sources import folder, mimic_cxr, open_i
 
     frontal = values.views == "frontal"
-    if values.source == "mimic-cxr":
-        return mimic_cxr.read(inventory, frontal, values.exclude_subjects)
-    if values.source == "open-i":
-        return open_i.read(inventory, frontal, values.exclude_subjects)
+    if values.source != "folder":
+        source = mimic_cxr if values.source == "mimic-cxr" else open_i
+        return source.read(inventory, frontal, values.exclude_subjects)
     return folder.read(inventory, _folder_table(values), frontal, values.exclude_subjects)
 
 
@@ -238,37 +254,37 @@ def _folder_table(values: argparse.Namespace) -> FolderTable | None:
 
     if values.table is None:
         if any(getattr(values, f"{part}_column") for part in COLUMNS):
-            raise UserError("columns are named and no table; give it with --table")
+            raise UserError("columns are given without a table; add --table")
         if not values.allow_no_text:
             raise UserError(
                 "a folder without a table has no text; give --table, or keep the images with --allow-no-text"
             )
         return None
     if not values.image_column:
-        raise UserError("which column of the table names the images? give --image-column")
+        raise UserError("no column of image names is given; add --image-column")
     if not values.text_column and not values.allow_no_text:
-        raise UserError("which column of the table holds the text? give --text-column, or --allow-no-text")
+        raise UserError("no column of texts is given; add --text-column, or --allow-no-text")
     return FolderTable(values.table, *(getattr(values, f"{part}_column") for part in COLUMNS))
 
 
 def run_verify(values: argparse.Namespace) -> int:
-    """`verify`; exit code 1 where something is wrong."""
+    """`verify`; exit code 1 if there is a fault."""
     from sharding.leaks import same_patient
     from sharding.verify import check
 
-    found = check(values.url)
+    findings = check(values.url)
     if values.leaks:
-        same_patient.write(values.leaks, found.leaks)
-    print(json.dumps(found.as_dict()) if values.json else "\n".join(found.lines()))
-    return 1 if found.faults else 0
+        same_patient.write(values.leaks, findings.leaks)
+    print(json.dumps(findings.as_dict()) if values.json else "\n".join(findings.lines()))
+    return 1 if findings.faults else 0
 
 
 def run_inspect(values: argparse.Namespace) -> int:
-    """`inspect`: the summary as lines or JSON, and a page where asked for."""
+    """`inspect`: the summary as lines or JSON; with --html also a page."""
     from sharding.describe import inspection
 
-    found = inspection.summary(values.url)
-    print(json.dumps(found) if values.json else "\n".join(inspection.lines(found)))
+    summary = inspection.summary(values.url)
+    print(json.dumps(summary) if values.json else "\n".join(inspection.lines(summary)))
     if values.html:
         values.html.write_text(inspection.page(values.url), encoding="utf-8")
     return 0

@@ -1,6 +1,6 @@
-"""What a shard and a manifest are: the one place that both the sharding tool and the training stream rely on.
+"""The format of shards and manifests, shared by the sharding tool and the training stream.
 
-In: nothing. Out: row types, manifest schema, key rule, text hash, errors. No input or output here.
+In: nothing. Out: row types, manifest schema, key rule, text hash, errors. Nothing is read or written here.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ AUDIT_NAME = "audit.json"
 IMAGE_MEMBERS = ("jpg", "png", "dcm")
 SPLITS = ("train", "validate", "test")
 SHARD_NAME = "shard-{:06d}.tar"
-# webdataset takes everything behind the first dot for the member's extension, so a key has none.
+# webdataset takes everything after the first dot as the member's extension, so a key has none.
 KEY_PATTERN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 class UserError(ValueError):
-    """A user's mistake, in one line that says what is wrong and how to mend it; the command line exits with 2."""
+    """A user's mistake, in one line that says what is wrong and how to correct it; the command line exits with 2."""
 
 
 class Reason(StrEnum):
-    """Why an input was rejected; a file is given the first that applies, in this order."""
+    """Why an input was rejected: the first of these that applies, in this order."""
 
     PARSE = "parse"
     REQUIRED_TAGS = "required tags"
@@ -41,7 +41,7 @@ class Reason(StrEnum):
 
 
 class Rejected(Exception):
-    """One input that cannot become a sample: goes to the quarantine, never ends a build. The message names nobody."""
+    """One input that cannot become a sample: it is quarantined and never ends a build. The message names nobody."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(f"{reason}: {message}")
@@ -65,9 +65,9 @@ class Sentence:
 
 @dataclass(frozen=True)
 class SentenceTuple:
-    """One sample: an encoded image, the sentences said of it and where both come from (pseudonyms only).
+    """One sample: an encoded image, the sentences of its report and the origin of both (pseudonyms only).
 
-    `likeness` is the image's fingerprint for the search for near-duplicates; it stands in the manifest alone.
+    `perceptual_hash` serves the search for near-duplicates; only the manifest holds it (column `image_likeness`).
     """
 
     key: str
@@ -80,10 +80,10 @@ class SentenceTuple:
     split: str
     geometry: dict[str, Any]
     pixels: dict[str, str] = field(default_factory=dict)
-    likeness: str = ""
+    perceptual_hash: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The content of KEY.json (ARCHITECTURE, "A shard")."""
+        """The content of KEY.json (docs/formats.md, shards)."""
         return {
             "format_version": FORMAT_VERSION,
             "sentences": [{**asdict(s), "tags": list(s.tags), "hash": s.hash} for s in self.sentences],
@@ -123,11 +123,11 @@ METADATA_KEYS = ("format_version", "settings", "shards", "counts")
 
 
 def normal_form(text: str) -> str:
-    """NFKC, case-folded, punctuation to space, spaces collapsed (METHOD: duplicate-aware targets)."""
+    """NFKC, case-folded, punctuation to space, spaces collapsed (docs/method.md, duplicate-aware targets)."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
 
 
 def text_hash(text: str) -> str:
-    """sha256 of the normal form, hexadecimal: equal for sentences that say the same word for word."""
+    """sha256 of the normal form, hexadecimal: equal for sentences with the same words."""
     return hashlib.sha256(normal_form(text).encode()).hexdigest()

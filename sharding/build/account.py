@@ -1,6 +1,7 @@
-"""What became of the studies of a build, and whether that is good enough.
+"""What became of the images of a build, and whether the build succeeded.
 
-In: the counts of a finished build. Out: `Account`, its printed lines and its judgement. Counting is in `run`.
+In: the counts of a finished build. Out: `Account`, its printed lines, and the reason of a failure. Counting is in
+`finish`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sharding.contract import Reason
 
 @dataclass(frozen=True)
 class Account:
-    """What became of the studies: read = written + rejected + already there."""
+    """What became of the images: read = written + rejected + already there."""
 
     read: int
     written: int
@@ -27,7 +28,7 @@ class Account:
 
     @property
     def failed_share(self) -> float:
-        """Share of the studies rejected for a fault; another modality than the wanted ones is none."""
+        """Share of the images rejected for a fault; an unwanted modality is not a fault."""
         faults = sum(count for reason, count in self.rejected.items() if reason != Reason.MODALITY)
         return faults / max(1, self.read)
 
@@ -40,19 +41,19 @@ class Account:
         lines = [f"read {self.read} = written {self.written} + rejected {rejected} + already there {self.already}"]
         if rejected:
             lines.append("rejected: " + ", ".join(f"{reason} {count}" for reason, count in self.rejected.items()))
-        lines += [f"left out: {why} {count}" for why, count in self.left_out.items()]
-        lines += [f"note: {what} {count}" for what, count in self.notes.items()]
-        lines += [f"leak: {what} {count}; `verify` names them" for what, count in self.leaks.items() if count]
+        lines += [f"left out: {reason} {count}" for reason, count in self.left_out.items()]
+        lines += [f"note: {note} {count}" for note, count in self.notes.items()]
+        lines += [f"leak: {kind} {count}; `verify` lists them" for kind, count in self.leaks.items() if count]
         return [*lines, f"shards: {self.shards}"]
 
     def failure(self, allowed: float) -> str:
-        """Why the build counts as failed, in one line with the way out; empty where it does not."""
+        """Why the build failed and what to do, in one line; empty if it succeeded."""
         if self.written + self.already == 0:
-            return "no image was written; quarantine.parquet in the output says why"
+            return "no image was written; quarantine.parquet in the output lists the reasons"
         if self.failed_share <= allowed:
             return ""
         enough = math.ceil(self.failed_share * 100) / 100
         return (
-            f"{self.failed_share:.1%} of the input was rejected and {allowed:.1%} is allowed; quarantine.parquet "
-            f"in the output says why; mend the input, or allow it with --max-failures {enough}"
+            f"{self.failed_share:.1%} of the input was rejected and {allowed:.1%} is allowed; quarantine.parquet in "
+            f"the output lists the reasons; correct the input, or allow it with --max-failures {enough}"
         )

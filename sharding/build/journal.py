@@ -1,15 +1,13 @@
-"""The journal of a build: what became of each unit of studies, so that a build can go on and redo no more than it must.
+"""The journal of a build: the finished shards, so that an interrupted build resumes and repeats little.
 
-In: finished units. Out: one Parquet file a unit in the private folder, and what it says on the next run. A unit is a
-range of studies; its file is put in place after its shard, at once, so that a build killed at any moment finds either
-both or none.
+In: finished shards. Out: one Parquet file per shard in the private folder, read again by the next run. The file is
+put in place in one step and after its shard, so that a build killed at any moment leaves either both or none.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,78 +15,68 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from sharding.build.writer import Shard
+from sharding.build.writer import WrittenShard
 from sharding.contract import MANIFEST_SCHEMA
 from sharding.sources import SourceImage
 from sharding.store import atomic
 
 
 @dataclass(frozen=True)
-class Unit:
-    """The studies of one shard under the keys of their samples; `digest` changes with all that they come from."""
+class ShardInputs:
+    """The images of one shard by the keys of their samples; `digest` changes with anything that decides its bytes."""
 
     number: int
-    studies: list[tuple[str, SourceImage]]
+    images: list[tuple[str, SourceImage]]
     digest: str
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What became of a unit: its shard, what was rejected and what was counted. The manifest rows lie beside it."""
+class JournalEntry:
+    """A finished shard, its rejected images and its audit counts; the file also holds the manifest rows."""
 
-    number: int
     digest: str
-    shard: Shard
+    shard: WrittenShard
     rejected: list[dict[str, str]] = field(default_factory=list)
     audit: dict[str, int] = field(default_factory=dict)
 
 
-class Journal:
+class BuildJournal:
     """The entries of the builds into one output."""
 
     def __init__(self, private: Path, out: str) -> None:
         self._folder = private / f"build-{hashlib.sha256(out.encode()).hexdigest()[:12]}"
-        self.known = self._folder.is_dir()
+        self.is_known = self._folder.is_dir()
         self._folder.mkdir(mode=0o700, exist_ok=True)
 
-    def find(self, unit: Unit) -> Entry | None:
-        """The entry of the unit as it stands now; None where it was never finished or its studies have changed."""
+    def find(self, inputs: ShardInputs) -> JournalEntry | None:
+        """The entry of the shard; None if it was never finished or its inputs have changed."""
         try:
-            schema = pa.parquet.read_schema(self._path(unit.number))
-            said: dict[str, Any] = json.loads(schema.metadata[b"entry"])
+            schema = pa.parquet.read_schema(self._path(inputs.number))
+            entry: dict[str, Any] = json.loads(schema.metadata[b"entry"])
         except (FileNotFoundError, pa.ArrowException, KeyError, ValueError):
             return None
-        if said["digest"] != unit.digest or not schema.equals(MANIFEST_SCHEMA):
+        if entry["digest"] != inputs.digest or not schema.equals(MANIFEST_SCHEMA):
             return None
-        return Entry(unit.number, said["digest"], Shard(**said["shard"]), said["rejected"], said["audit"])
+        return JournalEntry(**entry | {"shard": WrittenShard(**entry["shard"])})
 
     def rows(self, number: int) -> pa.Table:
-        """The manifest rows of a finished unit."""
+        """The manifest rows of a finished shard."""
         return pa.parquet.read_table(self._path(number)).replace_schema_metadata(None)
 
-    def put(self, entry: Entry, rows: pa.Table) -> None:
-        """Write the entry in one step; after a loss of power it is there or it is not."""
-        said = {
-            "digest": entry.digest,
-            "shard": asdict(entry.shard),
-            "rejected": entry.rejected,
-            "audit": entry.audit,
-        }
-        with atomic.open_file(self._path(entry.number), durable=True) as file:
-            pa.parquet.write_table(rows.replace_schema_metadata({"entry": json.dumps(said)}), file)
+    def put(self, number: int, entry: JournalEntry, rows: pa.Table) -> None:
+        """Write the entry atomically, also across a power cut."""
+        with atomic.open_file(self._path(number), durable=True) as file:
+            pa.parquet.write_table(rows.replace_schema_metadata({"entry": json.dumps(asdict(entry))}), file)
 
-    def forget(self, number: int) -> None:
-        """Remove the entry of a unit that is about to be replaced."""
+    def remove(self, number: int) -> None:
+        """Remove the entry of a shard that is about to be replaced."""
         self._path(number).unlink(missing_ok=True)
 
-    def forget_from(self, number: int) -> None:
+    def remove_from(self, number: int) -> None:
         """Remove the entries of an earlier, larger build from this number on."""
-        for path in self._paths():
+        for path in self._folder.glob("[0-9]*.parquet"):
             if int(path.stem) >= number:
                 path.unlink()
-
-    def _paths(self) -> Iterator[Path]:
-        return self._folder.glob("[0-9]*.parquet")
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06d}.parquet"

@@ -1,7 +1,7 @@
-"""Studies → outcomes in the order of the studies, made by workers: processes here, or Ray's on many machines.
+"""Source images → sample results in the same order, made by worker processes on this machine.
 
-In: an iterator of studies and `Workers`. Out: an iterator of outcomes. A worker that dies costs nothing: its studies
-are made again one by one, and one that takes its process down twice is rejected. Ray's workers are in `cluster`.
+In: an iterator of images and `Workers`. Out: an iterator of results. If a worker dies, its images are made again one by
+one, and an image that kills its process twice is rejected. The workers of a Ray cluster are in `cluster`.
 """
 
 from __future__ import annotations
@@ -18,125 +18,124 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Protocol, TypeVar
 
-from sharding.build.tuples import Outcome, Recipe, crashed, make_all
+from sharding.build.samples import SampleResult, WorkerConfig, crash_result, make_samples
 from sharding.contract import UserError
 from sharding.sources import SourceImage
 
-CHUNK = 16  # studies that one message carries: the way to a process and back costs as much as a small image
-AHEAD = 4  # chunks in flight per worker; bounds what waits in memory
-TRIES = 2  # of a study alone: what ended its worker the first time may have come from outside
+CHUNK = 16  # images per message: sending one to a process and back costs as much as making a small sample
+CHUNKS_PER_WORKER = 4  # in flight; bounds the memory of waiting results
+ATTEMPTS = 2  # for a single image: the first crash may have had another cause
 
 
 Job = TypeVar("Job")
 
 
-class Crashed(Exception):
-    """The worker that held a chunk is gone, and its results with it."""
+class WorkerCrashed(Exception):
+    """The worker that held a chunk died before it returned the results."""
 
 
 class Workers(Protocol[Job]):
-    """Where chunks of studies are made. `count` workers work at once."""
+    """Where chunks of images are made into samples; `count` workers run at once."""
 
     count: int
 
-    def submit(self, studies: list[SourceImage]) -> Job: ...
+    def submit(self, images: list[SourceImage]) -> Job: ...
 
-    def result(self, job: Job) -> list[Outcome]:
-        """Waits for the job; raises Crashed where its worker died."""
+    def result(self, job: Job) -> list[SampleResult]:
+        """Waits for the job; raises WorkerCrashed if its worker died."""
 
-    def again(self, studies: list[SourceImage], job: Job) -> Job:
-        """The job itself where it lives on after another one crashed, else a new one for the same studies."""
+    def resubmit(self, images: list[SourceImage], job: Job) -> Job:
+        """The job itself if it survived the crash of another one, else a new job for the same images."""
 
     def close(self) -> None: ...
 
 
-def outcomes(studies: Iterable[SourceImage], workers: Workers[Job], recipe: Recipe) -> Generator[Outcome, None, None]:
-    """The outcome of every study, in order; the workers begin at once, and are closed where the caller stops early.
+def results(
+    images: Iterable[SourceImage], workers: Workers[Job], config: WorkerConfig
+) -> Generator[SampleResult, None, None]:
+    """The result of every image, in order; workers start at once, and are closed when the generator is closed.
 
-    Raises UserError where workers cannot even start.
+    Raises UserError if workers cannot even start.
     """
-    source = iter(studies)
+    source = iter(images)
     chunks = iter(lambda: list(itertools.islice(source, CHUNK)), [])
-    first = itertools.islice(chunks, workers.count * AHEAD)
-    return _in_order(chunks, deque((chunk, workers.submit(chunk)) for chunk in first), workers, recipe)
+    first = itertools.islice(chunks, workers.count * CHUNKS_PER_WORKER)
+    return _in_order(chunks, deque((chunk, workers.submit(chunk)) for chunk in first), workers, config)
 
 
 def _in_order(
     chunks: Iterator[list[SourceImage]],
     pending: deque[tuple[list[SourceImage], Job]],
     workers: Workers[Job],
-    recipe: Recipe,
-) -> Generator[Outcome, None, None]:
+    config: WorkerConfig,
+) -> Generator[SampleResult, None, None]:
     try:
         while pending:
             chunk, job = pending.popleft()
             for following in itertools.islice(chunks, 1):
                 pending.append((following, workers.submit(following)))
             try:
-                made = workers.result(job)
-            except Crashed:
-                made = [_alone(study, workers, recipe) for study in chunk]
-                pending = deque((waiting, workers.again(waiting, other)) for waiting, other in pending)
-            yield from made
+                finished = workers.result(job)
+            except WorkerCrashed:
+                finished = [_alone(image, workers, config) for image in chunk]
+                pending = deque((waiting, workers.resubmit(waiting, other)) for waiting, other in pending)
+            yield from finished
     finally:
         workers.close()
 
 
-def _alone(study: SourceImage, workers: Workers[Job], recipe: Recipe) -> Outcome:
-    """The study as a job of its own, so that a crash names the study that caused it."""
-    for _ in range(TRIES):
+def _alone(image: SourceImage, workers: Workers[Job], config: WorkerConfig) -> SampleResult:
+    """The image as a job of its own, so that a crash is traced to the image that caused it."""
+    for _ in range(ATTEMPTS):
         try:
-            return workers.result(workers.submit([study]))[0]
-        except Crashed:
+            return workers.result(workers.submit([image]))[0]
+        except WorkerCrashed:
             continue
     try:
         workers.result(workers.submit([]))
-    except Crashed:
-        # No study is to blame where workers die without one.
-        raise UserError(
-            "worker processes end as soon as they start; see what they said above, and free memory"
-        ) from None
-    return crashed(study, recipe)
+    except WorkerCrashed:  # workers die without any image
+        raise UserError("worker processes crash at start; see their messages above, and free memory") from None
+    return crash_result(image, config)
 
 
 class Processes:
-    """Workers on this machine; also a single one is a process, which a decoder may take down without the build."""
+    """Workers on this machine; a single one is a process too, so that a crashing decoder never ends the build."""
 
-    def __init__(self, recipe: Recipe, count: int) -> None:
-        self.count, self._recipe = count, recipe
-        self._pool = self._fresh()
+    def __init__(self, config: WorkerConfig, count: int) -> None:
+        self.count, self._config = count, config
+        self._pool = self._new_pool()
 
-    def submit(self, studies: list[SourceImage]) -> Future[list[Outcome]]:
+    def submit(self, images: list[SourceImage]) -> Future[list[SampleResult]]:
         try:
-            return self._pool.submit(make_all, studies, self._recipe)
+            return self._pool.submit(make_samples, images, self._config)
         except BrokenProcessPool:
-            self._pool = self._fresh()
-            return self._pool.submit(make_all, studies, self._recipe)
+            self._pool = self._new_pool()
+            return self._pool.submit(make_samples, images, self._config)
 
-    def result(self, job: Future[list[Outcome]]) -> list[Outcome]:
+    def result(self, job: Future[list[SampleResult]]) -> list[SampleResult]:
         try:
             return job.result()
         except BrokenProcessPool:
-            raise Crashed from None
+            raise WorkerCrashed from None
 
-    def again(self, studies: list[SourceImage], job: Future[list[Outcome]]) -> Future[list[Outcome]]:
-        # One dead process breaks the whole pool; only what had been done before stays.
+    def resubmit(self, images: list[SourceImage], job: Future[list[SampleResult]]) -> Future[list[SampleResult]]:
+        # One dead process breaks the whole pool; only jobs that had finished keep their results.
         lost = not job.done() or isinstance(job.exception(), BrokenProcessPool)
-        return self.submit(studies) if lost else job
+        return self.submit(images) if lost else job
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def _fresh(self) -> ProcessPoolExecutor:
+    def _new_pool(self) -> ProcessPoolExecutor:
         # Not fork: the store and the progress bar run threads in this process. The server imports once for all.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["sharding.build.tuples"])
-        return ProcessPoolExecutor(self.count, mp_context=context, initializer=_follow_parent)
+        context.set_forkserver_preload(["sharding.build.samples"])
+        return ProcessPoolExecutor(self.count, mp_context=context, initializer=_exit_with_parent)
 
 
-def _follow_parent() -> None:
-    """Ends this worker with the build, also where that is killed: nobody would fetch the results."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the build, which then ends its workers
+def _exit_with_parent() -> None:
+    """Ends this worker when the build ends, also when the build is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the build, which then ends its workers
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()

@@ -1,8 +1,8 @@
-"""The build: studies → shards, manifest, quarantine, audit and ledger.
+"""The build: source images → shards, manifest, quarantine, audit and ledger.
 
-In: the studies of a source and the settings. Out: the data set at a URL and an `Account` of what became of every study.
-Samples stand in the order of their pseudonyms, which tells nothing, and shard number k holds those of the k-th
-`shard_images` studies: what changes in one study changes one shard, however many workers there are.
+In: the images of a source and the settings. Out: the data set at a URL, and an `Account` of every image. Samples are
+ordered by their pseudonyms, which reveal nothing, and shard number k holds the k-th `shard_images` images: a change in
+one image changes one shard, for any number of workers.
 """
 
 from __future__ import annotations
@@ -18,81 +18,80 @@ from dataclasses import astuple, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-import pyarrow as pa
-
 from sharding import progress
 from sharding.build import pool, quarantine
 from sharding.build.account import Account
 from sharding.build.finish import BuildSettings, finish
-from sharding.build.journal import Entry, Journal, Unit
-from sharding.build.tuples import TIMEOUT, Outcome, Recipe, Sample
+from sharding.build.journal import BuildJournal, JournalEntry, ShardInputs
+from sharding.build.samples import TIMEOUT, EncodedSample, SampleResult, WorkerConfig
 from sharding.build.writer import ShardWriter
 from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, SHARD_NAME, UserError
 from sharding.deid import pseudonyms
 from sharding.deid.private_folder import PrivateFolder
-from sharding.sources import Reading, SourceImage
+from sharding.sources import SourceImage, SourceListing
 from sharding.store.base import Store
 from sharding.store.locations import open_store
 
 
 @dataclass(frozen=True)
 class Build:
-    """One build: what goes in, where it goes, and who does the work."""
+    """One build: its settings, where the output goes, and the workers."""
 
     settings: BuildSettings
     out: str
     private: PrivateFolder
-    workers: Callable[[Recipe], pool.Workers[Any]]
+    workers: Callable[[WorkerConfig], pool.Workers[Any]]
     same_patient: dict[str, str] = field(default_factory=dict)
     retry: frozenset[str] = frozenset()
     timeout: float = TIMEOUT
 
     @property
-    def recipe(self) -> Recipe:
-        return Recipe(self.settings.tuples, self.private.salt, self.same_patient, self.timeout)
+    def config(self) -> WorkerConfig:
+        return WorkerConfig(self.settings.samples, self.private.salt, self.same_patient, self.timeout)
 
 
 @dataclass(frozen=True)
-class Job:
-    """A unit to make: all of it, or what `again` names beside what an earlier build left of it."""
+class ShardJob:
+    """A shard to write: all of its images, or the `retried` ones beside what an earlier build finished (`entry`)."""
 
-    unit: Unit
-    entry: Entry | None
-    again: frozenset[str] = frozenset()
+    inputs: ShardInputs
+    entry: JournalEntry | None
+    retried: frozenset[str] = frozenset()
 
     @property
-    def fresh(self) -> list[SourceImage]:
-        return [study for key, study in self.unit.studies if self.entry is None or key in self.again]
+    def pending(self) -> list[SourceImage]:
+        """The images that workers have to make into samples."""
+        return [image for key, image in self.inputs.images if self.entry is None or key in self.retried]
 
 
-def build(reading: Reading, plan: Build) -> Account:
-    """Build the data set, or go on where an interrupted build stopped: what is finished and unchanged stays.
+def build(listing: SourceListing, plan: Build) -> Account:
+    """Build the data set, or resume an interrupted build: shards that are finished and unchanged are kept.
 
-    With `retry`, studies that were rejected for one of these reasons are tried again. The manifest is written last.
-    Raises UserError for an output made with another private folder, an empty input, a full disk.
+    With `retry`, images that were rejected for one of these reasons are tried again. The manifest is written last.
+    Raises UserError for an output of another private folder, an empty input, an image listed twice, a full disk.
     """
-    if not reading.studies:
+    if not listing.images:
         raise UserError("no image to read in the input; check the folder, the table and --views")
-    with plan.private.locked(), _room_needed():
+    with plan.private.locked(), _disk_errors():
         store = open_store(plan.out, create=True)
-        journal = Journal(plan.private.path, store.url)
-        if store.exists(MANIFEST_NAME) and not journal.known:
+        journal = BuildJournal(plan.private.path, store.url)
+        if store.exists(MANIFEST_NAME) and not journal.is_known:
             raise UserError(
                 f"{plan.out} holds a data set built with another private folder; give --private or another --out"
             )
-        units = _units(reading.studies, plan)
-        jobs = [_job(unit, journal.find(unit), store, plan.retry) for unit in units]
+        shards = _shard_inputs(listing.images, plan)
+        jobs = [_job(inputs, journal.find(inputs), store, plan.retry) for inputs in shards]
         already = sum(job.entry.shard.samples for job in jobs if job.entry)
-        pending = [job for job in jobs if job.fresh]
+        pending = [job for job in jobs if job.pending]
         if pending:
             store.delete(MANIFEST_NAME)
-            _make_shards(pending, store, journal, plan)
-        return finish(reading, units, already, store, journal, plan.settings)
+            _write_shards(pending, store, journal, plan)
+        return finish(listing, shards, already, store, journal, plan.settings)
 
 
 @contextlib.contextmanager
-def _room_needed() -> Iterator[None]:
-    """Turns a full disk into one line; what is finished stays, and the same command goes on."""
+def _disk_errors() -> Iterator[None]:
+    """Turns a full disk into one line; finished shards are kept, and the same command resumes."""
     try:
         yield
     except OSError as error:
@@ -103,86 +102,79 @@ def _room_needed() -> Iterator[None]:
         raise UserError(f"the ledger cannot be written ({error}); free space and run the same command again") from None
 
 
-def _units(studies: list[SourceImage], plan: Build) -> list[Unit]:
-    keyed = {pseudonyms.pseudonym(plan.private.salt, "image", study.image): study for study in studies}
-    assert len(keyed) == len(studies), "a source names an image twice"
-    ranges = _ranges(sorted(keyed.items(), key=lambda item: item[0]), plan.settings.shard_images)
-    return [Unit(number, part, _digest(part, plan)) for number, part in enumerate(ranges)]
+def _shard_inputs(images: list[SourceImage], plan: Build) -> list[ShardInputs]:
+    keyed = {pseudonyms.pseudonym(plan.private.salt, "image", image.id): image for image in images}
+    if repeated := len(images) - len(keyed):
+        raise UserError(f"the source lists {repeated} images more than once; give each image its own id")
+    ordered, size = sorted(keyed.items(), key=lambda item: item[0]), plan.settings.shard_images
+    parts = (ordered[first : first + size] for first in range(0, len(ordered), size))
+    return [ShardInputs(number, part, _digest(part, plan)) for number, part in enumerate(parts)]
 
 
-def _ranges(studies: list[tuple[str, SourceImage]], size: int) -> Iterator[list[tuple[str, SourceImage]]]:
-    for first in range(0, len(studies), size):
-        yield studies[first : first + size]
-
-
-def _digest(studies: list[tuple[str, SourceImage]], plan: Build) -> str:
-    """Changes with the settings, this software's version and all that the studies are read from."""
+def _digest(images: list[tuple[str, SourceImage]], plan: Build) -> str:
+    """Changes with the settings, the version of this software, and everything that the images are read from."""
     decisive = [FORMAT_VERSION, version("sentalign"), plan.settings.as_dict(), sorted(plan.same_patient.items())]
     digest = hashlib.sha256(json.dumps(decisive).encode() + plan.private.salt)
-    for _, study in studies:
-        digest.update(json.dumps(astuple(study)).encode())
+    for _, image in images:
+        digest.update(json.dumps(astuple(image)).encode())
     return digest.hexdigest()
 
 
-def _job(unit: Unit, entry: Entry | None, store: Store, retry: frozenset[str]) -> Job:
-    """What is left to do for a unit; a shard that is lost or cut off is made again."""
+def _job(inputs: ShardInputs, entry: JournalEntry | None, store: Store, retry: frozenset[str]) -> ShardJob:
+    """What is left to do for a shard; a missing or truncated one is written again."""
     if entry is None or store.size(entry.shard.name) != entry.shard.bytes:
-        return Job(unit, None)
-    return Job(unit, entry, frozenset(row["id"] for row in entry.rejected if row["reason"] in retry))
+        return ShardJob(inputs, None)
+    return ShardJob(inputs, entry, frozenset(row["id"] for row in entry.rejected if row["reason"] in retry))
 
 
-def _make_shards(jobs: list[Job], store: Store, journal: Journal, plan: Build) -> None:
-    fresh = [study for job in jobs for study in job.fresh]
-    outcomes = pool.outcomes(fresh, plan.workers(plan.recipe), plan.recipe)
-    with contextlib.closing(outcomes), progress.bar("images", len(fresh)) as advance:
-        shown = _shown(outcomes, advance)
+def _write_shards(jobs: list[ShardJob], store: Store, journal: BuildJournal, plan: Build) -> None:
+    pending = [image for job in jobs for image in job.pending]
+    results = pool.results(pending, plan.workers(plan.config), plan.config)
+    with contextlib.closing(results), progress.bar("images", len(pending)) as advance:
+        counted = _counted(results, advance)
         for job in jobs:
-            journal.put(*_make_shard(job, shown, store, journal, plan))
+            _write_shard(job, counted, store, journal, plan)
 
 
-def _shown(outcomes: Iterable[Outcome], advance: progress.Advance) -> Iterator[Outcome]:
-    for outcome in outcomes:
+def _counted(results: Iterable[SampleResult], advance: progress.Advance) -> Iterator[SampleResult]:
+    for result in results:
         advance(1)
-        yield outcome
+        yield result
 
 
-def _make_shard(
-    job: Job, outcomes: Iterator[Outcome], store: Store, journal: Journal, plan: Build
-) -> tuple[Entry, pa.Table]:
-    name, path = SHARD_NAME.format(job.unit.number), plan.private.path / "shard.part"
-    kept = {sample.key: sample for sample in _kept(job, store, journal)}
-    rejected = {row["id"]: row for row in job.entry.rejected if row["id"] not in job.again} if job.entry else {}
-    counted = Counter(job.entry.audit if job.entry else {})
+def _write_shard(
+    job: ShardJob, results: Iterator[SampleResult], store: Store, journal: BuildJournal, plan: Build
+) -> None:
+    """One shard with its ledger rows and its journal entry."""
+    number, path = job.inputs.number, plan.private.path / "shard.part"
+    kept = {result.key: result for result in _kept(job, store, journal)}
+    rejected = {row["id"]: row for row in job.entry.rejected if row["id"] not in job.retried} if job.entry else {}
+    audit = Counter(job.entry.audit if job.entry else {})
     ledger: list[tuple[str, str, str]] = []
-    with ShardWriter(path, name) as writer:
-        for key, _ in job.unit.studies:
+    with ShardWriter(path, SHARD_NAME.format(number)) as writer:
+        for key, _ in job.inputs.images:
             if key in rejected:
                 continue
-            if key in kept:
-                writer.add(kept[key])
-                continue
-            outcome = next(outcomes)
-            assert outcome.key == key, "outcomes come in the order of the studies"
-            ledger += outcome.ledger
-            counted.update(outcome.audit)
-            if outcome.sample is None:
-                rejected[key] = quarantine.row(outcome)
+            result = kept.get(key) or next(results)
+            assert result.key == key, "results come in the order of the images"
+            ledger += result.ledger
+            audit.update(result.audit)
+            if result.sample:
+                writer.add(result.sample)
             else:
-                writer.add(outcome.sample)
+                rejected[key] = quarantine.row(result)
         shard, rows = writer.finish()
         plan.private.record(ledger)
-        # A tar is padded, so another one may have the size of the old: no entry may speak of it meanwhile.
-        journal.forget(job.unit.number)
-        store.put_file(name, path)
+        # Tar files are padded, so the new one may be as long as the old: no entry may describe it until it is complete.
+        journal.remove(number)
+        store.put_file(shard.name, path)
     in_order = [rejected[key] for key in sorted(rejected)]
-    return Entry(job.unit.number, job.unit.digest, shard, in_order, dict(counted)), rows
+    journal.put(number, JournalEntry(job.inputs.digest, shard, in_order, dict(audit)), rows)
 
 
-def _kept(job: Job, store: Store, journal: Journal) -> Iterator[Sample]:
-    """The samples that an earlier build left of the unit, read back from its shard."""
-    if job.entry is None:
-        return
-    for row in journal.rows(job.unit.number).to_pylist():
+def _kept(job: ShardJob, store: Store, journal: BuildJournal) -> Iterator[SampleResult]:
+    """The samples of an earlier build, read back from the shard that is about to be replaced."""
+    for row in journal.rows(job.inputs.number).to_pylist() if job.entry else ():
         image = store.get_range(row["shard"], row["image_offset"], row["image_bytes"])
         description = store.get_range(row["shard"], row["json_offset"], row["json_bytes"])
-        yield Sample(row["key"], image, description, row)
+        yield SampleResult(row["key"], [], EncodedSample(row["key"], image, description, row))

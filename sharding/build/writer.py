@@ -1,6 +1,7 @@
 """Samples → one shard: a plain tar of KEY.jpg and KEY.json, the same bytes for the same samples.
 
-In: `Sample` rows, one by one. Out: a local tar file, its checksum and the manifest rows with the place of every member.
+In: `EncodedSample` rows, one by one. Out: a local tar file, its checksum, and manifest rows with the offset of every
+member. The file is written once and never read back: checksum and offsets are counted while writing.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ import hashlib
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 import pyarrow as pa
 
-from sharding.build.tuples import Sample
+from sharding.build.samples import EncodedSample
 from sharding.contract import MANIFEST_SCHEMA
 
 OWNER = "sentalign"
@@ -23,7 +23,7 @@ MODE = 0o444
 
 
 @dataclass(frozen=True)
-class Shard:
+class WrittenShard:
     """A finished shard: name, size, checksum and number of samples."""
 
     name: str
@@ -32,62 +32,50 @@ class Shard:
     samples: int
 
 
-class _Hashing:
-    """A write-only file that keeps the sha256 of what passes through, so that no shard is read again for it."""
+class _HashingFile:
+    """A write-only file that counts and hashes what passes through."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.digest = file, hashlib.sha256()
+        self._file, self.digest, self.size = file, hashlib.sha256(), 0
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)
+        self.size += len(data)
         return self._file.write(data)
 
 
 class ShardWriter:
-    """Writes samples in their order to the tar at `path`, one at a time; time, owner and mode are fixed."""
+    """Writes samples in the order they come to the tar at `path`; time, owner and mode are fixed."""
 
     def __init__(self, path: Path, name: str) -> None:
-        from webdataset.writer import TarWriter  # it imports torch where that is installed: seconds only builds pay
+        from webdataset.writer import TarWriter  # imports torch where that is installed: only builds pay for it
 
         self._path, self._name, self._rows = path, name, list[dict[str, Any]]()
         self._file = path.open("wb")
-        self._stream = _Hashing(self._file)
+        self._stream = _HashingFile(self._file)
         self._tar = TarWriter(self._stream, user=OWNER, group=OWNER, mode=MODE, mtime=0, encoder=False)
 
-    def add(self, sample: Sample) -> None:
-        member = sample.row["image_member"]
-        self._tar.write({"__key__": sample.key, member: sample.image, "json": sample.description})
-        self._rows.append(sample.row)
+    def add(self, sample: EncodedSample) -> None:
+        row = sample.row | {"shard": self._name}
+        members = ((row["image_member"], "image", sample.image), ("json", "json", sample.description))
+        for extension, part, data in sorted(members):  # the order in which webdataset writes a whole sample
+            self._tar.write({"__key__": sample.key, extension: data})
+            padded = len(data) + -len(data) % tarfile.BLOCKSIZE
+            row[f"{part}_offset"] = self._tar.tarstream.offset - padded
+        self._rows.append(row)
 
-    def finish(self) -> tuple[Shard, pa.Table]:
-        """Close the tar; the shard and its rows (MANIFEST_SCHEMA)."""
+    def finish(self) -> tuple[WrittenShard, pa.Table]:
+        """Close the tar; returns the shard and its rows (MANIFEST_SCHEMA)."""
         self._tar.close()
-        size = self._file.tell()
         self._file.close()
-        places = member_places(self._path)
-        rows = [row | _places(row, places, self._name) for row in self._rows]
-        shard = Shard(self._name, size, self._stream.digest.hexdigest(), len(rows))
-        return shard, pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+        shard = WrittenShard(self._name, self._stream.size, self._stream.digest.hexdigest(), len(self._rows))
+        return shard, pa.Table.from_pylist(self._rows, schema=MANIFEST_SCHEMA)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):  # a full disk has been said already
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # a full disk was raised already
             self._tar.close()
             self._file.close()
         self._path.unlink(missing_ok=True)
-
-
-def member_places(path: Path) -> dict[str, tuple[int, int]]:
-    """(offset of the first byte, length) of every member, as the finished tar says."""
-    with tarfile.open(path, "r:") as tar:
-        return {member.name: (member.offset_data, member.size) for member in tar}
-
-
-def _places(row: dict[str, Any], places: dict[str, tuple[int, int]], shard: str) -> dict[str, Any]:
-    image, description = places[f"{row['key']}.{row['image_member']}"], places[f"{row['key']}.json"]
-    assert (image[1], description[1]) == (row["image_bytes"], row["json_bytes"]), "the tar lost bytes"
-    return {"shard": shard, "image_offset": image[0], "json_offset": description[0]}

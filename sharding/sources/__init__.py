@@ -1,7 +1,8 @@
-"""Where studies come from: each module of this package turns one layout of files into `SourceImage` rows.
+"""Data sources: each module turns one layout of files (`mimic_cxr`, `open_i`, `folder`) into `SourceImage` rows.
 
-In: an `Inventory` of the input and tables. Out: rows with the source's own ids, which are replaced in `tuples`.
-No image is opened here.
+In: an `Inventory` of the input, and its tables. Out: a `SourceListing` with the source's own ids, which the build
+replaces. No image is opened here. Read this file, then `inventory`, then a source; `finder`, `exclusion` and `tables`
+serve all sources, `mimic_tables` the first, `ecitation` and `indiana` the second.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ REPORT, PLAIN = "report", "plain"
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """One image of a study and the report on it, by the ids of the source (private until `tuples` replaces them).
+    """One image of a study and its report, under the ids of the source (private until the build replaces them).
 
-    `image` is unique in a source. `file` and `text_file` are paths or URLs, `file` empty where the image was not found
-    or several could be meant; `text` None means: read `text_file`. `layout` says whether the text has section headers
-    (REPORT) or is free (PLAIN). `view` is a code (`views`), `split` one of `contract.SPLITS`. Empty `patient`, `study`
-    or `view`: as the image's header says. `state` changes when one of the two files does.
+    `id` is unique in a source. `file` and `text_file` are paths or URLs; `file` is empty if the image was not found or
+    its name is ambiguous. `text` None means: read `text_file`. `layout`: the text has section headers (REPORT) or not
+    (PLAIN). `view` is a code (`views`), `split` one of `contract.SPLITS`. An empty `patient`, `study` or `view` is
+    taken from the image's header. `state` changes when one of the two files does.
     """
 
-    image: str
+    id: str
     file: str
     patient: str = ""
     study: str = ""
@@ -34,17 +35,17 @@ class SourceImage:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a source holds: the rows to build from, how many were left out, by why, and what else is to be said.
+class SourceListing:
+    """The images of a source, the number left out by reason, and notes.
 
-    `notes` counts what was kept although something is missing or odd. Neither names anyone.
+    `notes` counts what was kept although something is missing or ambiguous. Neither names anyone.
     """
 
-    studies: list[SourceImage]
+    images: list[SourceImage]
     left_out: dict[str, int] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
 
 
-def counted(counts: dict[str, int]) -> dict[str, int]:
-    """Without the counts that are nought."""
-    return {why: count for why, count in counts.items() if count}
+def nonzero(counts: dict[str, int]) -> dict[str, int]:
+    """Without the counts that are zero."""
+    return {name: count for name, count in counts.items() if count}

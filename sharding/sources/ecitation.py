@@ -1,7 +1,7 @@
-"""Reports of Open-i: eCitation XML → their ids, images and texts (FORMATS: Open-i).
+"""Reports of Open-i: eCitation XML → their ids, images and texts (docs/formats.md, Open-i).
 
 In: the bytes of XML files, or of the archive that they are distributed in, which is read in memory and never unpacked
-to disk. Out: `Report`, None for what is none. Sizes are bounded, and no entity is expanded.
+to disk. Out: `Report`, None for anything else. Sizes are bounded, and no entity is expanded.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Report:
 
 
 def members(plain: bytes, location: str) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every regular file of a tar archive, no content for one that is too large for a report.
+    """Name and content of every regular file of a tar archive; empty content for one too large to be a report.
 
-    Links are not followed. Raises UserError where the archive is damaged.
+    Links are not followed. Raises UserError if the archive is damaged.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
@@ -38,22 +38,22 @@ def members(plain: bytes, location: str) -> Iterator[tuple[str, bytes]]:
                 file = archive.extractfile(member) if member.isreg() and member.size <= MAX_REPORT else None
                 if member.isreg():
                     yield member.name, file.read() if file else b""
-            # tarfile takes a header that it cannot read for the end.
-            whole = archive.offset < len(plain) and not plain[archive.offset : archive.offset + 512].strip(b"\0")
+            # tarfile takes an unreadable header as the end of the archive.
+            complete = archive.offset < len(plain) and not plain[archive.offset : archive.offset + 512].strip(b"\0")
     except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, IndexError, RecursionError, OverflowError):
-        whole = False
-    if not whole:
-        raise UserError(f"{location}: damaged archive; fetch it again, or unpack it and remove it")
+        complete = False
+    if not complete:
+        raise UserError(f"{location}: damaged archive; download it again, or unpack it and remove it")
 
 
 def parse(data: bytes, stem: str) -> Report | None:
-    """The report; None where it is no eCitation XML, or declares a document type (entities expand without bound).
+    """The report; None if it is not eCitation XML or declares a document type (entities expand without bound).
 
-    `stem`, the name of the file, serves as id where there is none.
+    `stem`, the name of the file, is the id of a report without one.
     """
     try:
         text = data.decode("utf-8-sig")
-        # The parser takes a str as it is, so an encoding named in the first line cannot hide a declaration.
+        # A str is parsed as it is, so an encoding named in the first line cannot hide a declaration.
         if "<!" in text.replace("<!--", "").replace("<![CDATA[", ""):
             return None
         root = ElementTree.fromstring(text)
@@ -72,6 +72,6 @@ def _text(root: ElementTree.Element) -> str:
 
 
 def with_headers(parts: Iterator[tuple[str, str]]) -> str:
-    """Labelled parts as one text with headers, as a written report has them; an unknown label is no header."""
+    """Labelled parts as one text with headers, as in a written report; an unknown label is dropped."""
     known = ((sections.header(label), " ".join(content.split())) for label, content in parts)
     return "\n\n".join(f"{header}: {content}" if header else content for header, content in known if content)

@@ -1,7 +1,7 @@
-"""The name of an image as a table writes it → the file that it means.
+"""The name of an image as written in a table → the file of that name.
 
-In: an inventory, and where the table lies. Out: relative names of the inventory; none where several files could be
-meant. No file outside the input is looked at, and none is asked for one by one.
+In: an inventory, and the table's location. Out: relative names of the inventory; empty if the name is ambiguous. Only
+the inventory is searched: no file outside the input, and no round trip per file.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Parts = tuple[str, ...]
 
 
 class ImageFinder:
-    """Finds images by name: below the input or beside the table, else by the end of the path, if one file fits it.
+    """Finds images by name: below the input or beside the table, else by the end of the path if exactly one file fits.
 
     "b/x.png" may mean a/b/x.png, and /old/place/b/x.png may mean b/x.png; a file of the same base name in another
-    folder is as likely another patient's. Other spelling is tried last: upper case, Unicode's forms, %20, backslashes,
-    and a name without its ending.
+    folder may well be another patient's. Other spellings are tried last: upper case, Unicode normal forms, %20,
+    backslashes, and a name without its extension.
     """
 
     def __init__(self, inventory: Inventory, table: str = "") -> None:
@@ -36,20 +36,20 @@ class ImageFinder:
         self._indexes: dict[tuple[Callable[[str], Parts], int], dict[Parts, list[str]]] = {}
 
     def below(self, name: str) -> str:
-        """A path or URL as a relative name where it lies in the input, else as it is."""
+        """A path or URL as a relative name if it lies in the input, else unchanged."""
         return next((name[len(root) :] for root in self._roots if name.startswith(root)), name)
 
     def find(self, name: str) -> str:
-        """The relative name of the file that `name` means; empty where there is none or several could be meant."""
+        """The relative name of the file called `name`; empty if there is none or several match."""
         if not name:
             return ""
         name = self.below(name)
         exact = {self._inventory.first(name), self._inventory.first(posixpath.join(self._beside, name))} - {""}
-        found = sorted(exact) or next(filter(None, self._candidates(name)), [])
-        return found[0] if len(found) == 1 else ""
+        matches = sorted(exact) or next(filter(None, self._candidates(name)), [])
+        return matches[0] if len(matches) == 1 else ""
 
     def _candidates(self, name: str) -> Iterator[list[str]]:
-        """The files that the name may mean, from the strictest reading to the most tolerant."""
+        """The matching files, from the strictest to the most tolerant comparison."""
         for wanted, spelling in ((_strict(name), _strict), (_loose(name), _loose), (_loose(name), _bare)):
             if len(wanted) <= self._depth:
                 yield self._index(spelling, len(wanted)).get(wanted, [])
@@ -58,14 +58,14 @@ class ImageFinder:
                     yield self._index(spelling).get(wanted[-length:], [])
 
     def _index(self, spelling: Callable[[str], Parts], length: int = 0) -> dict[Parts, list[str]]:
-        """The files by the last `length` parts of their path, by all of it for nought; made once."""
+        """The files by the last `length` parts of their path (0: the whole path); made once."""
         if (spelling, length) not in self._indexes:
-            found: dict[Parts, list[str]] = {}
+            index: dict[Parts, list[str]] = {}
             for name in sorted(self._inventory.states):
                 parts = spelling(name)
                 if len(parts) >= length:
-                    found.setdefault(parts[-length:], []).append(name)
-            self._indexes[spelling, length] = found
+                    index.setdefault(parts[-length:], []).append(name)
+            self._indexes[spelling, length] = index
         return self._indexes[spelling, length]
 
     @cached_property
@@ -74,7 +74,7 @@ class ImageFinder:
 
 
 def _roots(url: str) -> tuple[str, ...]:
-    """All ways to write where the input lies."""
+    """All spellings of the input's location."""
     folder = locations.local_path(url)
     if folder is None:
         return (url,)

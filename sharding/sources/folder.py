@@ -1,6 +1,6 @@
-"""A folder of images, with a table of texts or without one → studies.
+"""A folder of images, with or without a table of texts → `SourceImage` rows.
 
-In: an inventory; a CSV, TSV or Parquet table with a row per image. Out: `SourceImage` rows. No image is opened here.
+In: an inventory; a CSV, TSV or Parquet table with one row per image. Out: a `SourceListing`. No image is opened here.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from sharding.contract import UserError
-from sharding.sources import Reading, SourceImage, counted, exclusion
+from sharding.sources import SourceImage, SourceListing, exclusion, nonzero
 from sharding.sources.finder import ImageFinder
 from sharding.sources.inventory import Inventory
 from sharding.sources.tables import splits, views
 from sharding.sources.tables.table import read_table
 
-# What lies beside images and is none; every other ending, and none at all, is tried.
+# Files of these extensions are no images; every other extension, and none at all, is tried.
 NOT_IMAGE = re.compile(
     r"\.(?:csv|tsv|txt|jsonl?|xml|md|rst|parquet|tgz|gz|tar|zip|7z|html?|pdf|py|ipynb|ya?ml|log|sqlite|db|xlsx?|docx?|npy|"
     r"npz|ini|toml|sha256|md5)",
@@ -27,7 +27,7 @@ NOT_IMAGE = re.compile(
 
 @dataclass(frozen=True)
 class FolderTable:
-    """Which table and which of its columns; an empty name means that there is none."""
+    """A table and the names of its columns; an empty name means: no such column."""
 
     table: str
     image: str
@@ -41,24 +41,28 @@ class FolderTable:
         return list(dict.fromkeys(filter(None, (self.image, self.text, self.patient, self.view, self.split))))
 
 
-def read(inventory: Inventory, columns: FolderTable | None, frontal_only: bool = True, exclude: str = "") -> Reading:
-    """The studies of a folder; raises UserError for a missing table or column, and for a patient in two splits.
+def read(
+    inventory: Inventory, columns: FolderTable | None, frontal_only: bool = True, exclude: str = ""
+) -> SourceListing:
+    """The images of a folder; raises UserError for a missing table or column, and for a patient in two splits.
 
-    `exclude` lists patients that are left out (`exclusion`); a row without a patient is then left out too, since nobody
-    can say that it is not theirs. Rows that repeat another one, and images that stand under two patients, are left out.
+    `exclude` lists patients to leave out (`exclusion`); rows without a patient are then left out too, since they may be
+    of an excluded one. Duplicate rows, and images listed under two patients, are left out.
     """
     if exclude and not (columns and columns.patient):
         raise UserError(f"{exclude}: subjects can be left out only where a table names them; give --patient-column")
     if columns is None:
-        named = image_names(inventory)
-        return Reading([SourceImage(name, inventory.location(name), state=inventory.states[name]) for name in named])
+        names = image_names(inventory)
+        return SourceListing(
+            [SourceImage(name, inventory.location(name), state=inventory.states[name]) for name in names]
+        )
     left_out, notes = Counter[str](), Counter[str]()
-    studies = _without_doubles(_of_table(inventory, columns, left_out), left_out)
+    images = _without_duplicates(_of_table(inventory, columns, left_out), left_out)
     if exclude:
-        studies = _without_subjects(studies, exclude, left_out, notes)
+        images = _without_subjects(images, exclude, left_out, notes)
     if frontal_only:
-        studies, left_out["not a frontal view"], notes["view unknown, kept"] = views.frontal(studies)
-    return Reading(_under_names_of_their_own(studies), counted(left_out), counted(notes))
+        images, left_out["not a frontal view"], notes["view unknown, kept"] = views.frontal(images)
+    return SourceListing(_with_unique_ids(images), nonzero(left_out), nonzero(notes))
 
 
 def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]) -> list[SourceImage]:
@@ -69,14 +73,14 @@ def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]
     values = read_table(table, columns.columns)
     names = values[columns.image]
     empty = [""] * len(names)
-    texts, patients, told = (values.get(name, empty) for name in (columns.text, columns.patient, columns.view))
+    texts, patients, view_words = (values.get(name, empty) for name in (columns.text, columns.patient, columns.view))
     files = [finder.find(name) for name in names]
     owners = [patient or file for patient, file in zip(patients, files, strict=True)]
-    held = splits.of_patients(owners, splits.read(values.get(columns.split, empty), table), table)
+    split_names = splits.of_patients(owners, splits.read(values.get(columns.split, empty), table), table)
     left_out["row that names no image"] = names.count("")
     return [
         SourceImage(
-            image=name,
+            id=name,
             file=inventory.location(file) if file else "",
             patient=patient,
             text=text,
@@ -84,58 +88,56 @@ def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]
             split=split,
             state=inventory.states.get(file, ""),
         )
-        for name, file, text, patient, view, split in zip(names, files, texts, patients, told, held, strict=True)
+        for name, file, text, patient, view, split in zip(
+            names, files, texts, patients, view_words, split_names, strict=True
+        )
         if name
     ]
 
 
-def _without_doubles(studies: list[SourceImage], left_out: Counter[str]) -> list[SourceImage]:
-    """Rows that say the same of the same file once, and none of a file that two patients claim."""
+def _without_duplicates(images: list[SourceImage], left_out: Counter[str]) -> list[SourceImage]:
+    """Without repeated rows, and without the images of a file that is listed under two patients."""
     claims: dict[str, set[str]] = {}
-    for study in studies:
-        claims.setdefault(study.file, set()).add(study.patient)
-    torn = {file for file, patients in claims.items() if file and len(patients - {""}) > 1}
+    for image in images:
+        claims.setdefault(image.file, set()).add(image.patient)
+    ambiguous = {file for file, patients in claims.items() if file and len(patients - {""}) > 1}
     kept: dict[tuple[str, ...], SourceImage] = {}
-    for study in studies:
-        if study.file in torn:
+    for image in images:
+        content = (image.file or image.id, image.patient, image.text or "", image.view, image.split)
+        if image.file in ambiguous:
             left_out["image of two patients"] += 1
-        elif kept.setdefault(_said(study), study) is not study:
+        elif kept.setdefault(content, image) is not image:
             left_out["row that repeats another"] += 1
     return list(kept.values())
 
 
-def _said(study: SourceImage) -> tuple[str, ...]:
-    return (study.file or study.image, study.patient, study.text or "", study.view, study.split)
-
-
 def _without_subjects(
-    studies: list[SourceImage], exclude: str, left_out: Counter[str], notes: Counter[str]
+    images: list[SourceImage], exclude: str, left_out: Counter[str], notes: Counter[str]
 ) -> list[SourceImage]:
-    patient_of = {study.image: study.patient for study in studies}
-    excluded, notes["excluded id that means nobody here"] = exclusion.patients(exclude, patient_of)
-    left_out["excluded subject"] = sum(study.patient in excluded for study in studies)
-    left_out["no patient to compare with the excluded"] = sum(not study.patient for study in studies)
-    return [study for study in studies if study.patient and study.patient not in excluded]
+    patient_of = {image.id: image.patient for image in images}
+    excluded, notes["excluded id that matches nobody here"] = exclusion.patients(exclude, patient_of)
+    left_out["excluded subject"] = sum(image.patient in excluded for image in images)
+    left_out["no patient to compare with the excluded"] = sum(not image.patient for image in images)
+    return [image for image in images if image.patient and image.patient not in excluded]
 
 
-def _under_names_of_their_own(studies: list[SourceImage]) -> list[SourceImage]:
-    """An image with several texts is several samples; the second is called name#2."""
-    given = {study.image for study in studies}
-    seen: Counter[str] = Counter()
-    return [_numbered(study, seen, given) for study in studies]
+def _with_unique_ids(images: list[SourceImage]) -> list[SourceImage]:
+    """An image with several texts becomes several samples; the id of the second is name#2."""
+    names, seen = {image.id for image in images}, Counter[str]()
+    return [_numbered(image, seen, names) for image in images]
 
 
-def _numbered(study: SourceImage, seen: Counter[str], given: set[str]) -> SourceImage:
-    seen[study.image] += 1
-    if seen[study.image] == 1:
-        return study
-    while (image := f"{study.image}#{seen[study.image]}") in given:
-        seen[study.image] += 1
-    return replace(study, image=image)
+def _numbered(image: SourceImage, seen: Counter[str], names: set[str]) -> SourceImage:
+    seen[image.id] += 1
+    if seen[image.id] == 1:
+        return image
+    while (numbered := f"{image.id}#{seen[image.id]}") in names:
+        seen[image.id] += 1
+    return replace(image, id=numbered)
 
 
 def image_names(inventory: Inventory) -> list[str]:
-    """Relative names of all files that may be images, sorted; hidden ones and known other kinds are left out."""
+    """Relative names of all files that may be images, sorted; without hidden files and files of other known kinds."""
     return sorted(name for name in inventory.states if _may_be_image(name))
 
 

@@ -1,6 +1,6 @@
-"""The tables of the Indiana collection as Kaggle has it → reports and views.
+"""The tables of the Indiana collection as distributed by Kaggle → reports and views.
 
-In: an inventory with `indiana_projections.csv` (uid, filename, projection: Frontal or Lateral) and, where there is no
+In: an inventory with `indiana_projections.csv` (uid, filename, projection: Frontal or Lateral) and, without
 XML, `indiana_reports.csv` (uid, indication, comparison, findings, impression). Out: `Report` rows, views by image.
 """
 
@@ -34,37 +34,37 @@ def report_id(written: str) -> str:
 
 
 def image_views(inventory: Inventory) -> dict[str, str]:
-    """View codes by `image_key`, empty where two rows disagree; none where the table is missing."""
+    """View codes by `image_key`, empty where two rows disagree; no codes if the table is missing."""
     table = _table(inventory, PROJECTIONS)
     if not table:
         return {}
     columns = read_table(table, ("filename", "projection"))
-    found: dict[str, str] = {}
+    codes: dict[str, str] = {}
     for name, words in zip(columns["filename"], columns["projection"], strict=True):
         key, code = image_key(name), views.code(words)
-        found[key] = code if found.get(key, code) == code else ""
-    return found
+        codes[key] = code if codes.get(key, code) == code else ""
+    return codes
 
 
 def table_reports(inventory: Inventory) -> list[Report]:
-    """The reports of the tables with the images of each; none where one of the tables is missing."""
-    told, shown = _table(inventory, REPORTS), _table(inventory, PROJECTIONS)
-    if not told or not shown:
+    """The reports of the tables with the images of each; none if one of the tables is missing."""
+    reports, projections = _table(inventory, REPORTS), _table(inventory, PROJECTIONS)
+    if not reports or not projections:
         return []
-    pictures = read_table(shown, ("uid", "filename"))
+    rows = read_table(projections, ("uid", "filename"))
     images: dict[str, list[str]] = {}
-    for uid, name in zip(pictures["uid"], pictures["filename"], strict=True):
+    for uid, name in zip(rows["uid"], rows["filename"], strict=True):
         images.setdefault(report_id(uid), []).append(name)
-    columns = read_table(told, ("uid", "findings", "impression"), ("indication", "comparison"))
+    columns = read_table(reports, ("uid", "findings", "impression"), ("indication", "comparison"))
     parts = [name for name in SECTIONS if name in columns]
     return [
-        Report(one, with_headers((name, columns[name][row]) for name in parts), tuple(images.get(one, ())))
-        for row, one in enumerate(map(report_id, columns["uid"]))
+        Report(uid, with_headers((name, columns[name][row]) for name in parts), tuple(images.get(uid, ())))
+        for row, uid in enumerate(map(report_id, columns["uid"]))
     ]
 
 
 def _table(inventory: Inventory, wanted: str) -> str:
-    """The table of that name that lies least deep, in any case and with or without .gz; empty where there is none."""
-    named = [name for name in inventory.states if posixpath.basename(name).lower().removesuffix(".gz") == wanted]
-    found = min(named, key=lambda name: (name.count("/"), name), default="")
-    return inventory.location(found) if found else ""
+    """The table of that name in the topmost folder, in any case, with or without .gz; empty if there is none."""
+    matches = [name for name in inventory.states if posixpath.basename(name).lower().removesuffix(".gz") == wanted]
+    top = min(matches, key=lambda name: (name.count("/"), name), default="")
+    return inventory.location(top) if top else ""

@@ -1,7 +1,7 @@
-"""The files of an input, listed once: where each lies and what changes when it does.
+"""The files of an input, listed once: the location of each, and a state that changes when the file does.
 
-In: a folder or the URL of a store. Out: `Inventory`. One listing stands for hundreds of thousands of questions, which
-would each cost a round trip on a network file system or an object store.
+In: a folder or the URL of a store. Out: `Inventory`. One listing replaces hundreds of thousands of look-ups, each of
+which would cost a round trip on a network file system or an object store.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Inventory:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Lists the input; raises UserError where it is missing, out of reach or empty."""
+        """Lists the input; raises UserError if it is missing, unreachable or empty."""
         store = locations.open_store(url)
         states = store.states()
         if not states:
@@ -35,7 +35,7 @@ class Inventory:
         return f"{self.url}/{name}"
 
     def first(self, *names: str) -> str:
-        """The first of the relative names that there is, else an empty text."""
+        """The first of the relative names that exists, else an empty string."""
         normal = (posixpath.normpath(name) for name in names if name)
         return next((name for name in normal if name in self.states), "")
 
@@ -44,5 +44,5 @@ class Inventory:
         return locations.read(self.location(name))
 
     def size(self, name: str) -> int:
-        """Bytes of a listed file; nought for a link to nothing."""
+        """Bytes of a listed file; 0 for a dangling link."""
         return int(self.states[name].split("-")[0] or 0)

@@ -1,7 +1,7 @@
-"""The tables of MIMIC-CXR side by side → one row per image (FORMATS: MIMIC-CXR).
+"""The tables of MIMIC-CXR, joined → one row per image (docs/formats.md, MIMIC-CXR).
 
 In: an inventory that holds the record or the metadata table, and may hold the split and the study table, each as .csv
-or .csv.gz. Out: `ImageRow` by dicom_id, and counts of what was left out. Images and reports are found in `mimic_cxr`.
+or .csv.gz. Out: `ImageRow` by dicom_id, and counts of what was left out. `mimic_cxr` finds images and reports.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IN_PATH = re.compile(r"(?:^|/)p(\d{3,})/s(\d+)(?=/|\.txt$)")
 
 @dataclass(slots=True)
 class ImageRow:
-    """What the tables say of one image; `path` is that of the record table, relative to it."""
+    """One image in the tables; `path` is that of the record table, relative to it."""
 
     subject: str
     study: str
@@ -34,7 +34,7 @@ class ImageRow:
 
 @dataclass(frozen=True)
 class Tables:
-    """The images by dicom_id; `folder` is where the tables lie, with `files/` beside them."""
+    """The images by dicom_id; `folder` holds the tables and `files/`."""
 
     images: dict[str, ImageRow]
     folder: str
@@ -43,17 +43,17 @@ class Tables:
 
 
 def number(written: str) -> str:
-    """A subject or study id: p10000032, 10000032 and 10000032.0 are the same."""
+    """A subject or study id: p10000032, 10000032 and 10000032.0 are equal."""
     match = NUMBER.fullmatch(written)
     return match.group(1) if match else written
 
 
 def read(inventory: Inventory, views_needed: bool) -> Tables:
-    """The rows of all images; raises UserError where tables are missing or double, or a subject is in two splits.
+    """The rows of all images; raises UserError if tables are missing or ambiguous, or a subject is in two splits.
 
-    An image under which rows or tables disagree on subject, study, view or split is left out.
+    An image is left out if rows or tables disagree on its subject, study, view or split.
     """
-    found = _found(inventory)
+    found = _table_names(inventory)
     if not found[RECORDS] and not found[METADATA]:
         raise UserError(
             f"{inventory.url}: neither cxr-record-list.csv.gz nor mimic-cxr-*-metadata.csv.gz; "
@@ -65,30 +65,30 @@ def read(inventory: Inventory, views_needed: bool) -> Tables:
             "add it, or take all with --views all"
         )
     tables = Tables({}, posixpath.dirname(found[RECORDS] or found[METADATA]))
-    torn = _add_images(tables, inventory, found)
-    torn |= _add_views(tables, inventory, found[METADATA])
-    torn |= _add_splits(tables, inventory, found[SPLIT])
-    torn |= _contradicting_studies(tables, inventory, found[STUDIES])
-    for dicom_id in torn:
+    conflicting = _add_images(tables, inventory, found)
+    conflicting |= _add_views(tables, inventory, found[METADATA])
+    conflicting |= _add_splits(tables, inventory, found[SPLIT])
+    conflicting |= _contradicting_studies(tables, inventory, found[STUDIES])
+    for dicom_id in conflicting:
         del tables.images[dicom_id]
     _agree_on_splits(tables, found[SPLIT])
-    tables.left_out["image on which the tables contradict each other"] = len(torn)
+    tables.left_out["image on which the tables contradict each other"] = len(conflicting)
     return tables
 
 
-def _found(inventory: Inventory) -> dict[str, str]:
-    """The tables by part: those that lie least deep; raises UserError where two of them could be meant."""
+def _table_names(inventory: Inventory) -> dict[str, str]:
+    """The table of each kind in the topmost folder; raises UserError if there are two."""
     listed = [name for name in inventory.states if name.endswith((".csv", ".csv.gz"))]
     return {part: _only(listed, part) for part in (RECORDS, METADATA, SPLIT, STUDIES)}
 
 
 def _only(listed: list[str], part: str) -> str:
-    named = [name for name in listed if name.removesuffix(".gz").endswith(f"{part}.csv")]
-    depth = min((name.count("/") for name in named), default=0)
-    named = sorted(name for name in named if name.count("/") == depth)
-    if len({name.removesuffix(".gz") for name in named}) > 1:
-        raise UserError(f"several {part} tables ({named[0]}, {named[1]}); leave one in the input")
-    return named[0] if named else ""
+    matches = [name for name in listed if name.removesuffix(".gz").endswith(f"{part}.csv")]
+    depth = min((name.count("/") for name in matches), default=0)
+    matches = sorted(name for name in matches if name.count("/") == depth)
+    if len({name.removesuffix(".gz") for name in matches}) > 1:
+        raise UserError(f"several {part} tables ({matches[0]}, {matches[1]}); leave one in the input")
+    return matches[0] if matches else ""
 
 
 def _columns(inventory: Inventory, name: str, wanted: tuple[str, ...], perhaps: tuple[str, ...] = ()) -> Columns:
@@ -100,12 +100,12 @@ def _columns(inventory: Inventory, name: str, wanted: tuple[str, ...], perhaps: 
 
 
 def _add_images(tables: Tables, inventory: Inventory, found: dict[str, str]) -> set[str]:
-    """Subject, study and path of every image; the ids of those on which rows disagree."""
+    """Adds subject, study and path of every image; returns the ids on which rows disagree."""
     wanted = (
         ("dicom_id", "subject_id", "study_id", "path") if found[RECORDS] else ("dicom_id", "subject_id", "study_id")
     )
     columns = _columns(inventory, found[RECORDS] or found[METADATA], wanted)
-    torn = set()
+    conflicting = set()
     for dicom_id, *row in zip(*(columns[name] for name in wanted), strict=True):
         if not (dicom_id and row[0] and row[1]):
             tables.left_out["row without an id"] += 1
@@ -113,12 +113,12 @@ def _add_images(tables: Tables, inventory: Inventory, found: dict[str, str]) -> 
         image = ImageRow(*row)
         in_path = IN_PATH.search(image.path)
         if in_path and in_path.groups() != (image.subject, image.study):
-            torn.add(dicom_id)
+            conflicting.add(dicom_id)
         known = tables.images.setdefault(dicom_id, image)
         if known is not image:
             tables.left_out["row that repeats another"] += known == image
-            torn |= {dicom_id} if known != image else set()
-    return torn
+            conflicting |= {dicom_id} if known != image else set()
+    return conflicting
 
 
 def _add_views(tables: Tables, inventory: Inventory, name: str) -> set[str]:
@@ -126,7 +126,7 @@ def _add_views(tables: Tables, inventory: Inventory, name: str) -> set[str]:
         return set()
     wanted = ("dicom_id", "subject_id", "study_id", "ViewPosition")
     columns = _columns(inventory, name, wanted)
-    torn, seen = set(), set()
+    conflicting, seen = set(), set()
     for dicom_id, subject, study, written in zip(*(columns[part] for part in wanted), strict=True):
         image = tables.images.get(dicom_id)
         if image is None:
@@ -134,46 +134,46 @@ def _add_views(tables: Tables, inventory: Inventory, name: str) -> set[str]:
             continue
         view = views.code(written)
         if (image.subject, image.study) != (subject, study) or (dicom_id in seen and image.view != view):
-            torn.add(dicom_id)
+            conflicting.add(dicom_id)
         seen.add(dicom_id)
         image.view = view
-    return torn
+    return conflicting
 
 
 def _add_splits(tables: Tables, inventory: Inventory, name: str) -> set[str]:
-    """The official split of each image."""
+    """Adds the official split of each image."""
     if not name:
         return set()
     columns = _columns(inventory, name, ("dicom_id", "split"), ("subject_id", "study_id"))
-    told = splits.read(columns["split"], name)
-    torn = set()
-    for row, (dicom_id, split) in enumerate(zip(columns["dicom_id"], told, strict=True)):
+    names = splits.read(columns["split"], name)
+    conflicting = set()
+    for row, (dicom_id, split) in enumerate(zip(columns["dicom_id"], names, strict=True)):
         image = tables.images.get(dicom_id)
         if image is None:
             tables.notes["image of the split table alone, not taken"] += 1
             continue
-        said = (columns[part][row] if part in columns else "" for part in ("subject_id", "study_id"))
-        if any(one and one != own for one, own in zip(said, (image.subject, image.study), strict=True)):
-            torn.add(dicom_id)
+        ids = (columns[part][row] if part in columns else "" for part in ("subject_id", "study_id"))
+        if any(cell and cell != own for cell, own in zip(ids, (image.subject, image.study), strict=True)):
+            conflicting.add(dicom_id)
         image.split = split
-    return torn
+    return conflicting
 
 
 def _contradicting_studies(tables: Tables, inventory: Inventory, name: str) -> set[str]:
-    """The images whose study the study table gives to another subject."""
+    """The ids of images whose study belongs to another subject in the study table."""
     if not name:
         return set()
     columns = _columns(inventory, name, ("subject_id", "study_id"))
     owners: dict[str, set[str]] = {}
     for subject, study in zip(columns["subject_id"], columns["study_id"], strict=True):
         owners.setdefault(study, set()).add(subject)
-    return {one for one, image in tables.images.items() if owners.get(image.study, {image.subject}) != {image.subject}}
+    return {id for id, image in tables.images.items() if owners.get(image.study, {image.subject}) != {image.subject}}
 
 
 def _agree_on_splits(tables: Tables, name: str) -> None:
-    """One split a subject; raises UserError where there are two."""
+    """Sets one split per subject; raises UserError if there are two."""
     images = list(tables.images.values())
-    held = splits.of_patients([image.subject for image in images], [image.split for image in images], name)
-    for image, split in zip(images, held, strict=True):
+    agreed = splits.of_patients([image.subject for image in images], [image.split for image in images], name)
+    for image, split in zip(images, agreed, strict=True):
         image.split = split
-    tables.notes["image without an official split, split by its subject"] = held.count("")
+    tables.notes["image without an official split, split by its subject"] = agreed.count("")

@@ -1,8 +1,8 @@
-"""Open-i / Indiana: reports and their images → studies (FORMATS: Open-i).
+"""Open-i / Indiana: reports and their images → `SourceImage` rows (docs/formats.md, Open-i).
 
-In: an inventory that holds both somewhere in it: the reports as XML files, as the archive of them, or as Kaggle's
-tables; the images as files. Out: `SourceImage` rows, one per image. The collection has no patient id: the report's id
-serves. Views come from Kaggle's table of projections where it is there; no split is known.
+In: an inventory that holds both anywhere: the reports as XML files, as the archive of them, or as Kaggle's tables; the
+images as files. Out: a `SourceListing` with one row per image. The collection has no patient ids and no splits: the
+report's id serves as patient. Views come from Kaggle's table of projections, if present.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from sharding.contract import UserError
-from sharding.sources import REPORT, Reading, SourceImage, counted, ecitation, exclusion, indiana
+from sharding.sources import REPORT, SourceImage, SourceListing, ecitation, exclusion, indiana, nonzero
 from sharding.sources.ecitation import Report
 from sharding.sources.folder import image_names
 from sharding.sources.inventory import Inventory
@@ -20,50 +20,50 @@ from sharding.sources.tables import views
 from sharding.text import encoding
 
 ARCHIVES = (".tgz", ".tar.gz", ".tar")
-MAX_ARCHIVE = 256 << 20  # bytes; that of all reports has a million, those of the images thousands of millions
-IMAGES = (".png", ".dcm", ".jpg", ".jpeg")  # in the order of preference where an image lies there in several
+MAX_ARCHIVE = 256 << 20  # bytes; the archive of all reports has 1 MB, those of the images several GB
+IMAGES = (".png", ".dcm", ".jpg", ".jpeg")  # in the order of preference if an image exists in several formats
 
 
 PACKED = "image inside an archive, not read"
 
 
-def read(inventory: Inventory, frontal_only: bool = True, exclude: str = "") -> Reading:
-    """The studies; raises UserError where there is no report at all, an archive is damaged or the images are packed.
+def read(inventory: Inventory, frontal_only: bool = True, exclude: str = "") -> SourceListing:
+    """The images; raises UserError if there is no report at all, an archive is damaged or the images are packed.
 
-    `exclude` lists report ids that are left out (`exclusion`). With `frontal_only`, images that the table of
-    projections calls lateral are left out; those it does not know are kept.
+    `exclude` lists report ids to leave out (`exclusion`). With `frontal_only`, images that are lateral in the table of
+    projections are left out; unknown ones are kept.
     """
     left_out, notes = Counter[str](), Counter[str]()
-    reports = _once(_reports(inventory, left_out, notes), left_out)
+    reports = _unique(_reports(inventory, left_out, notes), left_out)
     if exclude:
         reports = _without_subjects(reports, exclude, left_out, notes)
     left_out["report without an image"] = sum(not report.images for report in reports)
-    images = Images(inventory)
-    studies = _without_doubles([study for report in reports for study in _studies(report, images)], left_out)
-    if notes[PACKED] and not any(study.file for study in studies):
+    files = ImageFiles(inventory)
+    images = _without_duplicates([image for report in reports for image in _source_images(report, files)], left_out)
+    if notes[PACKED] and not any(image.file for image in images):
         raise UserError(f"{inventory.url}: the images are still packed; unpack their archive there")
     if frontal_only:
-        studies, left_out["not a frontal view"], notes["view unknown, kept"] = views.frontal(studies)
-    return Reading(studies, counted(left_out), counted(notes))
+        images, left_out["not a frontal view"], notes["view unknown, kept"] = views.frontal(images)
+    return SourceListing(images, nonzero(left_out), nonzero(notes))
 
 
 def _reports(inventory: Inventory, left_out: Counter[str], notes: Counter[str]) -> Iterator[Report]:
     """All reports: XML files, else Kaggle's tables."""
-    there_is_xml = False
+    has_xml = False
     for name, data in _files(inventory, notes):
-        there_is_xml = True
+        has_xml = True
         report = ecitation.parse(data, posixpath.splitext(posixpath.basename(name))[0])
         if report:
             yield report
         left_out["unreadable report"] += report is None
-    rows = [] if there_is_xml else indiana.table_reports(inventory)
-    if not there_is_xml and not rows:
+    rows = [] if has_xml else indiana.table_reports(inventory)
+    if not has_xml and not rows:
         raise UserError(f"{inventory.url}: no .xml report below it; put the collection's reports there, or their .tgz")
     yield from rows
 
 
 def _files(inventory: Inventory, notes: Counter[str]) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of every XML file, those of folders first; empty bytes for one too large to be a report."""
+    """Name and bytes of every XML file, archives last; empty bytes for one too large to be a report."""
     names = sorted(inventory.states)
     for name in filter(_is_xml, names):
         yield name, _content(inventory, name)
@@ -81,7 +81,7 @@ def _content(inventory: Inventory, name: str) -> bytes:
     try:
         return inventory.read(name) if inventory.size(name) <= ecitation.MAX_REPORT else b""
     except OSError:
-        return b""  # a link to nothing, or no right to read it: counted as unreadable
+        return b""  # a dangling link, or no permission: counted as unreadable
 
 
 def _is_xml(name: str) -> bool:
@@ -89,48 +89,48 @@ def _is_xml(name: str) -> bool:
     return base.lower().endswith(".xml") and not base.startswith(".")
 
 
-def _once(reports: Iterable[Report], left_out: Counter[str]) -> list[Report]:
-    """Each report once; none of an id under which two reports differ."""
-    found: dict[str, Report] = {}
-    torn: Counter[str] = Counter()
+def _unique(reports: Iterable[Report], left_out: Counter[str]) -> list[Report]:
+    """Each report once; none of an id that two different reports have."""
+    by_id: dict[str, Report] = {}
+    conflicts: Counter[str] = Counter()
     for report in reports:
-        known = found.setdefault(report.id, report)
+        known = by_id.setdefault(report.id, report)
         left_out["report that repeats another"] += known is not report and known == report
-        torn[report.id] += known != report
-    left_out["report whose id another one has"] = sum(count + 1 for count in torn.values() if count)
-    return [report for one, report in found.items() if not torn[one]]
+        conflicts[report.id] += known != report
+    left_out["report whose id another one has"] = sum(count + 1 for count in conflicts.values() if count)
+    return [report for report in by_id.values() if not conflicts[report.id]]
 
 
 def _without_subjects(reports: list[Report], exclude: str, left_out: Counter[str], notes: Counter[str]) -> list[Report]:
     report_of = {image: report.id for report in reports for image in (report.id, *report.images)}
-    excluded, notes["excluded id that means nobody here"] = exclusion.patients(exclude, report_of, indiana.report_id)
+    excluded, notes["excluded id that matches nobody here"] = exclusion.patients(exclude, report_of, indiana.report_id)
     left_out["excluded subject"] = sum(len(report.images) for report in reports if report.id in excluded)
     return [report for report in reports if report.id not in excluded]
 
 
-def _without_doubles(studies: list[SourceImage], left_out: Counter[str]) -> list[SourceImage]:
-    claims = Counter(study.image for study in studies)
-    left_out["image of two reports"] = sum(count for count in claims.values() if count > 1)
-    return [study for study in studies if claims[study.image] == 1]
+def _without_duplicates(images: list[SourceImage], left_out: Counter[str]) -> list[SourceImage]:
+    counts = Counter(image.id for image in images)
+    left_out["image of two reports"] = sum(count for count in counts.values() if count > 1)
+    return [image for image in images if counts[image.id] == 1]
 
 
-def _studies(report: Report, images: Images) -> Iterator[SourceImage]:
+def _source_images(report: Report, files: ImageFiles) -> Iterator[SourceImage]:
     for image in dict.fromkeys(report.images):
-        name, key = images.find(image), indiana.image_key(image)
+        name, key = files.find(image), indiana.image_key(image)
         yield SourceImage(
-            image=image,
-            file=images.inventory.location(name) if name else "",
+            id=image,
+            file=files.inventory.location(name) if name else "",
             patient=report.id,
             study=report.id,
             text=report.text,
             layout=REPORT,
-            view=images.views.get(key, ""),
-            state=images.inventory.states.get(name, ""),
+            view=files.views.get(key, ""),
+            state=files.inventory.states.get(name, ""),
         )
 
 
-class Images:
-    """The image files by what their names have in common in all distributions, and their views."""
+class ImageFiles:
+    """The image files by the key that all distributions share, and their views."""
 
     def __init__(self, inventory: Inventory) -> None:
         self.inventory, self.views = inventory, indiana.image_views(inventory)
@@ -139,10 +139,10 @@ class Images:
             self.names.setdefault(indiana.image_key(name), []).append(name)
 
     def find(self, image: str) -> str:
-        """The relative name of the image's file; empty where there is none or several could be meant."""
-        named = self.names.get(indiana.image_key(image), [])
-        for ending in (*IMAGES, ""):
-            found = [name for name in named if name.lower().endswith(ending)]
-            if found:
-                return found[0] if len(found) == 1 else ""
+        """The relative name of the image's file; empty if there is none or several match."""
+        names = self.names.get(indiana.image_key(image), [])
+        for extension in (*IMAGES, ""):
+            matches = [name for name in names if name.lower().endswith(extension)]
+            if matches:
+                return matches[0] if len(matches) == 1 else ""
         return ""

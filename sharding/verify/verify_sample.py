@@ -30,7 +30,7 @@ RELEASED = """
     LossyImageCompression LossyImageCompressionMethod RescaleType SamplesPerPixel PhotometricInterpretation
     PlanarConfiguration Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation PixelData
 """
-NOT_IN_JSON = {"key", "image", "image_member", "likeness"}
+NOT_IN_JSON = {"key", "image", "image_member", "perceptual_hash"}
 FIELDS = {field.name for field in dataclasses.fields(SentenceTuple)} - NOT_IN_JSON | {"format_version"}
 SENTENCE_FIELDS = {field.name for field in dataclasses.fields(Sentence)} | {"hash"}
 GEOMETRY_FIELDS = {field.name for field in dataclasses.fields(Geometry)}

@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from sharding.build import pool, run
 from sharding.build.account import Account
 from sharding.deid.private_folder import PrivateFolder, open_private
-from sharding.sources import Reading, mimic_cxr
+from sharding.sources import SourceListing, mimic_cxr
 from sharding.sources import folder as folder_source
 from sharding.sources.folder import FolderTable
 from sharding.sources.inventory import Inventory
@@ -24,11 +24,16 @@ TABLE = FolderTable("table.csv", "image", "text", "patient", "view")
 
 
 def build_with(
-    reading: Reading, settings: run.BuildSettings, out: object, private: PrivateFolder, processes: int = 1, **options
+    listing: SourceListing,
+    settings: run.BuildSettings,
+    out: object,
+    private: PrivateFolder,
+    processes: int = 1,
+    **options,
 ) -> Account:
     """A build by this many worker processes."""
-    plan = run.Build(settings, str(out), private, lambda recipe: pool.Processes(recipe, processes), **options)
-    return run.build(reading, plan)
+    plan = run.Build(settings, str(out), private, lambda config: pool.Processes(config, processes), **options)
+    return run.build(listing, plan)
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def build():
 
 @pytest.fixture
 def read_folder():
-    """The studies of the `folder` fixture, or of any folder with `columns` None."""
+    """The images of the `folder` fixture, or of any folder with `columns` None."""
     return lambda root, columns=TABLE: folder_source.read(Inventory.of(str(root)), columns)
 
 

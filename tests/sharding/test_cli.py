@@ -72,6 +72,14 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(folder, tmp_path, capsys, m
     assert captured.err.count("\n") == 1
 
 
+def test_the_old_name_of_an_option_is_refused_with_the_new_one(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        build(folder, tmp_path / "out", *COLUMNS, "--shard-studies", "5")
+    assert ended.value.code == 2
+    assert "this option is called --shard-images now" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_input_that_is_not_there(tmp_path, capsys):
     assert build(tmp_path / "nothing", tmp_path / "out", "--allow-no-text") == 2
     assert "no such folder" in capsys.readouterr().err

@@ -162,10 +162,10 @@ def test_every_open_i_report_yields_sentences(realdata, tmp_path):
     with tarfile.open(next((realdata / "openi").glob("*.tgz"))) as archive:
         members = archive.getmembers()[:400]
         archive.extractall(tmp_path, members, filter="data")
-    studies = open_i.read(Inventory.of(str(tmp_path))).studies
-    assert len(studies) > 300
-    for study in studies:
-        text = study.text or ""
+    images = open_i.read(Inventory.of(str(tmp_path))).images
+    assert len(images) > 300
+    for image in images:
+        text = image.text or ""
         found = [s for part in sections.official(text) for s in sentences.split(text, part.name, part.start, part.end)]
         assert found or "FINDINGS" not in text
         assert all(text[s.start : s.end].split() == s.text.split() or "_" in s.text for s in found)

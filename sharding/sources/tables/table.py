@@ -1,7 +1,7 @@
 """CSV, TSV and Parquet tables → columns of strings.
 
-In: a path or URL. Out: {column: values}, every value a stripped string, empty where there is none. What the columns
-mean is not known here. No message holds a value of the table.
+In: a path or URL. Out: {column: values}, every value a stripped string, empty for a missing one. What the columns mean
+is not known here. No message quotes a value of the table.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ Columns = dict[str, list[str]]
 
 PARQUET = b"PAR1"
 KINDS = "give CSV, TSV or Parquet"
-MAX_ROWS = 10_000_000  # more is no table of images, and a few bytes of Parquet can promise it
+MAX_ROWS = 10_000_000  # more is no table of images, and a few bytes of Parquet can claim any number
 SHOWN = 30  # column names in a message
 
 
-def read_table(location: str, wanted: Sequence[str] = (), perhaps: Sequence[str] = ()) -> Columns:
-    """The table's columns: `wanted`, and of `perhaps` those that there are; all of them where none is named.
+def read_table(location: str, wanted: Sequence[str] = (), optional: Sequence[str] = ()) -> Columns:
+    """The `wanted` columns and those of the `optional` ones that exist; all columns if none is named.
 
-    Raises UserError for a missing or unreadable table, a row of another length, and a wanted column that is missing.
+    Raises UserError for a missing or unreadable table, a row of another length, and a missing wanted column.
     """
     data = encoding.read(location)
     name = posixpath.basename(location)
     if data.startswith(PARQUET):
-        return _of_parquet(data, name, wanted, perhaps)
+        return _of_parquet(data, name, wanted, optional)
     if data.startswith(encoding.ZIP) or name.lower().endswith(".parquet"):
         raise UserError(f"{location}: not a readable table (damaged, or a zip or Excel file); {KINDS}")
-    return _of_text(data, location, wanted, perhaps)
+    return _of_text(data, location, wanted, optional)
 
 
-def _of_text(data: bytes, location: str, wanted: Sequence[str], perhaps: Sequence[str]) -> Columns:
+def _of_text(data: bytes, location: str, wanted: Sequence[str], optional: Sequence[str]) -> Columns:
     name = posixpath.basename(location)
     delimiter = "\t" if ".tsv" in name.lower() else ","
     file = io.TextIOWrapper(io.BytesIO(data), encoding.codec(data, location), newline="")
@@ -50,63 +50,63 @@ def _of_text(data: bytes, location: str, wanted: Sequence[str], perhaps: Sequenc
         header = [cell.strip() for cell in next(reader, [])]
         if not any(header):
             raise UserError(f"{location}: the table is empty; {KINDS}")
-        places = _places(header, wanted, perhaps, name)
+        places = _places(header, wanted, optional, name)
         columns: Columns = {column: [] for column in places}
         for row in _rows(reader, len(header), name):
             for column, place in places.items():
                 columns[column].append(row[place].strip())
     except csv.Error:
         raise UserError(
-            f"{name}: a quote in or before line {reader.line_num} does not close, or text stands behind a closed one; "
-            "mend it, or write the CSV again"
+            f"{name}: a quote in or before line {reader.line_num} is not closed, or text follows a closed one; "
+            "correct it, or write the CSV again"
         ) from None
     return columns
 
 
 def _rows(reader: Any, width: int, name: str) -> Iterator[list[str]]:
-    """Rows of `width` cells; a row of another length would put a text beside another patient's image."""
+    """Rows of `width` cells; a row of another length could pair a text with another patient's image."""
     for number, row in enumerate(reader):
         if number == MAX_ROWS:
-            raise UserError(f"{name}: more than {MAX_ROWS} rows; {KINDS} with one row an image")
+            raise UserError(f"{name}: more than {MAX_ROWS} rows; {KINDS} with one row per image")
         if len(row) == width or (len(row) > width and not any(row[width:])):
             yield row
         elif any(cell.strip() for cell in row):
             raise UserError(
-                f"{name}: line {reader.line_num} has {len(row)} cells and the header {width}; mend the line: "
-                "in CSV a text with commas stands in quotes"
+                f"{name}: line {reader.line_num} has {len(row)} cells and the header {width}; correct the line: "
+                "in CSV, put a text with commas in quotes"
             )
 
 
-def _places(header: Sequence[str], wanted: Sequence[str], perhaps: Sequence[str], name: str) -> dict[str, int]:
-    """Where each wanted column stands; raises UserError for one that is missing or stands there twice."""
+def _places(header: Sequence[str], wanted: Sequence[str], optional: Sequence[str], name: str) -> dict[str, int]:
+    """The index of each wanted column; raises UserError for one that is missing or occurs twice."""
     missing = [column for column in wanted if column not in header]
     if missing:
         shown = [" ".join(column.split())[:40] for column in header[:SHOWN]]
         hint = (
-            "; separate its cells by commas" if len(header) == 1 and any(mark in header[0] for mark in ";\t|") else ""
+            "; separate its cells with commas" if len(header) == 1 and any(mark in header[0] for mark in ";\t|") else ""
         )
         raise UserError(f"{name} has no column {', '.join(missing)}; it has {', '.join(shown)}{hint}")
-    taken = [*wanted, *(column for column in perhaps if column in header)] or header
-    twice = [column for column in taken if header.count(column) > 1]
-    if twice and wanted:
-        raise UserError(f"{name} has several columns {twice[0]}; rename all but one")
+    taken = [*wanted, *(column for column in optional if column in header)] or header
+    repeated = [column for column in taken if header.count(column) > 1]
+    if repeated and wanted:
+        raise UserError(f"{name} has several columns {repeated[0]}; rename all but one")
     return {column: header.index(column) for column in taken}
 
 
-def _of_parquet(data: bytes, name: str, wanted: Sequence[str], perhaps: Sequence[str]) -> Columns:
+def _of_parquet(data: bytes, name: str, wanted: Sequence[str], optional: Sequence[str]) -> Columns:
     try:
         schema = pa.parquet.read_schema(pa.BufferReader(data))
-        places = _places(schema.names, wanted, perhaps, name)
+        places = _places(schema.names, wanted, optional, name)
         for column, place in places.items():
             if pa.types.is_nested(schema.types[place]):
-                raise UserError(f"{name}: column {column} holds lists or records; give one value a row")
-        # As dictionaries: a long text that stands in many rows stays one.
+                raise UserError(f"{name}: column {column} holds lists or records; give one value per row")
+        # As dictionaries: a long text that many rows repeat is held once.
         strings = [column for column, place in places.items() if _is_text(schema.types[place])]
         file = pa.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=strings)
         if file.metadata.num_rows > MAX_ROWS:
-            raise UserError(f"{name}: more than {MAX_ROWS} rows; {KINDS} with one row an image")
+            raise UserError(f"{name}: more than {MAX_ROWS} rows; {KINDS} with one row per image")
         table = file.read(columns=list(places))
-        table.validate(full=True)  # a damaged file may point behind its dictionary
+        table.validate(full=True)  # a damaged file may point past its dictionary
         return {column: _strings(table[column]) for column in places}
     except UserError:
         raise
@@ -130,7 +130,7 @@ def _strings(column: pa.ChunkedArray) -> list[str]:
 
 
 def _string(value: Any) -> str:
-    """The value as one would type it: pandas turns the id 7 into 7.0 as soon as one row has none."""
+    """The value as one would type it: pandas turns the id 7 into 7.0 if another row has no id."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():

@@ -1,6 +1,6 @@
-"""How an X-ray was taken, as written in a table → a code, and which codes are frontal.
+"""The view of an X-ray, as written in a table → a DICOM code, and which codes are frontal.
 
-In: free text. Out: one of `CODES`, or an empty text: a table's own words could name somebody, so they never leave.
+In: free text. Out: one of `CODES`, or an empty string: a table's own words could name somebody, so they never leave.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 from sharding.pixels.header import VIEWS
 from sharding.sources import SourceImage
 
-# "FRONTAL" is no code of DICOM: tables say it where AP or PA is not known.
+# "FRONTAL" is not a DICOM code: tables use it for an unknown AP or PA.
 CODES = frozenset(("FRONTAL", *VIEWS))
 FRONTAL = frozenset(("FRONTAL", "AP", "PA"))
-# Words of a table, lower case → what they say.
+# Words of a table in lower case → codes.
 WORDS = {
     **dict.fromkeys(("ap", "anteroposterior", "anterioposterior"), "AP"),
     **dict.fromkeys(("pa", "posteroanterior", "posterioanterior"), "PA"),
@@ -26,17 +26,17 @@ LETTERS = re.compile(r"[^\W\d_]+")
 
 
 def code(words: str) -> str:
-    """The code that a table's words stand for ("AP Supine" → AP); empty where they name none, or several."""
+    """The code of a table's words ("AP Supine" → AP); empty if they name none or several."""
     exact = " ".join(words.upper().replace("_", " ").split())
     if exact in CODES:
         return exact
-    said = {WORDS[word] for word in LETTERS.findall(words.casefold()) if word in WORDS}
-    if said <= FRONTAL and len(said) > 1:
-        said = {"FRONTAL"} if {"AP", "PA"} <= said else said - {"FRONTAL"}
-    return said.pop() if len(said) == 1 and "OTHER" not in said else ""
+    codes = {WORDS[word] for word in LETTERS.findall(words.casefold()) if word in WORDS}
+    if codes <= FRONTAL and len(codes) > 1:
+        codes = {"FRONTAL"} if {"AP", "PA"} <= codes else codes - {"FRONTAL"}
+    return codes.pop() if len(codes) == 1 and "OTHER" not in codes else ""
 
 
-def frontal(studies: list[SourceImage]) -> tuple[list[SourceImage], int, int]:
-    """The studies without those of a view known and not frontal; how many those are, how many kept are unknown."""
-    kept = [study for study in studies if not study.view or study.view in FRONTAL]
-    return kept, len(studies) - len(kept), sum(not study.view for study in kept)
+def frontal(images: list[SourceImage]) -> tuple[list[SourceImage], int, int]:
+    """The images without a known view that is not frontal; how many were left out, how many kept views are unknown."""
+    kept = [image for image in images if not image.view or image.view in FRONTAL]
+    return kept, len(images) - len(kept), sum(not image.view for image in kept)

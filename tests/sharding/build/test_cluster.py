@@ -10,7 +10,7 @@ import pytest
 from sharding.build import run
 from sharding.build.cluster import RayWorkers
 from sharding.contract import UserError
-from sharding.sources import Reading, SourceImage
+from sharding.sources import SourceImage, SourceListing
 from sharding.verify import verify
 
 SETTINGS = run.BuildSettings("folder", shard_images=50)
@@ -31,10 +31,10 @@ def cluster(monkeypatch):
 
 
 @pytest.fixture
-def reading(folder, read_folder):
-    """Enough studies for a build that is still running when a node is taken away."""
-    rows = read_folder(folder).studies
-    return Reading(
+def listing(folder, read_folder):
+    """Enough images for a build that is still running when a node is taken away."""
+    rows = read_folder(folder).images
+    return SourceListing(
         [SourceImage(f"{copy}-{row.image}", row.file, text=row.text) for copy in range(COPIES) for row in rows]
     )
 
@@ -44,17 +44,17 @@ def content(path):
 
 
 def plan(cluster, private, out):
-    return run.Build(SETTINGS, str(out), private, lambda recipe: RayWorkers(cluster.address, recipe))
+    return run.Build(SETTINGS, str(out), private, lambda config: RayWorkers(cluster.address, config))
 
 
-def test_two_nodes_make_the_bytes_of_one_machine(cluster, reading, private, tmp_path, build):
-    account = run.build(reading, plan(cluster, private, tmp_path / "out"))
+def test_two_nodes_make_the_bytes_of_one_machine(cluster, listing, private, tmp_path, build):
+    account = run.build(listing, plan(cluster, private, tmp_path / "out"))
     assert (account.written, account.rejected) == (6 * COPIES, {"parse": COPIES})
-    build(reading, SETTINGS, tmp_path / "whole", private)
+    build(listing, SETTINGS, tmp_path / "whole", private)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
-def test_a_node_that_dies_costs_nothing(cluster, reading, private, tmp_path, build, monkeypatch):
+def test_a_node_that_dies_costs_nothing(cluster, listing, private, tmp_path, build, monkeypatch):
     genuine, removed = RayWorkers.result, threading.Event()
 
     def removing(self, job):
@@ -64,16 +64,16 @@ def test_a_node_that_dies_costs_nothing(cluster, reading, private, tmp_path, bui
         return genuine(self, job)
 
     monkeypatch.setattr(RayWorkers, "result", removing)
-    account = run.build(reading, plan(cluster, private, tmp_path / "out"))
+    account = run.build(listing, plan(cluster, private, tmp_path / "out"))
     assert account.rejected == {"parse": COPIES}
     assert verify(str(tmp_path / "out")) == []
-    build(reading, SETTINGS, tmp_path / "whole", private)
+    build(listing, SETTINGS, tmp_path / "whole", private)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "auto"])
-def test_an_address_where_nothing_answers_is_one_line(private, tmp_path, reading, address, monkeypatch):
+def test_an_address_where_nothing_answers_is_one_line(private, tmp_path, listing, address, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    plan = run.Build(SETTINGS, str(tmp_path / "out"), private, lambda recipe: RayWorkers(address, recipe))
+    plan = run.Build(SETTINGS, str(tmp_path / "out"), private, lambda config: RayWorkers(address, config))
     with pytest.raises(UserError, match="no Ray cluster answers"):
-        run.build(reading, plan)
+        run.build(listing, plan)

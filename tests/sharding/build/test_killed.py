@@ -17,7 +17,7 @@ import pytest
 
 from sharding.verify import verify
 
-STUDIES = 100
+IMAGES = 100
 KILLS = 4
 
 
@@ -27,7 +27,7 @@ def archive(tmp_path, png_bytes):
     root = tmp_path / "in"
     root.mkdir()
     noise = np.random.default_rng(0)
-    for number in range(STUDIES):
+    for number in range(IMAGES):
         data = b"<html>" if number % 23 == 0 else png_bytes(noise.integers(0, 256, (600, 520), dtype=np.uint8))
         (root / f"{number}.png").write_bytes(data)
     (tmp_path / "private").mkdir()
@@ -72,7 +72,7 @@ def test_a_build_killed_at_random_moments_ends_with_the_same_bytes(archive, tmp_
     last = subprocess.run(command(tmp_path, out, tmp_path / "private"), check=True, capture_output=True, text=True)
     account = json.loads(last.stdout)
     assert killed > KILLS // 2
-    assert account["read"] == STUDIES == account["written"] + account["already"] + account["rejected"]["parse"]
+    assert account["read"] == IMAGES == account["written"] + account["already"] + account["rejected"]["parse"]
     assert verify(str(out)) == []
     assert content(out) == content(whole)
     assert not [name for name in os.listdir(tmp_path / "private") if name.endswith(".part")]

@@ -1,4 +1,4 @@
-"""A build accounts for every study, gives the same bytes again, goes on after a stop, and lets no identity out."""
+"""A build accounts for every image, gives the same bytes again, goes on after a stop, and lets no identity out."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import pytest
 
 from sharding import manifest
 from sharding.build import pool, run
-from sharding.build.journal import Journal
-from sharding.build.tuples import TupleSettings, split_of
+from sharding.build.journal import BuildJournal
+from sharding.build.samples import SampleSettings, split_of
 from sharding.contract import KEY_PATTERN, UserError, text_hash
 from sharding.deid.private_folder import open_private
-from sharding.sources import Reading, SourceImage
+from sharding.sources import SourceImage, SourceListing
 from sharding.store.locations import open_store
 from sharding.verify import verify
 
@@ -86,21 +86,21 @@ def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(
     folder, private, tmp_path, monkeypatch, build, read_folder
 ):
     whole, out = tmp_path / "whole", tmp_path / "out"
-    reading = read_folder(folder)
+    listing = read_folder(folder)
     settings = run.BuildSettings("folder", shard_images=2)
-    build(reading, settings, str(whole), private, 1)
+    build(listing, settings, str(whole), private, 1)
 
     def stopping(*arguments):
         yield from itertools.islice(genuine(*arguments), 5)
         raise KeyboardInterrupt
 
-    genuine = pool.outcomes
-    monkeypatch.setattr(pool, "outcomes", stopping)
+    genuine = pool.results
+    monkeypatch.setattr(pool, "results", stopping)
     with pytest.raises(KeyboardInterrupt):
-        build(reading, settings, str(out), private, 1)
+        build(listing, settings, str(out), private, 1)
     assert not (out / "manifest.parquet").exists()
-    monkeypatch.setattr(pool, "outcomes", genuine)
-    account = build(reading, settings, str(out), private, 1)
+    monkeypatch.setattr(pool, "results", genuine)
+    account = build(listing, settings, str(out), private, 1)
     assert account.already in (3, 4)
     assert account.written + account.already == 6
     assert files(out) == files(whole)
@@ -108,21 +108,21 @@ def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(
 
 def test_a_finished_build_makes_nothing_again(folder, private, tmp_path, build, read_folder):
     out = tmp_path / "out"
-    reading = read_folder(folder)
-    build(reading, SETTINGS, str(out), private, 1)
+    listing = read_folder(folder)
+    build(listing, SETTINGS, str(out), private, 1)
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.tar")}
-    account = build(reading, SETTINGS, str(out), private, 1)
+    account = build(listing, SETTINGS, str(out), private, 1)
     assert account.lines()[0] == "read 7 = written 0 + rejected 1 + already there 6"
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.tar")} == before
 
 
 def test_a_shard_that_was_lost_is_made_again(folder, private, tmp_path, build, read_folder):
     out = tmp_path / "out"
-    reading = read_folder(folder)
-    build(reading, SETTINGS, str(out), private, 1)
+    listing = read_folder(folder)
+    build(listing, SETTINGS, str(out), private, 1)
     before = files(out)
     (out / "shard-000001.tar").unlink()
-    assert build(reading, SETTINGS, str(out), private, 1).already == 3
+    assert build(listing, SETTINGS, str(out), private, 1).already == 3
     assert files(out) == before
 
 
@@ -203,13 +203,13 @@ def test_reasons_come_in_their_order(private, dicom_bytes, tmp_path, build, read
 
 
 def test_a_missing_image_is_quarantined(private, tmp_path, build):
-    account = build(Reading([SourceImage("gone.png", "")]), SETTINGS, str(tmp_path / "out"), private, 1)
+    account = build(SourceListing([SourceImage("gone.png", "")]), SETTINGS, str(tmp_path / "out"), private, 1)
     assert account.rejected == {"parse": 1}
 
 
 def test_an_empty_input_is_a_users_mistake(private, tmp_path, build):
     with pytest.raises(UserError, match="no image"):
-        build(Reading([]), SETTINGS, str(tmp_path / "out"), private, 1)
+        build(SourceListing([]), SETTINGS, str(tmp_path / "out"), private, 1)
 
 
 def test_mimic_reports_become_sentences_of_the_official_sections(mimic, private, tmp_path, build, read_mimic):
@@ -230,7 +230,7 @@ def test_mimic_reports_become_sentences_of_the_official_sections(mimic, private,
 
 
 def test_images_without_text_are_kept_when_allowed(folder, private, tmp_path, build, read_folder):
-    settings = run.BuildSettings("folder", TupleSettings(allow_no_text=True, image="png", size=8))
+    settings = run.BuildSettings("folder", SampleSettings(allow_no_text=True, image="png", size=8))
     account = build(read_folder(folder, None), settings, str(tmp_path / "out"), private, 1)
     assert account.written == 6
     rows = manifest.read(str(tmp_path / "out")).table.to_pylist()
@@ -246,9 +246,9 @@ def test_patients_are_split_by_share():
 
 
 def test_an_image_that_never_ends_costs_one_study(folder, private, tmp_path, build, read_folder):
-    os.mkfifo(folder / "pipe")  # nobody writes to it, so reading waits for ever
-    studies = [*read_folder(folder).studies, SourceImage("pipe", str(folder / "pipe"))]
-    account = build(Reading(studies), SETTINGS, tmp_path / "out", private, 2, timeout=0.5)
+    os.mkfifo(folder / "pipe")  # nobody writes to it, so listing waits for ever
+    images = [*read_folder(folder).images, SourceImage("pipe", str(folder / "pipe"))]
+    account = build(SourceListing(images), SETTINGS, tmp_path / "out", private, 2, timeout=0.5)
     assert account.rejected == {"parse": 1, "decode": 1}
     assert account.written == 6
     rows = pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()
@@ -256,8 +256,8 @@ def test_an_image_that_never_ends_costs_one_study(folder, private, tmp_path, bui
 
 
 def test_a_worker_that_is_killed_costs_nothing(folder, private, tmp_path, monkeypatch, build, read_folder):
-    reading = read_folder(folder)
-    build(reading, SETTINGS, tmp_path / "whole", private, 2)
+    listing = read_folder(folder)
+    build(listing, SETTINGS, tmp_path / "whole", private, 2)
     genuine, killed = pool.Processes.result, []
 
     def killing(self, job):
@@ -267,7 +267,7 @@ def test_a_worker_that_is_killed_costs_nothing(folder, private, tmp_path, monkey
         return genuine(self, job)
 
     monkeypatch.setattr(pool.Processes, "result", killing)
-    account = build(reading, SETTINGS, tmp_path / "out", private, 2)
+    account = build(listing, SETTINGS, tmp_path / "out", private, 2)
     assert killed
     assert account.rejected == {"parse": 1}
     assert files(tmp_path / "out") == files(tmp_path / "whole")
@@ -276,14 +276,14 @@ def test_a_worker_that_is_killed_costs_nothing(folder, private, tmp_path, monkey
 class Stillborn(pool.Processes):
     """Workers that die whatever they are given, as where the machine has no memory left."""
 
-    def _fresh(self):
+    def _new_pool(self):
         context = multiprocessing.get_context("forkserver")
         return ProcessPoolExecutor(1, mp_context=context, initializer=os._exit, initargs=(1,))
 
 
 def test_no_study_is_blamed_where_workers_cannot_live(folder, private, tmp_path, read_folder):
-    plan = run.Build(SETTINGS, str(tmp_path / "out"), private, lambda recipe: Stillborn(recipe, 1))
-    with pytest.raises(UserError, match="end as soon as they start"):
+    plan = run.Build(SETTINGS, str(tmp_path / "out"), private, lambda config: Stillborn(config, 1))
+    with pytest.raises(UserError, match="crash at start"):
         run.build(read_folder(folder), plan)
     assert not (tmp_path / "out" / "quarantine.parquet").exists()
 
@@ -319,11 +319,11 @@ def test_a_retry_killed_between_shard_and_journal_leaves_nothing_wrong(
     def killed(*_):
         raise KeyboardInterrupt
 
-    genuine = Journal.put
-    monkeypatch.setattr(Journal, "put", killed)
+    genuine = BuildJournal.put
+    monkeypatch.setattr(BuildJournal, "put", killed)
     with pytest.raises(KeyboardInterrupt):
         build(read_folder(folder), settings, tmp_path / "out", private, retry=frozenset(["parse"]))
-    monkeypatch.setattr(Journal, "put", genuine)
+    monkeypatch.setattr(BuildJournal, "put", genuine)
     build(read_folder(folder), settings, tmp_path / "out", private)
     assert verify(str(tmp_path / "out")) == []
 
@@ -352,11 +352,19 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(folder, private, t
         subprocess.run(["umount", small], check=True)
 
 
-def test_a_range_of_studies_without_one_sample_leaves_an_empty_shard(private, png_bytes, tmp_path, build, read_folder):
+def test_an_image_listed_twice_is_a_users_mistake(folder, private, tmp_path, build, read_folder):
+    """A source of somebody else's may do that: one line with the number, and nothing is written."""
+    images = read_folder(folder).images
+    with pytest.raises(UserError, match="lists 2 images more than once"):
+        build(SourceListing([*images, images[0], images[3]]), SETTINGS, tmp_path / "out", private)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_range_of_images_without_one_sample_leaves_an_empty_shard(private, png_bytes, tmp_path, build, read_folder):
     (tmp_path / "in").mkdir()
     for number in range(4):
         (tmp_path / "in" / f"{number}.png").write_bytes(png_bytes() if number == 2 else b"<html>")
-    settings = run.BuildSettings("folder", TupleSettings(allow_no_text=True), shard_images=1)
+    settings = run.BuildSettings("folder", SampleSettings(allow_no_text=True), shard_images=1)
     build(read_folder(tmp_path / "in", None), settings, tmp_path / "out", private)
     samples = [shard["samples"] for shard in manifest.read(str(tmp_path / "out")).metadata["shards"].values()]
     assert sorted(samples) == [0, 0, 0, 1]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sharding import manifest
 from sharding.build import pool, run
-from sharding.build.tuples import TupleSettings, split_of
+from sharding.build.samples import SampleSettings, split_of
 from sharding.deid import private_folder, pseudonyms
 from sharding.sources import folder as folder_source
 from sharding.sources.folder import FolderTable
@@ -69,7 +69,7 @@ COPIES = (again_as_jpeg, scaled, cropped, bordered, windowed, darker)
 def names_of(split, count):
     """Patients that a build with `SALT` puts into the split."""
     names = (f"patient-{number}" for number in range(10_000))
-    chosen = (name for name in names if split_of(pseudonym(name), TupleSettings().split_share) == split)
+    chosen = (name for name in names if split_of(pseudonym(name), SampleSettings().split_share) == split)
     return [next(chosen) for _ in range(count)]
 
 
@@ -95,7 +95,7 @@ def data_set(root: Path, samples, shard_images=4, image="jpg"):
     (root / "private" / "salt").write_bytes(SALT)
     out = root / "out"
     private = private_folder.open_private(root / "private", str(source), str(out))
-    settings = run.BuildSettings("folder", TupleSettings(image=image, allow_no_text=True), shard_images)
+    settings = run.BuildSettings("folder", SampleSettings(image=image, allow_no_text=True), shard_images)
     reading = folder_source.read(Inventory.of(str(source)), TABLE)
     run.build(reading, run.Build(settings, str(out), private, lambda recipe: pool.Processes(recipe, 1)))
     return out

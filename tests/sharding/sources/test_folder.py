@@ -32,8 +32,8 @@ def found(root: Path, name: str, table: str = "t.csv") -> str:
     """The relative name of the file that `name` in a table at `table` means."""
     (root / table).parent.mkdir(parents=True, exist_ok=True)
     (root / table).write_text(f'image\n"{name}"\n', encoding="utf-8")
-    [study] = read(root, FolderTable(table, "image")).studies
-    return study.file.removeprefix(f"{root}/")
+    [image] = read(root, FolderTable(table, "image")).images
+    return image.file.removeprefix(f"{root}/")
 
 
 def files(root: Path, *names: str) -> Path:
@@ -44,19 +44,19 @@ def files(root: Path, *names: str) -> Path:
 
 
 def test_a_table_names_images_anywhere_below(folder):
-    studies = read(folder).studies
-    assert [study.image for study in studies[:2]] == ["john-doe-0.png", "john-doe-1.png"]
-    assert studies[0].file == str(folder / "images" / "john-doe-0.png")
-    assert (studies[1].patient, studies[1].view, studies[1].split) == ("doe1", "PA", "")
-    assert all(study.state for study in studies)
+    images = read(folder).images
+    assert [image.id for image in images[:2]] == ["john-doe-0.png", "john-doe-1.png"]
+    assert images[0].file == str(folder / "images" / "john-doe-0.png")
+    assert (images[1].patient, images[1].view, images[1].split) == ("doe1", "PA", "")
+    assert all(image.state for image in images)
 
 
 def test_a_table_may_lie_elsewhere(folder, tmp_path):
-    expected = read(folder).studies
+    expected = read(folder).images
     (folder / "table.csv").rename(tmp_path / "elsewhere.csv")
-    assert read(
-        folder, FolderTable(str(tmp_path / "elsewhere.csv"), *("image", "text", "patient", "view"))
-    ).studies == (expected)
+    assert read(folder, FolderTable(str(tmp_path / "elsewhere.csv"), *("image", "text", "patient", "view"))).images == (
+        expected
+    )
 
 
 def test_a_missing_column_names_those_there_are(folder):
@@ -65,9 +65,9 @@ def test_a_missing_column_names_those_there_are(folder):
 
 
 def test_the_state_of_a_row_changes_with_its_file(folder):
-    before = read(folder).studies[0]
+    before = read(folder).images[0]
     os.utime(folder / "images" / "john-doe-0.png", ns=(1, 1))
-    assert read(folder).studies[0].state != before.state
+    assert read(folder).images[0].state != before.state
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_an_absolute_name_below_the_input(tmp_path, monkeypatch):
     assert found(tmp_path / "in", str(tmp_path / "in/a/x.png")).endswith("a/x.png")
     monkeypatch.chdir(tmp_path)
     (Path("in") / "t.csv").write_text(f"image\n{tmp_path}/in/a/x.png\nfile://{tmp_path}/in/b/x.png\n")
-    studies = read(Path("in"), FolderTable("t.csv", "image")).studies
-    assert [study.file for study in studies] == [f"{tmp_path}/in/a/x.png", f"{tmp_path}/in/b/x.png"]
+    images = read(Path("in"), FolderTable("t.csv", "image")).images
+    assert [image.file for image in images] == [f"{tmp_path}/in/a/x.png", f"{tmp_path}/in/b/x.png"]
 
 
 def test_a_name_is_relative_to_the_input_or_to_the_table_but_not_to_both(tmp_path):
@@ -121,54 +121,54 @@ def test_a_name_is_relative_to_the_input_or_to_the_table_but_not_to_both(tmp_pat
 def test_a_file_name_that_is_no_text_is_read(tmp_path):
     with open(os.fsencode(tmp_path) + b"/doe\xe9.png", "wb") as file:
         file.write(b"x")
-    [study] = read(tmp_path, None).studies
-    assert study.image.encode() == b"doe\\xe9.png"
-    assert locations.read(study.file) == b"x"
+    [image] = read(tmp_path, None).images
+    assert image.id.encode() == b"doe\\xe9.png"
+    assert locations.read(image.file) == b"x"
 
 
 def test_an_image_with_two_texts_is_two_samples(folder):
-    reading = of_rows(
+    listing = of_rows(
         folder, "image,text", "john-doe-0.png,Edema.", "images/john-doe-0.png,Nodule.", "john-doe-0.png,No."
     )
-    assert [study.image for study in reading.studies] == ["john-doe-0.png", "images/john-doe-0.png", "john-doe-0.png#2"]
-    assert len({study.file for study in reading.studies}) == 1
+    assert [image.id for image in listing.images] == ["john-doe-0.png", "images/john-doe-0.png", "john-doe-0.png#2"]
+    assert len({image.file for image in listing.images}) == 1
 
 
 def test_no_two_samples_have_one_name(folder):
     rows = [f"{name},{text}" for text in "abc" for name in ("john-doe-0.png", "john-doe-0.png#2", "")]
-    reading = of_rows(folder, "image,text", *rows)
-    assert len({study.image for study in reading.studies}) == len(reading.studies) == 6
-    assert reading.left_out == {"row that names no image": 3}
+    listing = of_rows(folder, "image,text", *rows)
+    assert len({image.id for image in listing.images}) == len(listing.images) == 6
+    assert listing.left_out == {"row that names no image": 3}
 
 
 def test_a_row_that_repeats_another_is_read_once(folder):
-    reading = of_rows(
+    listing = of_rows(
         folder, "image,text", "john-doe-0.png,Edema.", "images/john-doe-0.png,Edema.", "gone.png,", "gone.png,"
     )
-    assert [study.image for study in reading.studies] == ["john-doe-0.png", "gone.png"]
-    assert reading.left_out == {"row that repeats another": 2}
+    assert [image.id for image in listing.images] == ["john-doe-0.png", "gone.png"]
+    assert listing.left_out == {"row that repeats another": 2}
 
 
 def test_an_image_of_two_patients_is_left_out(folder):
     rows = ["john-doe-0.png,Edema.,1", "images/john-doe-0.png,Edema.,2", "john-doe-1.png,Edema.,2"]
-    reading = of_rows(folder, "image,text,patient", *rows)
-    assert [study.image for study in reading.studies] == ["john-doe-1.png"]
-    assert reading.left_out == {"image of two patients": 2}
+    listing = of_rows(folder, "image,text,patient", *rows)
+    assert [image.id for image in listing.images] == ["john-doe-1.png"]
+    assert listing.left_out == {"image of two patients": 2}
 
 
 def test_a_missing_image_stays_a_row(folder):
-    [study] = of_rows(folder, "image,text", "gone.png,Edema.").studies
-    assert (study.image, study.file, study.state) == ("gone.png", "", "")
+    [image] = of_rows(folder, "image,text", "gone.png,Edema.").images
+    assert (image.id, image.file, image.state) == ("gone.png", "", "")
 
 
 def test_views_are_codes_and_known_others_than_frontal_are_left_out(folder):
     rows = [f"john-doe-{n}.png,{view}" for n, view in enumerate(("AP Supine", "Lateral", "John Doe", "", "frontal"))]
-    reading = of_rows(folder, "image,view", *rows)
-    assert [study.view for study in reading.studies] == ["AP", "", "", "FRONTAL"]
-    assert reading.left_out == {"not a frontal view": 1}
-    assert reading.notes == {"view unknown, kept": 2}
+    listing = of_rows(folder, "image,view", *rows)
+    assert [image.view for image in listing.images] == ["AP", "", "", "FRONTAL"]
+    assert listing.left_out == {"not a frontal view": 1}
+    assert listing.notes == {"view unknown, kept": 2}
     everything = of_rows(folder, "image,view", *rows, frontal_only=False)
-    assert [study.view for study in everything.studies] == ["AP", "LATERAL", "", "", "FRONTAL"]
+    assert [image.view for image in everything.images] == ["AP", "LATERAL", "", "", "FRONTAL"]
     assert everything.notes == {}
 
 
@@ -180,38 +180,38 @@ def test_official_splits_are_those_of_the_patient(folder):
         "john-doe-3.png,3,",
         "john-doe-4.png,,test",
     ]
-    reading = of_rows(folder, "image,patient,split", *rows)
-    assert [study.split for study in reading.studies] == ["validate", "validate", "train", "", "test"]
+    listing = of_rows(folder, "image,patient,split", *rows)
+    assert [image.split for image in listing.images] == ["validate", "validate", "train", "", "test"]
 
 
 def test_a_patient_in_two_splits_is_refused(folder):
-    with pytest.raises(UserError, match="1 patients stand in two splits"):
+    with pytest.raises(UserError, match="1 patients are in two splits"):
         of_rows(folder, "image,patient,split", "john-doe-0.png,doe,train", "john-doe-1.png,doe,test")
-    with pytest.raises(UserError, match="1 patients stand in two splits"):
+    with pytest.raises(UserError, match="1 patients are in two splits"):
         of_rows(folder, "image,split", "john-doe-0.png,train", "images/john-doe-0.png,test")
 
 
 def test_another_word_in_the_split_column_is_refused_and_not_repeated(folder):
-    with pytest.raises(UserError, match="first row 2, hold something else") as caught:
+    with pytest.raises(UserError, match="first row 2, have another split than") as caught:
         of_rows(folder, "image,split", "john-doe-0.png,train", "john-doe-1.png,Jane Doe")
     assert "Jane" not in str(caught.value)
 
 
 def test_listed_patients_are_left_out_with_all_their_images(folder, tmp_path):
     (tmp_path / "list.txt").write_text("doe1\nnobody\n")
-    reading = read(folder, exclude=str(tmp_path / "list.txt"))
-    assert {study.patient for study in reading.studies} == {"doe0", "doe2", "doe9"}
-    assert reading.left_out == {"excluded subject": 2}
-    assert reading.notes == {"excluded id that means nobody here": 1}
+    listing = read(folder, exclude=str(tmp_path / "list.txt"))
+    assert {image.patient for image in listing.images} == {"doe0", "doe2", "doe9"}
+    assert listing.left_out == {"excluded subject": 2}
+    assert listing.notes == {"excluded id that matches nobody here": 1}
 
 
 def test_a_row_without_a_patient_cannot_be_told_from_the_excluded(folder, tmp_path):
     (tmp_path / "list.txt").write_text("1\n")
-    reading = of_rows(
+    listing = of_rows(
         folder, "image,patient", "john-doe-0.png,1", "john-doe-1.png,", exclude=str(tmp_path / "list.txt")
     )
-    assert reading.studies == []
-    assert reading.left_out == {"excluded subject": 1, "no patient to compare with the excluded": 1}
+    assert listing.images == []
+    assert listing.left_out == {"excluded subject": 1, "no patient to compare with the excluded": 1}
 
 
 def test_excluding_needs_a_patient_column(folder, tmp_path):
@@ -223,7 +223,7 @@ def test_excluding_needs_a_patient_column(folder, tmp_path):
 
 def test_without_a_table_every_file_that_may_be_an_image_is_read(folder):
     files(folder, "notes.txt", "x.tgz", ".hidden", "noending", "scan.dcm", "DICOMDIR")
-    names = [study.image for study in read(folder, None).studies]
+    names = [image.id for image in read(folder, None).images]
     assert {"noending", "scan.dcm", "images/broken.png"} <= set(names)
     assert not {"notes.txt", "x.tgz", ".hidden", "table.csv", "DICOMDIR"} & set(names)
     assert names == sorted(names)
@@ -234,15 +234,15 @@ def test_many_files_of_one_name_are_found_at_once(tmp_path):
     names = [f"in/data/{number}/front.png" for number in range(2000)]
     inventory = Inventory(str(tmp_path), dict.fromkeys(names, "1-1"))
     (tmp_path / "t.csv").write_text("image\n" + "".join(f"{number}/front.png\n" for number in range(2000)))
-    studies = folder_source.read(inventory, FolderTable(str(tmp_path / "t.csv"), "image")).studies
-    assert [study.file for study in studies] == [f"{tmp_path}/{name}" for name in names]
+    images = folder_source.read(inventory, FolderTable(str(tmp_path / "t.csv"), "image")).images
+    assert [image.file for image in images] == [f"{tmp_path}/{name}" for name in names]
 
 
 @pytest.mark.realdata
 def test_real_notes_and_their_images(realdata):
     table = FolderTable("metadata.csv", "filename", "clinical_notes", "patientid", "view")
-    reading = read(realdata / "cxr_notes", table)
-    assert len(reading.studies) == 161
-    assert all(study.file and study.text and study.patient for study in reading.studies)
-    assert {study.view for study in reading.studies} == {"AP", "PA"}
-    assert (reading.left_out, reading.notes) == ({}, {})
+    listing = read(realdata / "cxr_notes", table)
+    assert len(listing.images) == 161
+    assert all(image.file and image.text and image.patient for image in listing.images)
+    assert {image.view for image in listing.images} == {"AP", "PA"}
+    assert (listing.left_out, listing.notes) == ({}, {})

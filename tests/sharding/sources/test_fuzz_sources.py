@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sharding.contract import SPLITS, UserError
-from sharding.sources import Reading, ecitation, folder, mimic_cxr, open_i
+from sharding.sources import SourceListing, ecitation, folder, mimic_cxr, open_i
 from sharding.sources.folder import FolderTable
 from sharding.sources.inventory import Inventory
 from sharding.sources.tables import views
@@ -66,19 +66,19 @@ def damaged(draw, data: bytes) -> bytes:
     return data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data
 
 
-def check(read: Callable[[], Reading]) -> None:
+def check(read: Callable[[], SourceListing]) -> None:
     """Rows with codes and splits of the contract and images of their own, or one line."""
-    said, reading = "", Reading([])
+    said, listing = "", SourceListing([])
     try:
-        reading = read()
+        listing = read()
     except UserError as error:
         said = str(error)
-    assert len(said.splitlines()) == (not reading.studies and said != "")
-    assert {study.view for study in reading.studies} <= {"", *views.CODES}
-    assert {study.split for study in reading.studies} <= {"", *SPLITS}
-    assert len({study.image for study in reading.studies}) == len(reading.studies)
-    assert all(count > 0 for count in (*reading.left_out.values(), *reading.notes.values()))
-    json.dumps([study.text for study in reading.studies]).encode()
+    assert len(said.splitlines()) == (not listing.images and said != "")
+    assert {image.view for image in listing.images} <= {"", *views.CODES}
+    assert {image.split for image in listing.images} <= {"", *SPLITS}
+    assert len({image.id for image in listing.images}) == len(listing.images)
+    assert all(count > 0 for count in (*listing.left_out.values(), *listing.notes.values()))
+    json.dumps([image.text for image in listing.images]).encode()
 
 
 def with_file(root: Path, name: str, data: bytes) -> Inventory:

@@ -36,15 +36,15 @@ def add(root: Path, table: str, *rows: str) -> None:
 
 
 def test_frontal_views_and_official_splits(mimic):
-    reading = read(mimic)
-    assert [(s.image, s.view, s.split) for s in reading.studies] == [
+    listing = read(mimic)
+    assert [(s.id, s.view, s.split) for s in listing.images] == [
         ("aa-1", "PA", "train"),
         ("bb-1", "AP", "train"),
         ("cc-1", "AP", "validate"),
     ]
-    assert reading.left_out == {"lateral or unknown view": 1}
-    assert reading.notes == {}
-    first = reading.studies[0]
+    assert listing.left_out == {"lateral or unknown view": 1}
+    assert listing.notes == {}
+    first = listing.images[0]
     assert first.file == f"{mimic}/files/p10/p10000032/s50414267/aa-1.dcm"
     assert first.text_file == f"{mimic}/files/p10/p10000032/s50414267.txt"
     assert (first.patient, first.study, first.text) == ("10000032", "50414267", None)
@@ -58,14 +58,14 @@ def test_no_file_but_the_tables_is_looked_at(mimic):
 
 
 def test_all_views_when_asked(mimic):
-    assert [s.view for s in read(mimic, False).studies] == ["PA", "LATERAL", "AP", "AP"]
+    assert [s.view for s in read(mimic, False).images] == ["PA", "LATERAL", "AP", "AP"]
 
 
 @pytest.mark.parametrize("reports", ["files", "mimic-cxr-reports/files", "unpacked/somewhere"])
 @pytest.mark.parametrize("folder", ["", "mimic-cxr-jpg/2.1.0"])
 def test_the_jpg_tree_with_reports_of_its_own(mimic, tmp_path, folder, reports):
     """MIMIC-CXR-JPG has no record list and no reports; those are unpacked wherever the user likes."""
-    expected = [(s.image, s.view, s.split) for s in read(mimic).studies]
+    expected = [(s.id, s.view, s.split) for s in read(mimic).images]
     root = tmp_path / "jpg" / folder
     root.mkdir(parents=True)
     for path in sorted(mimic.rglob("*")):
@@ -75,9 +75,9 @@ def test_the_jpg_tree_with_reports_of_its_own(mimic, tmp_path, folder, reports):
         if path.is_file() and path.name != RECORDS:
             to.parent.mkdir(parents=True, exist_ok=True)
             path.rename(to)
-    reading = read(tmp_path / "jpg")
-    assert [(s.image, s.view, s.split) for s in reading.studies] == expected
-    assert all(s.file.endswith(f"/{s.image}.jpg") and s.text_file.endswith(f"/s{s.study}.txt") for s in reading.studies)
+    listing = read(tmp_path / "jpg")
+    assert [(s.id, s.view, s.split) for s in listing.images] == expected
+    assert all(s.file.endswith(f"/{s.id}.jpg") and s.text_file.endswith(f"/s{s.study}.txt") for s in listing.images)
 
 
 def test_tables_that_are_not_packed(mimic):
@@ -102,7 +102,7 @@ def test_a_file_in_the_folder_of_another_subject_is_not_taken(mimic):
         other = mimic / "files/p10/p10000764" / ending
         other.parent.mkdir(exist_ok=True)
         (mimic / "files/p10/p10000032" / ending).rename(other)
-    [first] = [s for s in read(mimic).studies if s.image == "aa-1"]
+    [first] = [s for s in read(mimic).images if s.id == "aa-1"]
     assert (first.file, first.text_file) == ("", "")
 
 
@@ -110,7 +110,7 @@ def test_without_tables_it_is_said_what_is_missing(mimic):
     (mimic / METADATA).unlink()
     with pytest.raises(UserError, match="no views are known; add it, or take all with --views all"):
         read(mimic)
-    assert len(read(mimic, False).studies) == 4
+    assert len(read(mimic, False).images) == 4
     (mimic / RECORDS).unlink()
     with pytest.raises(UserError, match="record-list"):
         read(mimic)
@@ -122,8 +122,8 @@ def test_without_tables_it_is_said_what_is_missing(mimic):
         (RECORDS, "subject_id", "subject", "no column subject_id"),
         (METADATA, "ViewPosition", "View", "no column ViewPosition"),
         (SPLIT, "split", "fold", "no column split"),
-        (SPLIT, "validate", "held out", "hold something else in the split column"),
-        (SPLIT, "aa-2,50414267,10000032,train", "aa-2,50414267,10000032,test", "1 patients stand in two splits"),
+        (SPLIT, "validate", "held out", "have another split than"),
+        (SPLIT, "aa-2,50414267,10000032,train", "aa-2,50414267,10000032,test", "1 patients are in two splits"),
     ],
 )
 def test_tables_that_cannot_be_used(mimic, table, old, new, words):
@@ -153,28 +153,28 @@ def test_two_versions_of_a_table_are_not_chosen_from(mimic):
 )
 def test_an_image_on_which_tables_contradict_each_other_is_left_out(mimic, table, old, new):
     rewrite(mimic, table, old, new)
-    reading = read(mimic)
-    assert [s.image for s in reading.studies] == ["aa-1", "cc-1"]
-    assert reading.left_out["image on which the tables contradict each other"] == 1
+    listing = read(mimic)
+    assert [s.id for s in listing.images] == ["aa-1", "cc-1"]
+    assert listing.left_out["image on which the tables contradict each other"] == 1
 
 
 def test_the_study_table_is_compared_too(mimic):
     (mimic / "cxr-study-list.csv").write_text("subject_id,study_id,path\n10000032,50414267,x\n10000032,57375967,y\n")
-    assert [s.image for s in read(mimic).studies] == ["aa-1", "cc-1"]
+    assert [s.id for s in read(mimic).images] == ["aa-1", "cc-1"]
 
 
 def test_repeated_rows_rows_without_ids_and_unknown_ids_are_counted(mimic):
     add(mimic, RECORDS, "10000898,50771383,cc-1,files/p10/p10000898/s50771383/cc-1.dcm", ",1,dd-1,x", "1,,ee-1,x")
     add(mimic, METADATA, "zz-1,1,2,PA")
     add(mimic, SPLIT, "zz-1,2,1,train", "zz-2,2,1,train")
-    reading = read(mimic)
-    assert len(reading.studies) == 3
-    assert reading.left_out == {
+    listing = read(mimic)
+    assert len(listing.images) == 3
+    assert listing.left_out == {
         "lateral or unknown view": 1,
         "row that repeats another": 1,
         "row without an id": 2,
     }
-    assert reading.notes == {
+    assert listing.notes == {
         "image of the metadata table alone, not taken": 1,
         "image of the split table alone, not taken": 2,
     }
@@ -183,11 +183,11 @@ def test_repeated_rows_rows_without_ids_and_unknown_ids_are_counted(mimic):
 def test_an_image_without_a_split_has_that_of_its_subject(mimic):
     rewrite(mimic, SPLIT, "aa-1,50414267,10000032,train\n", "")
     rewrite(mimic, SPLIT, "bb-1,57375967,10000764,train\n", "")
-    reading = read(mimic)
-    assert [s.split for s in reading.studies] == ["train", "", "validate"]
-    assert reading.notes == {"image without an official split, split by its subject": 1}
+    listing = read(mimic)
+    assert [s.split for s in listing.images] == ["train", "", "validate"]
+    assert listing.notes == {"image without an official split, split by its subject": 1}
     (mimic / SPLIT).unlink()
-    assert [s.split for s in read(mimic).studies] == ["", "", ""]
+    assert [s.split for s in read(mimic).images] == ["", "", ""]
 
 
 def test_an_image_without_metadata_has_no_known_view(mimic):
@@ -198,7 +198,7 @@ def test_an_image_without_metadata_has_no_known_view(mimic):
 @pytest.mark.parametrize("written", ["p10000764", "10000764.0"])
 def test_ids_are_compared_as_numbers(mimic, written):
     rewrite(mimic, METADATA, "10000764", written)
-    assert len(read(mimic).studies) == 3
+    assert len(read(mimic).images) == 3
 
 
 @pytest.mark.parametrize("kind", ["text", "csv-1.1", "csv-1.0", "csv-1.0-ids", "json"])
@@ -215,6 +215,6 @@ def test_subjects_of_the_test_set_are_left_out(mimic, tmp_path, kind):
             "json": json.dumps({"images": [{"id": 1, "path": image}], "annotations": [], "categories": []}),
         }[kind]
     )
-    reading = read(mimic, exclude=str(path))
-    assert [study.image for study in reading.studies] == ["bb-1", "cc-1"]
-    assert reading.left_out == {"excluded subject": 2}
+    listing = read(mimic, exclude=str(path))
+    assert [image.id for image in listing.images] == ["bb-1", "cc-1"]
+    assert listing.left_out == {"excluded subject": 2}

@@ -50,14 +50,14 @@ def collection(tmp_path, png_bytes) -> Path:
 
 
 def test_reports_and_images_are_joined(collection):
-    reading = read(collection)
-    assert [(s.image, s.study, s.patient, s.file) for s in reading.studies] == [
+    listing = read(collection)
+    assert [(s.id, s.study, s.patient, s.file) for s in listing.images] == [
         ("CXR7_IM-1-1001", "CXR7", "CXR7", f"{collection}/images/CXR7_IM-1-1001.png"),
         ("CXR7_IM-1-2001", "CXR7", "CXR7", ""),
         ("CXR8_8_IM-2-1001", "CXR8", "CXR8", f"{collection}/images/CXR8_8_IM-2-1001.png"),
     ]
-    assert reading.studies[0].text == "COMPARISON: None.\n\nFINDINGS: Heart is <large>. No XXXX."
-    assert (reading.left_out, reading.notes) == ({}, {"view unknown, kept": 3})
+    assert listing.images[0].text == "COMPARISON: None.\n\nFINDINGS: Heart is <large>. No XXXX."
+    assert (listing.left_out, listing.notes) == ({}, {"view unknown, kept": 3})
 
 
 @pytest.mark.parametrize("ending", [".tgz", ".tar.gz", ".tar"])
@@ -76,33 +76,33 @@ def test_reports_are_read_out_of_their_archive(collection, ending):
 def test_images_of_other_distributions(collection, ending):
     for path in sorted((collection / "images").iterdir()):
         path.rename(path.with_name(path.stem.removeprefix("CXR").replace("8_8_", "8_") + ending))
-    assert [bool(study.file) for study in read(collection).studies] == [True, False, True]
+    assert [bool(image.file) for image in read(collection).images] == [True, False, True]
 
 
 def test_an_image_in_two_folders_is_not_chosen_from(collection):
     shutil.copytree(collection / "images", collection / "again")
-    assert not any(study.file for study in read(collection).studies)
+    assert not any(image.file for image in read(collection).images)
     shutil.rmtree(collection / "again")
     shutil.copy(collection / "images/CXR7_IM-1-1001.png", collection / "images/CXR7_IM-1-1001.dcm")
-    assert read(collection).studies[0].file.endswith(".png")
+    assert read(collection).images[0].file.endswith(".png")
 
 
 def test_projections_tell_frontal_from_lateral(collection):
     (collection / "indiana_projections.csv").write_text(
         "uid,filename,projection\n7,7_IM-1-1001.dcm.png,Frontal\n7,7_IM-1-2001.dcm.png,Lateral\n"
     )
-    reading = read(collection)
-    assert [(s.image, s.view) for s in reading.studies] == [("CXR7_IM-1-1001", "FRONTAL"), ("CXR8_8_IM-2-1001", "")]
-    assert reading.left_out == {"not a frontal view": 1}
-    assert reading.notes == {"view unknown, kept": 1}
-    assert len(read(collection, frontal_only=False).studies) == 3
+    listing = read(collection)
+    assert [(s.id, s.view) for s in listing.images] == [("CXR7_IM-1-1001", "FRONTAL"), ("CXR8_8_IM-2-1001", "")]
+    assert listing.left_out == {"not a frontal view": 1}
+    assert listing.notes == {"view unknown, kept": 1}
+    assert len(read(collection, frontal_only=False).images) == 3
 
 
 def test_projections_that_disagree_tell_nothing(collection):
     (collection / "indiana_projections.csv").write_text(
         "uid,filename,projection\n7,7_IM-1-1001.dcm.png,Frontal\n7,7_IM-1-1001.dcm.png,Lateral\n"
     )
-    assert read(collection).studies[0].view == ""
+    assert read(collection).images[0].view == ""
 
 
 def test_the_tables_of_kaggle_serve_where_there_is_no_xml(collection):
@@ -114,21 +114,21 @@ def test_the_tables_of_kaggle_serve_where_there_is_no_xml(collection):
         "uid,MeSH,Problems,image,indication,comparison,findings,impression\n"
         "7,normal,normal,x,cough,None.,Heart is <large>.,\n9,a,b,c,d,e,f,g\n8,a,b,c,,,Clear.,Normal.\n"
     )
-    reading = read(collection)
-    assert [(s.image, s.patient, bool(s.file), s.text) for s in reading.studies] == [
+    listing = read(collection)
+    assert [(s.id, s.patient, bool(s.file), s.text) for s in listing.images] == [
         ("7_IM-1-1001.dcm.png", "CXR7", True, "INDICATION: cough\n\nCOMPARISON: None.\n\nFINDINGS: Heart is <large>."),
         ("8_IM-2-1001.dcm.png", "CXR8", True, "FINDINGS: Clear.\n\nIMPRESSION: Normal."),
     ]
-    assert reading.left_out == {"report without an image": 1}
+    assert listing.left_out == {"report without an image": 1}
 
 
 @pytest.mark.parametrize("listed", ["7\n", "CXR7\n", "7.xml\n", "uid\n7\n"])
 def test_listed_reports_are_left_out(collection, tmp_path_factory, listed):
     path = tmp_path_factory.mktemp("list") / ("list.csv" if "uid" in listed else "list.txt")
     path.write_text(listed)
-    reading = read(collection, exclude=str(path))
-    assert [study.patient for study in reading.studies] == ["CXR8"]
-    assert reading.left_out == {"excluded subject": 2}
+    listing = read(collection, exclude=str(path))
+    assert [image.patient for image in listing.images] == ["CXR8"]
+    assert listing.left_out == {"excluded subject": 2}
 
 
 def test_two_reports_of_one_id_and_two_reports_of_one_image_are_left_out(collection):
@@ -136,15 +136,15 @@ def test_two_reports_of_one_id_and_two_reports_of_one_image_are_left_out(collect
     (folder / "7b.xml").write_text(xml(7, "CXR7_IM-1-1001", findings="Other."))
     assert read(collection).left_out == {"report whose id another one has": 2}
     (folder / "7b.xml").write_text(xml(9, "CXR7_IM-1-1001"))
-    reading = read(collection)
-    assert [study.image for study in reading.studies] == ["CXR7_IM-1-2001", "CXR8_8_IM-2-1001"]
-    assert reading.left_out == {"image of two reports": 2}
+    listing = read(collection)
+    assert [image.id for image in listing.images] == ["CXR7_IM-1-2001", "CXR8_8_IM-2-1001"]
+    assert listing.left_out == {"image of two reports": 2}
 
 
 def test_a_report_without_an_id_is_known_by_its_file(collection):
     text = xml(8, "CXR8_8_IM-2-1001").replace('<uId id="CXR8"/>', "")
     (collection / "ecgen-radiology" / "8.xml").write_text(text)
-    assert [study.patient for study in read(collection).studies] == ["CXR7", "CXR7", "8"]
+    assert [image.patient for image in read(collection).images] == ["CXR7", "CXR7", "8"]
 
 
 def test_a_label_that_is_no_header_opens_no_part_of_the_report():
@@ -176,9 +176,9 @@ BOMB = "<!DOCTYPE x [<!ENTITY a 'b'>" + "".join(f"<!ENTITY {c} '{'&a;' * 10}'>" 
 )
 def test_what_is_no_report_is_counted(collection, data):
     (collection / "ecgen-radiology" / "9.xml").write_bytes(data)
-    reading = read(collection)
-    assert len(reading.studies) == 3
-    assert reading.left_out == {"unreadable report": 1}
+    listing = read(collection)
+    assert len(listing.images) == 3
+    assert listing.left_out == {"unreadable report": 1}
 
 
 def test_deep_nesting_does_no_harm(collection):
@@ -208,9 +208,9 @@ def test_links_and_large_members_of_an_archive_are_not_followed(tmp_path, png_by
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
-    reading = read(root)
-    assert [study.image for study in reading.studies] == ["b"]
-    assert reading.left_out == {"unreadable report": 1}
+    listing = read(root)
+    assert [image.id for image in listing.images] == ["b"]
+    assert listing.left_out == {"unreadable report": 1}
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["in", "reports.tar", "secret.xml"]
 
 
@@ -259,10 +259,10 @@ def test_one_image_under_three_names():
 @pytest.mark.realdata
 def test_every_real_report_is_read_or_counted(realdata):
     tracemalloc.start()
-    reading = read(realdata / "openi")
+    listing = read(realdata / "openi")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len({study.patient for study in reading.studies}) == 2633 - 58
-    assert len(reading.studies) == len({study.image for study in reading.studies}) == 5006
-    assert reading.left_out == {"report without an image": 58}
+    assert len({image.patient for image in listing.images}) == 2633 - 58
+    assert len(listing.images) == len({image.id for image in listing.images}) == 5006
+    assert listing.left_out == {"report without an image": 58}
     assert peak < 200 << 20

@@ -125,7 +125,7 @@ def test_a_patient_has_one_split():
         "test",
         "",
     ]
-    with pytest.raises(UserError, match="2 patients stand in two splits"):
+    with pytest.raises(UserError, match="2 patients are in two splits"):
         splits.of_patients(["a", "a", "b", "b"], ["train", "test", "test", "train"], "t")
 
 

@@ -100,7 +100,7 @@ def test_values_that_are_no_text_are_refused(tmp_path, column):
         (b'image,text\na,"Doe" x\n', "a quote in or before line 2"),
         (b"image,text\na,\0\n", "NUL"),
         ("image,text\na,Doe\n".encode("utf-16-le"), "NUL"),
-        (b"image;text\na;Doe\n", "it has image;text; separate its cells by commas"),
+        (b"image;text\na;Doe\n", "it has image;text; separate its cells with commas"),
         (b"image,text,image\na,Doe,b\n", "several columns image"),
         (b"nothing\nDoe\n", "no column image; it has nothing"),
         (b"PAR1Doe", "not a readable table"),

@@ -90,10 +90,10 @@ def test_samples_of_a_mixture_are_counted_through_its_data_sets(make_shards):
 @pytest.mark.parametrize(("batch", "said", "reports", "whole"), [(128, 0.42, 0.89, 0.08), (1024, 0.615, 0.965, 0.205)])
 def test_open_i_reports_collide_as_often_as_was_measured(realdata, batch, said, reports, whole):
     """METHOD: at 128, 41 to 43% of the sentences, 89% of the reports, 7% whole reports; at 1,024, 61% and 21%."""
-    studies = {study.study: study for study in open_i.read(Inventory.of(str(realdata / "openi"))).studies}
+    images = {image.study: image for image in open_i.read(Inventory.of(str(realdata / "openi"))).images}
     hashes = [
         [one.hash for part in sections.official(text) for one in sentences.split(text, part.name, part.start, part.end)]
-        for text in (study.text or "" for study in studies.values())
+        for text in (image.text or "" for image in images.values())
     ]
     spoken = [found for found in hashes if found]
     assert len(spoken) > 2500

@@ -1,7 +1,8 @@
-"""A data set → the list of what is wrong with it.
+"""A data set → the list of its faults (`sentalign shard verify`).
 
-In: the URL of shards and manifest. Out: `Findings`: one line per fault, none for a sound data set, and the leaks
-between its splits. Every byte is read once, in bounded memory. Nothing is mended here.
+In: the URL of shards and manifest. Out: `Findings`: one line per fault, none for a valid data set, and the leaks
+between its splits. Every byte is read once, in bounded memory. Nothing is repaired. Read this file, then `verify_table`
+(manifest, quarantine, audit), `verify_shard` (one shard), `tarwalk` (its members) and `verify_sample` (their content).
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from sharding.store.locations import open_store
 from sharding.verify import verify_table
 from sharding.verify.verify_shard import faults_of_shard
 
-READERS = 4  # shards read at a time: checksums and downloads leave the interpreter to the others
+READERS = 4  # shards read at once: checksums and downloads release the interpreter lock
 SIDE_FILES = (MANIFEST_NAME, QUARANTINE_NAME, AUDIT_NAME)
-MEND = "build again with --same-patient FILE, which `verify --leaks FILE` writes"
+REMEDY = "build again with --same-patient FILE, which `verify --leaks FILE` writes"
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The faults in words, leaks across splits among them; all leaks, also those within one split; what was counted."""
+    """The faults in words, including leaks across splits; all leaks, also within one split; counts of leaks."""
 
     faults: list[str]
     leaks: list[Leak]
@@ -40,30 +41,30 @@ class Findings:
     def as_dict(self) -> dict[str, Any]:
         """As `--json` prints it."""
         listed = [asdict(leak) for leak in self.leaks]
-        return {"sound": not self.faults, "faults": self.faults, "counts": self.counts, "leaks": listed}
+        return {"valid": not self.faults, "faults": self.faults, "counts": self.counts, "leaks": listed}
 
     def lines(self) -> list[str]:
-        """As printed: the faults, or that there are none; then what is worth knowing."""
-        notes = [f"{what}: {count}" for what, count in self.counts.items() if count]
-        return (self.faults or ["sound: every checksum, offset and count agrees, and no split leaks"]) + notes
+        """As printed: the faults, or that there are none; then the counts."""
+        notes = [f"{kind}: {count}" for kind, count in self.counts.items() if count]
+        return (self.faults or ["valid: every checksum, offset and count agrees, and no split leaks"]) + notes
 
 
 def check(url: str) -> Findings:
-    """Check every checksum, offset, count and member, then look for leaks.
+    """Check every checksum, offset, count and member, then search for leaks.
 
-    Raises UserError where there is no data set to check, or its manifest cannot be read at all.
+    Raises UserError if there is no data set to check, or its manifest cannot be read at all.
     """
     store = open_store(url)
-    found = manifest.read_from(store)
-    faults = verify_table.faults_of_metadata(found.metadata) or verify_table.faults_of_rows(found)
+    data_set = manifest.read_from(store)
+    faults = verify_table.faults_of_metadata(data_set.metadata) or verify_table.faults_of_rows(data_set)
     if faults:
-        return Findings(faults, [], {})  # what such a manifest says cannot be looked up in the shards
-    faults = [*verify_table.faults_of_counts(found), *verify_table.faults_of_quarantine(store, found)]
-    faults += [*verify_table.faults_of_audit(store, found), *_faults_of_files(store, found)]
-    faults += _faults_of_shards(store, found)
-    leaking = leaks.find(found.table, store)
-    faults += [_line(leak) for leak in leaking if leak.across]
-    return Findings(faults, leaking, _counts(found.table, leaking))
+        return Findings(faults, [], {})  # such a manifest does not lead to the shards
+    faults = [*verify_table.faults_of_counts(data_set), *verify_table.faults_of_quarantine(store, data_set)]
+    faults += [*verify_table.faults_of_audit(store, data_set), *_faults_of_files(store, data_set)]
+    faults += _faults_of_shards(store, data_set)
+    all_leaks = leaks.find(data_set.table, store)
+    faults += [_line(leak) for leak in all_leaks if leak.across]
+    return Findings(faults, all_leaks, _counts(data_set.table, all_leaks))
 
 
 def verify(url: str) -> list[str]:
@@ -71,22 +72,22 @@ def verify(url: str) -> list[str]:
     return check(url).faults
 
 
-def _faults_of_files(store: Store, found: manifest.Manifest) -> Iterator[str]:
-    listed = {*found.metadata["shards"], *SIDE_FILES}
+def _faults_of_files(store: Store, data_set: manifest.Manifest) -> Iterator[str]:
+    listed = {*data_set.metadata["shards"], *SIDE_FILES}
     for name in store.list():
         if name not in listed:
-            yield f"{name.encode('unicode_escape').decode()[:100]}: not named in the manifest; take it out"
+            yield f"{name.encode('unicode_escape').decode()[:100]}: not in the manifest; remove it"
 
 
-def _faults_of_shards(store: Store, found: manifest.Manifest) -> list[str]:
-    shards: dict[str, Any] = found.metadata["shards"]
-    rows = _rows_of_shards(found.table)
+def _faults_of_shards(store: Store, data_set: manifest.Manifest) -> list[str]:
+    shards: dict[str, Any] = data_set.metadata["shards"]
+    rows = _rows_of_shards(data_set.table)
     readers = min(READERS, os.cpu_count() or 1)
-    total = sum(said["bytes"] for said in shards.values())
+    total = sum(shard["bytes"] for shard in shards.values())
     with ThreadPoolExecutor(readers) as pool, progress.bar("shards", total, in_bytes=True) as advance:
 
         def faults_of(name: str) -> list[str]:
-            table = found.table.take(rows.get(name, pa.array([], pa.int64())))
+            table = data_set.table.take(rows.get(name, pa.array([], pa.int64())))
             return faults_of_shard(store, name, shards[name], table.to_pylist(), advance)
 
         return [fault for faults in pool.map(faults_of, sorted(shards)) for fault in faults]
@@ -107,25 +108,25 @@ def _rows_of_shards(table: pa.Table) -> dict[str, pa.Array]:
 def _line(leak: Leak) -> str:
     if leak.kind == Kind.SPLITS:
         return (
-            f"leak: patient {leak.patient} stands in {leak.split} and {leak.other_split} (images {leak.key} and "
+            f"leak: patient {leak.patient} is in {leak.split} and {leak.other_split} (images {leak.key} and "
             f"{leak.other_key}); correct the splits of the source, or leave the patient out"
         )
     return (
         f"leak: patients {leak.patient} in {leak.split} and {leak.other_patient} in {leak.other_split} have "
-        f"{leak.kind} ({leak.key} and {leak.other_key}, agreement {leak.agreement:.2f}); {MEND}"
+        f"{leak.kind} ({leak.key} and {leak.other_key}, agreement {leak.agreement:.2f}); {REMEDY}"
     )
 
 
-def _counts(table: pa.Table, found: list[Leak]) -> dict[str, int]:
-    """How many leaks of each kind across splits, pairs within one, reports alike, and patients that hang together."""
-    across = Counter(leak.kind for leak in found if leak.across)
-    together = leaks.groups(found)
+def _counts(table: pa.Table, all_leaks: list[Leak]) -> dict[str, int]:
+    """Leaks across splits by kind, pairs within one, repeated reports, and groups of patients that look like one."""
+    across = Counter(leak.kind for leak in all_leaks if leak.across)
+    groups = leaks.groups(all_leaks)
     return {
         "patients in two splits": across[Kind.SPLITS],
         "equal images across splits": across[Kind.EXACT],
         "nearly equal images across splits": across[Kind.NEAR],
-        "image pairs of two patients within a split": sum(not leak.across for leak in found),
-        "patients that look like another": sum(map(len, together)),
-        "largest group of patients that look like one": max(map(len, together), default=0),
+        "image pairs of two patients within a split": sum(not leak.across for leak in all_leaks),
+        "patients that look like another": sum(map(len, groups)),
+        "largest group of patients that look like one": max(map(len, groups), default=0),
         "reports word for word under two patients in two splits": leaks.repeated_texts(table),
     }

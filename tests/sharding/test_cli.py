@@ -24,7 +24,7 @@ def test_build_verify_and_inspect(folder, tmp_path, capsys):
     assert (account["read"], account["written"], account["rejected"]) == (7, 6, {"parse": 1})
     assert main(["verify", str(out), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["sound"], found["faults"]) == (True, [])
+    assert (found["valid"], found["faults"]) == (True, [])
     assert main(["inspect", str(out), "--json", "--html", str(tmp_path / "page.html")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["samples"], found["patients"]) == (6, 3)
@@ -48,7 +48,7 @@ def test_verify_fails_with_lines(folder, tmp_path, capsys):
     (tmp_path / "out" / "shard-000000.tar").unlink()
     capsys.readouterr()
     assert main(["verify", str(tmp_path / "out")]) == 1
-    assert "shard-000000.tar: named in the manifest and missing" in capsys.readouterr().out
+    assert "shard-000000.tar: in the manifest, but missing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

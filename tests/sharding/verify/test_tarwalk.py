@@ -1,4 +1,4 @@
-"""Every member of a tar comes as it lies, and nothing hides beside, between or behind them."""
+"""Every member of a tar is found in order, and nothing is hidden between or after them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sharding.build.writer import MODE, OWNER
 from sharding.store.locations import open_store
 from sharding.verify import tarwalk
-from sharding.verify.tarwalk import Damaged, Walk
+from sharding.verify.tarwalk import DamagedTar, TarWalk
 
 
 def header(name="a.jpg", size=0, kind=tarfile.REGTYPE, **fields):
@@ -34,7 +34,7 @@ def tar(*members, kind=tarfile.USTAR_FORMAT):
 
 def walk_over(folder, data):
     (folder / "shard").write_bytes(data)
-    return Walk(open_store(folder), "shard", len(data), lambda _: None)
+    return TarWalk(open_store(folder), "shard", len(data), lambda _: None)
 
 
 @pytest.mark.parametrize("chunk", [512, 700, 1 << 20])
@@ -49,47 +49,47 @@ def test_members_are_what_the_tar_reader_finds(tmp_path, monkeypatch, chunk):
     assert [(member.name, member.offset, member.size) for member in found] == places
     assert {member.name: member.data for member in found} == contents
     assert [member.sha256 for member in found] == [hashlib.sha256(c).hexdigest() for c in contents.values()]
-    assert not any(member.odd for member in found)
+    assert not any(member.anomaly for member in found)
     assert walk.sha256() == hashlib.sha256(data).hexdigest()
 
 
 @pytest.mark.parametrize(
-    ("info", "odd"),
+    ("info", "anomaly"),
     [
-        (header(kind=tarfile.SYMTYPE, linkname="/etc/passwd"), "no plain file"),
-        (header(kind=tarfile.LNKTYPE, linkname="a.jpg"), "no plain file"),
-        (header(kind=tarfile.DIRTYPE), "no plain file"),
-        (header(kind=tarfile.CHRTYPE), "no plain file"),
-        (header(kind=tarfile.FIFOTYPE), "no plain file"),
+        (header(kind=tarfile.SYMTYPE, linkname="/etc/passwd"), "not a plain file"),
+        (header(kind=tarfile.LNKTYPE, linkname="a.jpg"), "not a plain file"),
+        (header(kind=tarfile.DIRTYPE), "not a plain file"),
+        (header(kind=tarfile.CHRTYPE), "not a plain file"),
+        (header(kind=tarfile.FIFOTYPE), "not a plain file"),
         (header(uname="dr.smith"), "an owner"),
         (header(uid=1000), "an owner"),
         (header(mtime=1_600_000_000), "an owner, a time"),
-        (header(mode=0o777), "rights"),
+        (header(mode=0o777), "permissions"),
     ],
 )
-def test_what_a_build_never_writes_is_odd(tmp_path, info, odd):
+def test_what_a_build_never_writes_is_an_anomaly(tmp_path, info, anomaly):
     found = list(walk_over(tmp_path, tar((info, b""))).members())
-    assert [odd in member.odd for member in found] == [True]
+    assert [anomaly in member.anomaly for member in found] == [True]
 
 
 def test_extended_headers_are_not_followed(tmp_path):
-    """A reader of tars would take the long name; here it stands as a member of its own that is odd."""
+    """A reader of tars would take the long name; here it is a member of its own with an anomaly."""
     for kind in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         found = list(walk_over(tmp_path, tar((header("d" * 200 + "/a.jpg", 1), b"x"), kind=kind)).members())
         assert len(found) == 2
-        assert "extended header" in found[0].odd
+        assert "extended header" in found[0].anomaly
 
 
-def test_what_stands_in_a_gap_is_odd(tmp_path):
+def test_padding_that_is_not_empty_is_an_anomaly(tmp_path):
     data = bytearray(tar((header("a.jpg", 3), b"abc")))
     data[512 + 100] = 1
-    assert next(walk_over(tmp_path, bytes(data)).members()).odd == "something stands in the gap behind it"
+    assert next(walk_over(tmp_path, bytes(data)).members()).anomaly == "its padding is not empty"
 
 
-def test_what_stands_behind_the_end_is_damage(tmp_path):
+def test_data_after_the_end_is_damage(tmp_path):
     data = bytearray(tar((header("a.jpg", 3), b"abc")))
     data[-1] = 1
-    with pytest.raises(Damaged, match="behind its end"):
+    with pytest.raises(DamagedTar, match="follows its end"):
         list(walk_over(tmp_path, bytes(data)).members())
 
 
@@ -97,7 +97,7 @@ def test_what_stands_behind_the_end_is_damage(tmp_path):
 def test_a_cut_tar_is_damage_and_has_a_checksum_all_the_same(tmp_path, length):
     data = tar((header("a.jpg", 700), b"x" * 700))[:length]
     walk = walk_over(tmp_path, data)
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedTar):
         list(walk.members())
     assert walk.sha256() == hashlib.sha256(data).hexdigest()
 
@@ -108,7 +108,7 @@ def test_a_size_that_cannot_be_is_damage(tmp_path, size):
     data[124:136] = size
     data[148:156] = b" " * 8
     data[148:156] = f"{sum(data[:512]):06o}\0 ".encode()
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedTar):
         list(walk_over(tmp_path, bytes(data)).members())
 
 
@@ -129,7 +129,7 @@ def test_any_damage_ends_in_members_or_in_damaged(tmp_path_factory, data):
     walk = walk_over(tmp_path_factory.mktemp("any"), bytes(content))
     try:
         members = list(walk.members())
-    except Damaged:
+    except DamagedTar:
         members = []
     assert all(member.size <= len(content) for member in members)
     assert walk.sha256() == hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""Every kind of damage to a data set is found and said in one line, and every leak between its splits."""
+"""Every kind of damage to a data set is found and reported in one line, and every leak between its splits."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def copied(source, target):
     Path(target).write_bytes(Path(source).read_bytes())
 
 
-def test_a_sound_data_set_has_no_fault(out):
+def test_a_valid_data_set_has_no_fault(out):
     found = check(str(out))
     assert found.faults == []
-    assert found.lines() == ["sound: every checksum, offset and count agrees, and no split leaks"]
-    assert found.as_dict()["sound"] is True
+    assert found.lines() == ["valid: every checksum, offset and count agrees, and no split leaks"]
+    assert found.as_dict()["valid"] is True
     json.dumps(found.as_dict())
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "expected"),
     [
         ("byte", "differs from its checksum"),
-        ("cut", "cut off"),
+        ("cut", "truncated"),
         ("lost", "missing"),
-        ("extra", "not named in the manifest"),
-        ("member", "stands in no row"),
+        ("extra", "not in the manifest"),
+        ("member", "is in no row"),
         ("swapped", "checksum differs"),
         ("row", "disagree about patient"),
         ("no quarantine", "quarantine.parquet: missing"),
@@ -61,7 +61,7 @@ def test_a_sound_data_set_has_no_fault(out):
         ("no audit", "audit.json: missing"),
     ],
 )
-def test_damage_is_named(out, damage, said):
+def test_damage_is_named(out, damage, expected):
     shard = out / "shard-000001.tar"
     data = bytearray(shard.read_bytes())
     if damage == "byte":
@@ -87,7 +87,7 @@ def test_damage_is_named(out, damage, said):
     else:
         (out / "audit.json").unlink()
     faults = verify(str(out))
-    assert any(said in fault for fault in faults), faults
+    assert any(expected in fault for fault in faults), faults
     assert all(len(fault.splitlines()) == 1 for fault in faults)
 
 
@@ -108,7 +108,7 @@ def test_without_a_manifest_there_is_nothing_to_check(out, tmp_path):
 
 def test_a_stray_name_is_written_in_plain_letters(out):
     (out / "a\x1b[2J\nb.tar").write_bytes(b"")
-    assert verify(str(out)) == ["a\\x1b[2J\\nb.tar: not named in the manifest; take it out"]
+    assert verify(str(out)) == ["a\\x1b[2J\\nb.tar: not in the manifest; remove it"]
 
 
 def test_a_leak_is_a_fault_that_says_what_to_do(tmp_path):

@@ -1,4 +1,4 @@
-"""A description and an image say what their row says, and nothing else."""
+"""A description and an image hold what their row holds, and nothing else."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ ROW = {
     **{"key": SAMPLE.key, "image_member": "jpg", "width": 30, "height": 40, "view": "PA", "study": "1" * 16},
     **{"patient": "2" * 16, "split": "train", "sentence_count": 2, "text_hashes": [s.hash for s in SENTENCES]},
 }
-SAID = json.loads(json.dumps(SAMPLE.as_json()))
+CONTENT = json.loads(json.dumps(SAMPLE.as_json()))
 
 
-def faults_of(said, row=ROW):
-    return description_faults(json.dumps(said).encode(), row)
+def faults_of(content, row=ROW):
+    return description_faults(json.dumps(content).encode(), row)
 
 
 def test_what_a_build_writes_is_sound():
-    assert faults_of(SAID) == []
+    assert faults_of(CONTENT) == []
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "words"),
+    ("path", "value", "expected"),
     [
         (("view",), "AP", "disagree about view"),
         (("patient",), "3" * 16, "disagree about patient"),
@@ -51,32 +51,32 @@ def test_what_a_build_writes_is_sound():
         (("name",), "Jane Doe", "other fields"),
         (("format_version",), "0", "other fields"),
         (("geometry", "height"), 41, "disagree about the size"),
-        (("geometry", "institution"), "St. Elsewhere", "other fields inside"),
-        (("sentences", 0, "author"), "Dr. Smith", "other fields inside"),
-        (("sentences", 0, "text"), "Edema.", "hash does not fit"),
+        (("geometry", "institution"), "St. Elsewhere", "other nested fields"),
+        (("sentences", 0, "author"), "Dr. Smith", "other nested fields"),
+        (("sentences", 0, "text"), "Edema.", "hash is wrong"),
         (("sentences", 0, "text"), " ", "without text"),
         (("sentences", 0, "text"), 7, "cannot be read"),
-        (("sentences", 0, "text"), "\ud800", "hash does not fit"),
-        (("sentences", 0, "start"), 12, "without text, place"),
-        (("sentences", 0, "start"), -1, "without text, place"),
-        (("sentences", 0, "start"), True, "without text, place"),
-        (("sentences", 0, "end"), None, "without text, place"),
-        (("sentences", 0, "tags"), "negated", "without text, place or tags"),
-        (("sentences", 0, "tags"), [1], "without text, place or tags"),
+        (("sentences", 0, "text"), "\ud800", "hash is wrong"),
+        (("sentences", 0, "start"), 12, "without text, offsets"),
+        (("sentences", 0, "start"), -1, "without text, offsets"),
+        (("sentences", 0, "start"), True, "without text, offsets"),
+        (("sentences", 0, "end"), None, "without text, offsets"),
+        (("sentences", 0, "tags"), "negated", "without text, offsets or tags"),
+        (("sentences", 0, "tags"), [1], "without text, offsets or tags"),
         (("sentences",), [], "disagree about the sentences"),
         (("sentences",), None, "cannot be read"),
-        (("pixels", "codec"), {"deep": 1}, "tells of the pixels"),
+        (("pixels", "codec"), {"deep": 1}, "pixel provenance"),
         (("pixels",), [], "cannot be read"),
     ],
 )
-def test_what_it_does_not_write_is_a_fault(path, value, words):
-    said = copy.deepcopy(SAID)
-    inner = said
+def test_what_it_does_not_write_is_a_fault(path, value, expected):
+    content = copy.deepcopy(CONTENT)
+    inner = content
     for step in path[:-1]:
         inner = inner[step]
     inner[path[-1]] = value
-    faults = faults_of(said)
-    assert any(words in fault for fault in faults), faults
+    faults = faults_of(content)
+    assert any(expected in fault for fault in faults), faults
     assert not any(str(value) in fault for fault in faults if isinstance(value, str) and len(value) > 4)
 
 
@@ -87,24 +87,24 @@ def test_what_is_no_description_cannot_be_read(data):
 
 def test_a_huge_description_is_not_read(monkeypatch):
     monkeypatch.setattr(verify_sample, "MOST_JSON", 10)
-    assert description_faults(json.dumps(SAID).encode(), ROW) == ["larger than 0 MB"]
+    assert description_faults(json.dumps(CONTENT).encode(), ROW) == ["is larger than 0 MB"]
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*SAID, "text"]), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*CONTENT, "text"]), inner, max_size=4),
 )
 
 
-@given(st.sampled_from(sorted(set(SAID) - {"pixels"})), JSON)
+@given(st.sampled_from(sorted(set(CONTENT) - {"pixels"})), JSON)
 def test_any_other_value_in_any_place_is_a_fault(name, value):
-    assert faults_of(SAID | {name: value})
+    assert faults_of(CONTENT | {name: value})
 
 
 @given(JSON)
 def test_pixels_are_told_of_in_texts_alone(value):
     sound = isinstance(value, dict) and all(isinstance(word, str) for word in value.values())
-    assert bool(faults_of(SAID | {"pixels": value})) != sound
+    assert bool(faults_of(CONTENT | {"pixels": value})) != sound
 
 
 def encoded(kind, grey_HW=None, mode="L", **options):
@@ -131,13 +131,13 @@ def with_exif():
 
 
 @pytest.mark.parametrize(
-    ("data", "member", "words"),
+    ("data", "member", "expected"),
     [
-        (encoded("PNG"), "jpg", "PNG, and named otherwise"),
-        (encoded("JPEG"), "png", "JPEG, and named otherwise"),
-        (encoded("JPEG"), "dcm", "JPEG, and named otherwise"),
-        (encoded("JPEG", np.zeros((40, 31), np.uint8)), "jpg", "31 x 40 pixels, its row says 30 x 40"),
-        (encoded("JPEG", mode="RGB"), "jpg", "not grey"),
+        (encoded("PNG"), "jpg", "PNG, unlike its name"),
+        (encoded("JPEG"), "png", "JPEG, unlike its name"),
+        (encoded("JPEG"), "dcm", "JPEG, unlike its name"),
+        (encoded("JPEG", np.zeros((40, 31), np.uint8)), "jpg", "31 x 40 pixels, 30 x 40 in its row"),
+        (encoded("JPEG", mode="RGB"), "jpg", "not 8-bit grey"),
         (encoded("JPEG", comment=b"Jane Doe"), "jpg", "more than pixels"),
         (with_exif(), "jpg", "more than pixels"),
         (with_text(), "png", "more than pixels"),
@@ -146,9 +146,9 @@ def with_exif():
         (b"\xff\xd8\xff" + b"x" * 99, "jpg", "no readable image"),
     ],
 )
-def test_another_image_is_a_fault(data, member, words):
+def test_another_image_is_a_fault(data, member, expected):
     faults = image_faults(data, ROW | {"image_member": member})
-    assert any(words in fault for fault in faults), faults
+    assert any(expected in fault for fault in faults), faults
     assert not any("Jane" in fault for fault in faults)
 
 
@@ -165,12 +165,12 @@ DCM = ROW | {"image_member": "dcm"}
 def test_a_released_dicom_file_is_sound(released):
     assert image_faults(released, DCM) == []
     assert image_faults(released, DCM | {"height": 50}) == []  # one side enlarged: pixels that are not square
-    assert image_faults(released, ROW) == ["DICOM, and named otherwise"]
+    assert image_faults(released, ROW) == ["is DICOM, unlike its name"]
 
 
 @pytest.mark.parametrize("size", [{"width": 29}, {"height": 39}, {"width": 31, "height": 41}])
 def test_a_dicom_file_of_another_size_is_a_fault(released, size):
-    assert image_faults(released, DCM | size) == ["is of another size than its row says"]
+    assert image_faults(released, DCM | size) == ["has another size than its row"]
 
 
 @pytest.mark.parametrize(

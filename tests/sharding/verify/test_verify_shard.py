@@ -1,4 +1,4 @@
-"""A shard is judged in one pass: what its members lack, hold too much or hold elsewhere."""
+"""A shard is checked in one pass: missing, extra, changed and misplaced members."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def written(members, **fields):
 def faults_of(folder, data, rows, samples=3):
     """The faults of these bytes, with a checksum that fits them."""
     (folder / NAME).write_bytes(data)
-    said = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "samples": samples}
-    return faults_of_shard(open_store(folder), NAME, said, rows, lambda _: None)
+    entry = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "samples": samples}
+    return faults_of_shard(open_store(folder), NAME, entry, rows, lambda _: None)
 
 
-def test_the_tar_of_a_build_is_sound(built, tmp_path, rows):
+def test_the_tar_of_a_build_is_valid(built, tmp_path, rows):
     assert faults_of(tmp_path, written(members_of(built)), rows) == []
     assert written(members_of(built)) == (built / NAME).read_bytes()
 
@@ -69,7 +69,7 @@ def test_swapped_members_are_out_of_place(built, tmp_path, rows):
         swapped = list(members)
         swapped[one], swapped[other] = members[other], members[one]
         faults = faults_of(tmp_path, written(swapped), rows)
-        assert any("is not where the manifest says" in fault or "another order" in fault for fault in faults)
+        assert any("has another offset or size" in fault or "another order" in fault for fault in faults)
 
 
 def test_exchanged_contents_differ_from_their_checksums(built, tmp_path, rows):
@@ -82,7 +82,7 @@ def test_exchanged_contents_differ_from_their_checksums(built, tmp_path, rows):
 
 def test_a_member_twice_is_a_fault(built, tmp_path, rows):
     members = members_of(built)
-    assert any("second time" in fault for fault in faults_of(tmp_path, written([*members, members[0]]), rows))
+    assert any("a duplicate" in fault for fault in faults_of(tmp_path, written([*members, members[0]]), rows))
 
 
 def test_a_member_too_few_is_a_fault(built, tmp_path, rows):
@@ -93,7 +93,7 @@ def test_a_member_too_few_is_a_fault(built, tmp_path, rows):
 @pytest.mark.parametrize("name", ["payload.pkl", "../../etc/passwd", "/etc/passwd", "a/b.jpg", "\u2028.jpg"])
 def test_a_member_that_no_row_names_is_a_fault_without_its_name(built, tmp_path, rows, name):
     faults = faults_of(tmp_path, written([*members_of(built), (name, b"x")]), rows)
-    assert any("stands in no row" in fault for fault in faults)
+    assert any("is in no row" in fault for fault in faults)
     assert not any(name in fault for fault in faults)
     assert all(len(fault.splitlines()) == 1 for fault in faults)
 
@@ -103,7 +103,7 @@ def test_a_member_that_no_row_names_is_a_fault_without_its_name(built, tmp_path,
 )
 def test_headers_that_a_build_never_writes_are_a_fault(built, tmp_path, rows, fields):
     faults = faults_of(tmp_path, written(members_of(built), **fields), rows)
-    assert any("the member at byte 0: " in fault for fault in faults)
+    assert any("the member at byte 0 " in fault for fault in faults)
 
 
 def test_rows_in_another_order_than_the_members(built, tmp_path, rows):
@@ -112,23 +112,23 @@ def test_rows_in_another_order_than_the_members(built, tmp_path, rows):
 
 
 def test_the_number_of_samples_and_bytes_counts(built, tmp_path, rows):
-    assert faults_of(tmp_path, written(members_of(built)), rows, 4) == [f"{NAME}: 3 rows, the manifest says 4"]
+    assert faults_of(tmp_path, written(members_of(built)), rows, 4) == [f"{NAME}: 3 rows, in the manifest 4"]
 
 
-def test_a_shard_without_samples_is_sound(tmp_path):
+def test_a_shard_without_samples_is_valid(tmp_path):
     assert faults_of(tmp_path, written([]), [], 0) == []
 
 
 def test_a_missing_shard_and_a_store_that_fails(tmp_path, rows):
-    said = {"sha256": "0" * 64, "bytes": 1, "samples": 3}
-    missing = faults_of_shard(open_store(tmp_path), NAME, said, rows, lambda _: None)
-    assert missing == [f"{NAME}: named in the manifest and missing"]
+    entry = {"sha256": "0" * 64, "bytes": 1, "samples": 3}
+    missing = faults_of_shard(open_store(tmp_path), NAME, entry, rows, lambda _: None)
+    assert missing == [f"{NAME}: in the manifest, but missing"]
     (tmp_path / NAME).mkdir()
-    assert len(faults_of_shard(open_store(tmp_path), NAME, said, rows, lambda _: None)) == 1
+    assert len(faults_of_shard(open_store(tmp_path), NAME, entry, rows, lambda _: None)) == 1
 
 
 def test_many_faults_are_cut_short(built, tmp_path, rows, monkeypatch):
-    monkeypatch.setattr(verify_shard, "MOST_LINES", 2)
+    monkeypatch.setattr(verify_shard, "MAX_LINES", 2)
     faults = faults_of(tmp_path, written([(f"{n}.pkl", b"x") for n in range(9)]), rows)
     assert len(faults) == 3
     assert faults[-1].endswith("more faults")
@@ -161,12 +161,12 @@ def test_a_large_shard_takes_little_memory(tmp_path):
     with (tmp_path / NAME).open("wb") as file:
         file.write(info.tobuf(tarfile.USTAR_FORMAT))
         file.truncate(512 + info.size + 1024)
-    said = {"sha256": "0" * 64, "bytes": 512 + info.size + 1024, "samples": 0}
+    entry = {"sha256": "0" * 64, "bytes": 512 + info.size + 1024, "samples": 0}
     tracemalloc.start()
     try:
-        faults = faults_of_shard(open_store(tmp_path), NAME, said, [], lambda _: None)
+        faults = faults_of_shard(open_store(tmp_path), NAME, entry, [], lambda _: None)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert any("stands in no row" in fault for fault in faults)
+    assert any("is in no row" in fault for fault in faults)
     assert peak < 32 << 20

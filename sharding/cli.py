@@ -1,4 +1,4 @@
-"""The commands build, verify and inspect.
+"""The commands build, verify, inspect and resolve.
 
 In: arguments. Out: printed lines or JSON, and an exit code: 0 success, 1 a failed build or an invalid data set, 2 a
 user's mistake. Heavy modules are imported inside the commands, so that `--help` is quick.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sharding.command_line import Command, Subcommands, add_command, add_json, execute
 from sharding.contract import Reason, UserError
+from sharding.deid import resolve
 
 if TYPE_CHECKING:
     from sharding.build.finish import BuildSettings
@@ -67,6 +68,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     )
     inspect = _over_data_set(commands, "inspect", run_inspect, "print the statistics of a data set", INSPECT_EXAMPLES)
     inspect.add_argument("--html", type=Path, metavar="FILE", help="also write a page with thumbnails")
+    resolve.add_parser(commands)
 
 
 def _over_data_set(

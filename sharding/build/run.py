@@ -164,7 +164,7 @@ def _write_shard(
             else:
                 rejected[key] = quarantine.row(result)
         shard, rows = writer.finish()
-        plan.private.record(ledger)
+        plan.private.ledger.record(ledger)
         # Tar files are padded, so the new one may be as long as the old: no entry may describe it until it is complete.
         journal.remove(number)
         store.put_file(shard.name, path)

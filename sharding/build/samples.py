@@ -97,7 +97,7 @@ def make_samples(images: Iterable[SourceImage], config: WorkerConfig) -> list[Sa
 def make_sample(image: SourceImage, config: WorkerConfig) -> SampleResult:
     """The sample of one image, or its rejection; no content of a file raises."""
     ledger: LedgerRows = []
-    key = _pseudonym(ledger, config.salt, "image", image.id)
+    key = _image_key(ledger, config.salt, image)
     audit: Counter[str] = Counter()
     try:
         sample = _encoded(_sentence_tuple(image, key, config, ledger, audit))
@@ -119,7 +119,7 @@ def _rejection(key: str, ledger: LedgerRows, rejected: Rejected) -> SampleResult
 def crash_result(image: SourceImage, config: WorkerConfig) -> SampleResult:
     """The rejection of an image that ended its worker process."""
     ledger: LedgerRows = []
-    key = _pseudonym(ledger, config.salt, "image", image.id)
+    key = _image_key(ledger, config.salt, image)
     message = f"the decoder crashed on this file, or did not end within {config.timeout:g} seconds"
     return _rejection(key, ledger, Rejected(Reason.DECODE, message))
 
@@ -169,6 +169,13 @@ def _check_modality_and_view(raw: pixels.RawImage, view: str, settings: SampleSe
         raise Rejected(Reason.MODALITY, f"modality is not one of {', '.join(settings.modalities)}")
     if settings.frontal_only and view and view not in FRONTAL:
         raise Rejected(Reason.MODALITY, "the header says that the view is not frontal; --views all takes it")
+
+
+def _image_key(ledger: LedgerRows, salt: bytes, image: SourceImage) -> str:
+    key = _pseudonym(ledger, salt, "image", image.id)
+    if image.file:
+        ledger.append(("file", key, image.file))
+    return key
 
 
 def _pseudonym(ledger: LedgerRows, salt: bytes, kind: str, source: str) -> str:

@@ -1,7 +1,6 @@
 """The private folder of a build: salt, ledger source ↔ pseudonym, lock. Nothing of it may be copied to the output.
 
-In: a folder, by default beside the input; ledger rows. Out: `PrivateFolder`, and the sources behind a pseudonym. The
-build keeps its journal in the same folder.
+In: a folder, by default beside the input. Out: `PrivateFolder`. The build keeps its journal in the same folder.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ import contextlib
 import fcntl
 import os
 import secrets
-import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sharding.contract import UserError
+from sharding.deid.ledger import Ledger
 from sharding.store import atomic
 from sharding.store.locations import local_path
 
@@ -41,20 +40,9 @@ class PrivateFolder:
                 ) from None
             yield
 
-    def record(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        """Add (kind, pseudonym, source) rows to the ledger; rows that it has already stay as they are."""
-        with _ledger(self.path) as ledger:
-            ledger.execute(
-                "CREATE TABLE IF NOT EXISTS ledger "
-                "(kind TEXT, pseudonym TEXT, source TEXT, UNIQUE (kind, pseudonym, source))"
-            )
-            ledger.executemany("INSERT OR IGNORE INTO ledger VALUES (?, ?, ?)", rows)
-
-    def resolve(self, pseudonym: str) -> list[tuple[str, str]]:
-        """The (kind, source) rows behind a pseudonym."""
-        query = "SELECT kind, source FROM ledger WHERE pseudonym = ? ORDER BY 1, 2"
-        with _ledger(self.path) as ledger:
-            return [(str(kind), str(source)) for kind, source in ledger.execute(query, (pseudonym,))]
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.path)
 
 
 def open_private(private: Path | None, source: str, out: str) -> PrivateFolder:
@@ -78,12 +66,6 @@ def open_private(private: Path | None, source: str, out: str) -> PrivateFolder:
         raise UserError(
             f"the private folder {path} cannot be written ({error.strerror}); name another with --private DIR"
         ) from None
-
-
-@contextlib.contextmanager
-def _ledger(folder: Path) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger, ledger:
-        yield ledger
 
 
 def _salt(path: Path) -> bytes:

@@ -178,7 +178,10 @@ def test_quarantine_ids_are_resolved_by_the_ledger_alone(folder, private, tmp_pa
     build(read_folder(folder), SETTINGS, str(tmp_path / "out"), private, 1)
     (row,) = pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()
     assert (row["stage"], row["reason"], row["message"]) == ("header", "parse", "not an image but an HTML page")
-    assert private.resolve(row["id"]) == [("image", "broken.png")]
+    assert private.ledger.resolve(row["id"]) == [
+        ("file", str(folder / "images" / "broken.png")),
+        ("image", "broken.png"),
+    ]
 
 
 def test_reasons_come_in_their_order(private, dicom_bytes, tmp_path, build, read_folder):
@@ -198,7 +201,7 @@ def test_reasons_come_in_their_order(private, dicom_bytes, tmp_path, build, read
     assert account.rejected == dict.fromkeys(contents, 1)
     assert account.failed_share == pytest.approx(5 / 6)
     for row in pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist():
-        assert private.resolve(row["id"])[0][1] == row["reason"]
+        assert ("image", row["reason"]) in private.ledger.resolve(row["id"])
     assert verify(str(tmp_path / "out")) == []
 
 

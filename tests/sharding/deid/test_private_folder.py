@@ -52,5 +52,5 @@ def test_a_private_folder_that_cannot_be_made_names_the_option(tmp_path):
 def test_the_ledger_resolves_pseudonyms(tmp_path):
     private = open_private(tmp_path / "p", str(tmp_path / "in"), str(tmp_path / "out"))
     for _ in range(2):
-        private.record([("image", "abc", "john.dcm")])
-    assert private.resolve("abc") == [("image", "john.dcm")]
+        private.ledger.record([("image", "abc", "john.dcm")])
+    assert private.ledger.resolve("abc") == [("image", "john.dcm")]

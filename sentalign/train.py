@@ -1,4 +1,4 @@
-"""The composition root: hands stream, model, journal and pictures to the engine's loop.
+"""The composition root: gives stream, model, journal and pictures to the engine's loop.
 
 In: `CONFIG [key=value ...]`, on every rank, started by DeepSpeed's launcher, torchrun or Slurm. Out: a run folder. Only
 this module joins engine, track and localize.
@@ -7,12 +7,15 @@ this module joins engine, track and localize.
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -22,16 +25,19 @@ from sentalign.config import Config
 from sentalign.engine import build, loop, loss_scalars, nonfinite
 from sentalign.health import failures, heartbeat
 from sentalign.launch import ranks, stop_request
+from sentalign.localize.predict import Predictor
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
 from sentalign.stream.read.fetch import Shards, with_text
 from sentalign.text import Tokenizer
+from sentalign.track.pictures import SamplePictures
 from sentalign.track.run_logger import RunLogger
 from sharding.contract import UserError
 from sharding.store import atomic
 
 CONFIG_NAME = "config.yaml"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Streams:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Trains; returns the exit code: 0 done, 1 failed, 2 the user's mistake (told once, by rank 0)."""
+    """Trains; returns the exit code: 0 done, 1 failed, 2 the user's mistake (printed once, by rank 0)."""
     parser = argparse.ArgumentParser("sentalign.train")
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*")
@@ -56,9 +62,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (UserError, WeightsError, nonfinite.NotFiniteError) as error:
-        # By the launcher's word: the process group is not there yet, or has been left already.
+        # RANK, since the process group does not exist yet, or does no more.
         if int(os.environ.get("RANK", "0")) > 0:
-            time.sleep(30)  # most mistakes meet every rank: rank 0 says them, and the launcher then ends the others
+            time.sleep(30)  # most mistakes happen on every rank: rank 0 prints them, and the launcher ends the others
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, nonfinite.NotFiniteError) else 2
     return 0
@@ -69,20 +75,23 @@ def train(config: Config) -> None:
     run = Path(config.run)
     heartbeat.begin(run, os.environ, config.train.timeout_minutes * 60, config.data.timeout)
     with failures.told(run, int(os.environ["RANK"])):
-        joined(run, config)
+        train_in_group(run, config)
 
 
-def joined(run: Path, config: Config) -> None:
-    """`train`, between the meeting of the ranks and their parting."""
+def train_in_group(run: Path, config: Config) -> None:
+    """`train`, from the start of the process group to its end."""
     try:
         build.init_ranks(config.train.timeout_minutes)
         settle(run, config)
         tokenizer = tokenizer_of(run, config)
         streams = streams_of(config, tokenizer)
         torch.manual_seed(config.seed)
-        engine = build.build(model_of(config, len(tokenizer.vocabulary)), config)
-        with RunLogger(run, config, streams.train.account()) as logger:
-            loop.run(run, engine, streams.train, streams.validation, config, logger)
+        model = one_rank_per_host_first(lambda: model_of(config, len(tokenizer.vocabulary)))
+        pictures = pictures_of(run, config, model, tokenizer) if dist.rank() == 0 else None
+        engine = build.build(model, config)
+        rank_0 = RunLogger(run, config, streams.train.account(), pictures)
+        with rank_0 if dist.rank() == 0 else nullcontext(loop.SILENT) as callbacks:
+            loop.run(run, engine, streams.train, streams.validation, config, callbacks)
     finally:
         build.leave_ranks()
 
@@ -115,41 +124,41 @@ def _settled(run: Path, config: Config) -> str | None:
 
 
 def tokenizer_of(run: Path, config: Config) -> Tokenizer:
-    """The run's tokenizer: given, of the weights, or trained on the training sentences by rank 0. Raises UserError."""
+    """The run's tokenizer: of a vocabulary file, of the weights, or trained by rank 0. Raises UserError."""
     folder = run / "tokenizer"
     complaint = None
     if dist.rank() == 0 and not folder.is_dir():
         try:
-            with atomic.new_folder(folder) as fresh:  # a run that is killed meanwhile leaves none, or a whole one
-                _made_tokenizer(config).save(fresh)
+            with atomic.new_folder(folder) as fresh:  # a run that is killed here leaves none, or a whole one
+                _new_tokenizer(config).save(fresh)
         except (UserError, WeightsError) as error:
             complaint = str(error)
         except OSError as error:
-            complaint = f"cannot write to {folder} ({error.strerror}); mend that, and run the same command again"
+            complaint = f"cannot write to {folder} ({error.strerror}); correct that, and run the same command again"
     if complaint := dist.broadcast_object(complaint):
         raise UserError(complaint)
     return Tokenizer.load(folder)
 
 
-def _made_tokenizer(config: Config) -> Tokenizer:
+def _new_tokenizer(config: Config) -> Tokenizer:
     tower = config.model.text
     if tower.vocabulary:
         return Tokenizer.from_vocabulary(Path(tower.vocabulary), tower.cased)
     if tower.weights:
         return Tokenizer(vocabulary(tower.weights), tower.cased)
     sources = (Shards(url, config.data.train_split) for url in config.data.urls)
-    said = (sentence for shards in sources for i in range(len(shards)) for sentence in shards.sentences(i))
-    return Tokenizer.train(said, tower.vocabulary_size, tower.cased)
+    sentences = (sentence for shards in sources for i in range(len(shards)) for sentence in shards.sentences(i))
+    return Tokenizer.train(sentences, tower.vocabulary_size, tower.cased)
 
 
 def streams_of(config: Config, tokenizer: Tokenizer) -> Streams:
-    """Both streams of this rank. Raises UserError where the training split has no batch."""
-    place = (config.seed, dist.rank(), dist.ranks(), tokenizer)
+    """Both streams of this rank. Raises UserError where the training split is smaller than a batch."""
+    arguments = (config.seed, dist.rank(), dist.ranks(), tokenizer)
     data = config.data
-    if config.train.micro_batch:  # texts that are in memory at once are as few as images
+    if config.train.micro_batch:  # at most as many texts as images are in memory at once
         pieces = -(-data.batch // dist.ranks() // config.train.micro_batch)
         data = data.model_copy(update={"length_buckets": max(data.length_buckets, pieces)})
-    train = Stream(data, *place, config.data.train_split)
+    train = Stream(data, *arguments, config.data.train_split)
     if train.epoch_batches == 0:
         raise UserError(
             f"split {config.data.train_split!r} of {config.data.shards} has fewer samples with text than "
@@ -157,21 +166,52 @@ def streams_of(config: Config, tokenizer: Tokenizer) -> Streams:
         )
     if with_text(config.data.urls, config.data.validation_split) < dist.ranks():
         return Streams(train, None)
-    return Streams(train, Stream(data, *place, config.data.validation_split))
+    return Streams(train, Stream(data, *arguments, config.data.validation_split))
 
 
 def model_of(config: Config, vocabulary_size: int) -> dual.DualEncoder:
     """Both towers. Raises WeightsError, UserError."""
-    text_said, image_said = config.model.text, config.model.image
-    text_tower = text.build(text_said.weights, text_said.backbone, vocabulary_size, text_said.last_layers)
+    words, pixels = config.model.text, config.model.image
+    text_tower = text.build(words.weights, words.backbone, vocabulary_size, words.last_layers)
     longest = text_tower.bert.config.max_position_embeddings
     if config.data.max_tokens > longest:
         raise UserError(f"data.max_tokens {config.data.max_tokens} is more than the text tower's {longest} positions")
-    stages = (image_said.region_stage, image_said.global_stage)
+    stages = (pixels.region_stage, pixels.global_stage)
     image_tower = image.build(
-        image_said.weights, image_said.backbone, *stages, config.model.width, image_said.coordinates, image_said.norm
+        pixels.weights, pixels.backbone, *stages, config.model.width, pixels.coordinates, pixels.norm
     )
     return dual.DualEncoder(image_tower, text_tower, loss_scalars.start(config.loss))
+
+
+def one_rank_per_host_first(load: Callable[[], T]) -> T:
+    """`load()` by LOCAL_RANK 0 of each host, then by the other ranks, which find downloads in the host's cache.
+
+    Where it fails on one rank, all ranks raise that rank's WeightsError.
+    """
+    first = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    loaded: list[T] = []
+    for turn in (True, False):
+        complaint = None
+        try:
+            if first is turn:
+                loaded.append(load())
+        except (UserError, WeightsError) as error:
+            complaint = str(error)
+        failed = [rank for rank, (bad,) in enumerate(dist.of_all_ranks([complaint is not None])) if bad]
+        if failed:
+            raise WeightsError(dist.broadcast_object(complaint, failed[0]))
+    return loaded[0]
+
+
+def pictures_of(run: Path, config: Config, model: dual.DualEncoder, tokenizer: Tokenizer) -> SamplePictures:
+    """Sample pictures by a copy of the model on the CPU, made before DeepSpeed shards it; it gets the best weights."""
+    drawn = copy.deepcopy(model).eval()
+
+    def predictor_of(weights: dict[str, torch.Tensor]) -> Predictor:
+        drawn.load_state_dict(weights, assign=True)
+        return Predictor(drawn, tokenizer, config)
+
+    return SamplePictures(run, config, predictor_of)
 
 
 if __name__ == "__main__":

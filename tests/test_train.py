@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from sentalign import config, train
 from sentalign.text import SPECIAL, Tokenizer
-from sharding.contract import UserError
+from sharding.contract import Sentence, UserError
+from tests.stream.conftest import tuples, write
 
 
 def made(run, **more):
@@ -92,12 +96,38 @@ def test_model_of_a_configuration_and_its_longest_report(tmp_path):
 
 def test_a_tokenizer_that_was_half_written_is_made_again(tmp_path, monkeypatch):
     tokenizer = Tokenizer([*SPECIAL, "lung"], True)
-    monkeypatch.setattr(train, "_made_tokenizer", lambda _: tokenizer)
+    monkeypatch.setattr(train, "_new_tokenizer", lambda _: tokenizer)
     (tmp_path / ".tokenizer.part").mkdir()
     (tmp_path / ".tokenizer.part" / "vocab.txt").write_text("[PA")
     assert train.tokenizer_of(tmp_path, made(tmp_path)).vocabulary == tokenizer.vocabulary
     assert [p.name for p in tmp_path.iterdir()] == ["tokenizer"]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / ".tokenizer.part").write_text("in the way")
-    with pytest.raises(UserError, match=r"cannot write to .*; mend that, and run the same command again"):
+    with pytest.raises(UserError, match=r"cannot write to .*; correct that, and run the same command again"):
         train.tokenizer_of(tmp_path / "other", made(tmp_path / "other"))
+
+
+def test_sample_pictures_are_of_the_weights_that_they_are_given(tmp_path):
+    (tmp_path / "run").mkdir()
+    samples = [
+        replace(s, sentences=(Sentence("Small left effusion.", "findings", 0, 1),)) for s in tuples(2, "validate")
+    ]
+    shards = write(tmp_path / "shards", samples)
+    settings = made(tmp_path / "run", model=TOWERS, data={"shards": shards, "image_size": 64})
+    tokenizer = Tokenizer([*SPECIAL, "Small", "left", "effusion", "."], True)
+    model = train.model_of(settings, len(tokenizer.vocabulary))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    generator = torch.Generator().manual_seed(7)
+    trained = {name for name, _ in model.named_parameters()}
+    noise = {name: torch.randn(before[name].shape, generator=generator) for name in trained}
+    other = before | {name: before[name] + noise[name] for name in trained}
+    pictures, drawn = train.pictures_of(tmp_path / "run", settings, model, tokenizer), []
+    for weights in (before, other, before):
+        pictures.draw(weights, 8)
+        (drawing,) = pictures.close(60)
+        drawn.append([(tmp_path / "run" / path).read_bytes() for path in drawing.paths])
+    assert [len(files) for files in drawn] == [2, 2, 2]
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), (
+        "training's own are kept"
+    )

@@ -1,13 +1,16 @@
-"""The loop, in one order: validate, save, stop?, one step, log, and hear what the ranks wish.
+"""The training loop, in a fixed order: validate, save, stop?, one step, log.
 
-In: engine, stream, configuration, and callables for what a run tells the world. Out: a finished run. Everything is
+In: engine, streams, config, and the callbacks of the run's logger. Out: a finished or stopped run. Everything is
 counted in image-report pairs; to resume, run the same command again.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,149 +26,210 @@ from sentalign.engine.step import train_step, validate
 from sentalign.health import heartbeat
 from sentalign.launch import stop_request
 from sentalign.model import dual
+from sentalign.stream.batch import Batch
 from sentalign.stream.dataset import Stream
 from sentalign.stream.order.plan import StreamState
 from sharding.contract import UserError
 
-Numbers = dict[str, float]
+log = logging.getLogger(__name__)
+Metrics = dict[str, float]
+Weights = dict[str, Tensor]
 
 
 class LoopCallbacks(Protocol):
-    """Whom the loop tells, on every rank, with the pairs seen so far."""
+    """Receives what the loop does, on every rank, with the pairs seen so far."""
 
     def start(self, pairs: int, total: int) -> None: ...
-    def step(self, pairs: int, numbers: Numbers) -> None: ...
-    def validation(self, pairs: int, numbers: Numbers) -> None: ...
-    def best(self, pairs: int, value: float | None) -> None: ...
+    def step(self, pairs: int, metrics: Metrics) -> None: ...
+    def validation(self, pairs: int, metrics: Metrics) -> None: ...
+    def best(self, pairs: int, loss: float | None, weights: Weights) -> None: ...
     def saved(self, pairs: int) -> None: ...
     def stopped(self, pairs: int) -> None: ...
 
 
+class _Silent(LoopCallbacks):
+    """Its methods do nothing."""
+
+
+SILENT: LoopCallbacks = _Silent()  # type: ignore[abstract]  # of the ranks that report nothing
+
+
 def run(
-    folder: Path, engine: Any, stream: Stream, validation: Stream | None, config: Config, tell: LoopCallbacks
+    folder: Path, engine: Any, stream: Stream, validation: Stream | None, config: Config, callbacks: LoopCallbacks
 ) -> Progress:
-    """Trains to the end of the last epoch, from the newest sound checkpoint on where there is one.
+    """Trains to the end of the last epoch, from the newest sound checkpoint on if there is one. Raises UserError.
 
-    SIGTERM or SIGUSR1 to any rank ends it after the running step, with a checkpoint; a validation that is due then is
-    left to the run that goes on. Raises UserError.
-
-    The best checkpoint is the one of lowest validation loss (the weighted sum of the four terms over the whole
-    validation split); of equal ones the earliest. Its weights are model.safetensors. Without a validation split the
-    last weights are kept.
+    SIGTERM or SIGUSR1 to any rank stops it with a checkpoint, after the running step or between two batches of a
+    validation; a validation that is due then, or was left early, runs when the run is resumed.
     """
+    # Lengths, in pairs.
     batch, epoch_pairs = config.data.batch, stream.epoch_batches * config.data.batch
     total = config.train.epochs * epoch_pairs
     validate_every = config.train.validate_every_pairs or epoch_pairs
     save_every = config.train.checkpoint_every_pairs or validate_every
+
+    # Resume.
     heartbeat.phase("restore")
     progress = read.restore(folder, engine) or Progress(0, stream.start().as_dict())
     batches = stream.batches(StreamState.from_dict(progress.stream))
-    tell.start(progress.pairs, total)
-    saves = write.Checkpoints(folder, engine, config.train.keep_checkpoints, tell.saved)
-    wishes, replaced = _Wishes(config.train.checkpoint_every_minutes, progress.pairs), 0
-    with stop_request.listening() as asked:
+    callbacks.start(progress.pairs, total)
+    evaluation = Evaluation(folder, engine, validation, config, callbacks)
+    saves = write.Checkpoints(folder, engine, config.train.keep_checkpoints, callbacks.saved)
+    timer, timer_expired, saved_pairs, replaced = SaveTimer(config), False, progress.pairs, 0
+
+    with stop_request.listening() as stop_requested:
+        stop = StopAgreement(stop_requested)
         while True:
-            last = progress.pairs >= total
-            unseen = progress.pairs != progress.validated and (last or not wishes.stop)
-            if unseen and _due(progress.pairs, batch, validate_every, total):
+            # Validate.
+            unvalidated = progress.pairs != progress.validated and _due(progress.pairs, batch, validate_every, total)
+            if unvalidated and not stop.agreed:
                 heartbeat.phase("validate", progress.pairs)
-                with ema.swapped(engine):  # what is validated is what is kept
-                    progress = _validated(folder, engine, validation, config, tell, progress)
-            wished = wishes.save or wishes.stop or _due(progress.pairs, batch, save_every, total)
-            if wished and progress.pairs > wishes.saved_at:
+                with ema.swapped(engine):  # the weights that are validated are those that are kept
+                    progress = evaluation.run(progress, stop)
+
+            # Save.
+            save_due = stop.agreed or timer_expired or _due(progress.pairs, batch, save_every, total)
+            if save_due and progress.pairs > saved_pairs:
                 heartbeat.phase("save", progress.pairs)
                 saves.save(progress)
-                wishes.saved(progress.pairs)
-            if last or wishes.stop:
+                saved_pairs, timer_expired = progress.pairs, False
+                timer.restart()
+
+            # Stop?
+            if stop.agreed or progress.pairs >= total:
                 heartbeat.phase("save", progress.pairs)
                 saves.finish()
                 heartbeat.phase("end", progress.pairs)
-                if not last:
-                    tell.stopped(progress.pairs)
+                if progress.pairs < total or progress.validated != progress.pairs:
+                    callbacks.stopped(progress.pairs)
                 return progress
+
+            # One step.
             heartbeat.phase("data", progress.pairs)
             started = time.perf_counter()
             rows, state = next(batches)
             waited = time.perf_counter() - started
-            lr = schedule.lr(config.optimizer, progress.pairs, epoch_pairs, total)
             heartbeat.phase("step")
+            lr = schedule.lr(config.optimizer, progress.pairs, epoch_pairs, total)
             terms = train_step(engine, rows, config, progress.pairs, lr)
             progress = replace(progress, pairs=progress.pairs + batch, stream=state.as_dict())
             seconds = time.perf_counter() - started
             heartbeat.stepped(seconds)
+
+            # Log, and agree: one message carries all that the ranks must know of each other.
+            mine = [waited / seconds, rows.replaced, stop_requested(), timer.expired(), saves.phase]
+            waits, damaged, stops, expired, phases = zip(*dist.of_all_ranks(mine), strict=True)
             speed = {"lr": lr, "pairs_per_second": batch / seconds}
-            # One message a step for all that the ranks must agree on.
-            everyone = dist.of_all_ranks([waited / seconds, rows.replaced, *wishes.of_this_rank(asked()), saves.phase])
-            data = _data([said[:2] for said in everyone])
-            tell.step(progress.pairs, terms | speed | data)
-            if data["replaced"]:
-                replaced += int(data["replaced"])
+            callbacks.step(progress.pairs, terms | speed | _stream_metrics(waits, damaged))
+            if any(damaged):
+                replaced += int(sum(damaged))
                 stream.bear(replaced, "see the warnings of all ranks, and `sentalign shard verify`")
-            wishes.heard([said[2:4] for said in everyone])
-            saves.heard([int(said[4]) for said in everyone])
-
-
-class _Wishes:
-    """To stop, and to save out of turn, as the ranks wish it; all of them know the same after each step."""
-
-    def __init__(self, save_every_minutes: float, saved_at: int) -> None:
-        self.stop = self.save = False
-        self._every = save_every_minutes * 60
-        self.saved(saved_at)
-
-    def saved(self, pairs: int) -> None:
-        """A checkpoint of so many pairs is there or on its way."""
-        self.saved_at, self._saved_time, self.save = pairs, time.monotonic(), False
-
-    def of_this_rank(self, asked: bool) -> tuple[bool, bool]:
-        """Whether this rank wishes to stop, and to save. Of the clocks rank 0's alone counts."""
-        late = time.monotonic() - self._saved_time >= self._every
-        return asked, bool(self._every) and late and dist.rank() == 0
-
-    def heard(self, everyone: list[list[float]]) -> None:
-        """The wishes of all ranks."""
-        self.stop, self.save = (any(column) for column in zip(*everyone, strict=True))
-
-
-def _data(everyone: list[list[float]]) -> Numbers:
-    """What the stream cost the step, of (share of the time waited, rows replaced) of each rank: the largest share,
-    which rank that was, and how many rows of the global batch stand for one that cannot be read. One slow rank holds
-    up all of them.
-    """
-    slowest = max(range(len(everyone)), key=lambda rank: everyone[rank][0])
-    return {
-        "data_wait": everyone[slowest][0],
-        "data_wait_rank": slowest,
-        "replaced": int(sum(found for _, found in everyone)),
-    }
+            stop.agreed, timer_expired = any(stops), any(expired)
+            saves.heard([int(phase) for phase in phases])
 
 
 def _due(pairs: int, batch: int, every: int, total: int) -> bool:
-    """Whether the last step crossed a multiple of `every`, or is the last one."""
+    """Whether the last step crossed a multiple of `every` pairs, or was the last one."""
     return pairs > 0 and (pairs // every > (pairs - batch) // every or pairs >= total)
 
 
-def _validated(
-    folder: Path, engine: Any, validation: Stream | None, config: Config, tell: LoopCallbacks, progress: Progress
-) -> Progress:
-    """The validation, and the best weights where it is the best so far."""
-    progress = replace(progress, validated=progress.pairs)
-    terms = validate(engine, heartbeat.each(validation.validation_batches()), config) if validation else {}
-    if terms:
-        tell.validation(progress.pairs, terms)
-    if terms and progress.best is not None and terms["loss"] >= progress.best:
+def _stream_metrics(waits: Sequence[float], damaged: Sequence[float]) -> Metrics:
+    """The largest share of the step that a rank waited for data, which rank that was (one slow rank delays all), and
+    how many rows of the global batch replace a damaged one.
+    """
+    slowest = max(range(len(waits)), key=waits.__getitem__)
+    return {"data_wait": waits[slowest], "data_wait_rank": slowest, "replaced": int(sum(damaged))}
+
+
+class StopAgreement:
+    """Whether the run stops, the same on all ranks: any rank's stop request counts for all."""
+
+    def __init__(self, requested: Callable[[], bool]) -> None:
+        """`requested`: whether this rank received SIGTERM or SIGUSR1."""
+        self._requested, self.agreed = requested, False
+
+    def agree(self) -> bool:
+        """Exchanges the requests in one small message; all ranks call it at the same point."""
+        self.agreed = any(flag for (flag,) in dist.of_all_ranks([self._requested()]))
+        return self.agreed
+
+    def until_agreed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches, up to the first one before which any rank has a stop request."""
+        for batch in batches:
+            if self.agree():
+                return
+            yield batch
+
+
+class SaveTimer:
+    """`train.checkpoint_every_minutes`, by the clock of rank 0 alone."""
+
+    def __init__(self, config: Config) -> None:
+        self._seconds = config.train.checkpoint_every_minutes * 60
+        self.restart()
+
+    def restart(self) -> None:
+        self._started = time.monotonic()
+
+    def expired(self) -> bool:
+        """Whether a checkpoint is due by the clock; False on other ranks than 0."""
+        return dist.rank() == 0 and self._seconds > 0 and time.monotonic() - self._started >= self._seconds
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Validation of a run, and the best weights: those of the lowest validation loss, of equal ones the earliest.
+
+    The loss is the weighted sum of the four terms over the whole validation split; one that is NaN or inf is never the
+    best. Without a validation split the last weights are kept. They are model.safetensors in `folder`.
+    """
+
+    folder: Path
+    engine: Any
+    stream: Stream | None
+    config: Config
+    callbacks: LoopCallbacks
+
+    def run(self, progress: Progress, stop: StopAgreement) -> Progress:
+        """Validates, and writes the weights if they are the best. Unchanged `progress`: a stop request came first."""
+        terms: Metrics = {}
+        if self.stream:
+            batches = stop.until_agreed(heartbeat.each(self.stream.validation_batches()))
+            terms = validate(self.engine, batches, self.config)
+            if stop.agreed:
+                return progress
+            self.callbacks.validation(progress.pairs, terms)
+        progress = replace(progress, validated=progress.pairs)
+        if _is_best(terms.get("loss"), progress):
+            progress = self._keep(progress, terms.get("loss"))
+        stop.agree()
         return progress
-    state = write.whole_state(engine)
-    if complaint := dist.broadcast_object(_kept(folder, engine, state) if dist.rank() == 0 else None):
-        raise UserError(complaint)
-    tell.best(progress.pairs, terms.get("loss"))
-    return replace(progress, best=terms.get("loss"), best_pairs=progress.pairs)
+
+    def _keep(self, progress: Progress, loss: float | None) -> Progress:
+        """Writes the engine's weights. Raises UserError on all ranks where rank 0 cannot."""
+        weights = write.whole_state(self.engine)
+        if complaint := dist.broadcast_object(self._written(weights) if dist.rank() == 0 else None):
+            raise UserError(complaint)
+        self.callbacks.best(progress.pairs, loss, weights)
+        return replace(progress, best=loss, best_pairs=progress.pairs)
+
+    def _written(self, weights: Weights) -> str | None:
+        try:
+            dual.save(self.folder, self.engine.module.describe(), weights)
+        except (OSError, SafetensorError) as error:
+            return f"cannot write the weights to {self.folder} ({error}); correct that, and run the same command again"
+        return None
 
 
-def _kept(folder: Path, engine: Any, state: dict[str, Tensor]) -> str | None:
-    """Writes the best weights; or why they cannot be written."""
-    try:
-        dual.save(folder, engine.module.describe(), state)
-    except (OSError, SafetensorError) as error:
-        return f"cannot write the weights to {folder} ({error}); mend that, and run the same command to go on"
-    return None
+def _is_best(loss: float | None, progress: Progress) -> bool:
+    if loss is None:
+        return True
+    if not math.isfinite(loss):
+        if dist.rank() == 0:
+            log.warning(
+                "warning: the validation loss after %d pairs is %s; these weights are not kept as the best",
+                progress.pairs,
+                loss,
+            )
+        return False
+    return progress.best is None or loss < progress.best or not math.isfinite(progress.best)

@@ -7,6 +7,7 @@ Kinds and their fields, besides `kind` and `time` (seconds since 1970):
     start       run, config (resolved), versions, pairs (0, or where a resumed run continues)
     metrics     step, pairs, one field a number        validation  pairs, one field a number
     picture     path (relative to the run), pairs      checkpoint, best  pairs, path or value
+    warning     pairs, message
     end         status: finished | failed | interrupted | stopped
 """
 

@@ -1,83 +1,95 @@
-"""What the training loop reports → journal, console and MLflow.
+"""What the training loop reports → journal, console, MLflow and sample pictures.
 
-In: the callbacks of the loop, on every rank. Out: journal entries, console lines, an MLflow run; rank 0 alone writes.
-The sample heat maps are drawn in `pictures`.
+In: the callbacks of the loop (`engine.loop.LoopCallbacks`) on rank 0. Out: journal entries, console lines, an MLflow
+run. How pictures are drawn is in `pictures`.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from sentalign import dist
+from torch import Tensor
+
 from sentalign.config import Config
-from sentalign.track.pictures import sample_maps
+from sentalign.track.console import Console
+from sentalign.track.journal import Journal
+from sentalign.track.mlflow_uploader import MlflowUploader
+from sentalign.track.pictures import Drawing, SamplePictures
+
+log = logging.getLogger(__name__)
+PICTURE_SECONDS = 30.0  # that the end of a run waits for its last pictures
 
 
 class RunLogger:
-    """Tells journal, console, MLflow and the pictures folder what the loop does; on other ranks it does nothing."""
+    """Writes everything that a run reports, as a context manager around the loop; on rank 0 only."""
 
-    def __init__(self, run: Path, config: Config, account: str) -> None:
+    def __init__(self, run: Path, config: Config, account: str, pictures: SamplePictures | None = None) -> None:
         """`account`: what the training stream holds and leaves out, for the person who started the run."""
-        self._run, self._config, self._account = run, config, account
-        self._first, self._status = dist.rank() == 0, "finished"
+        self._run, self._config, self._account, self._pictures = run, config, account, pictures
+        self._status = "finished"
+        self._console: Console | None = None  # until the loop starts
 
     def __enter__(self) -> RunLogger:
-        if self._first:
-            from sentalign.track.console import Console
-            from sentalign.track.journal import Journal
-            from sentalign.track.mlflow_uploader import MlflowUploader
-
-            said = self._config.track
-            self._journal = Journal(self._run)
-            self._uplink = MlflowUploader(self._run, said.uri, said.experiment, said.parent_run)
-            self._uplink.start()
-            self._new_console: type[Console] = Console
-            self._console: Console | None = None
+        track = self._config.track
+        self._journal = Journal(self._run)
+        self._uploader = MlflowUploader(self._run, track.uri, track.experiment, track.parent_run)
+        self._uploader.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._first:
-            if self._console:  # not where the loop never started
-                self._console.close()
-            self._journal.append("end", status="failed" if kind else self._status)
-            self._journal.close()
-            self._uplink.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if self._console:
+            self._console.close()
+        if self._pictures:
+            self._log_pictures(self._pictures.close(0.0 if error else PICTURE_SECONDS))
+        self._journal.append("end", status="failed" if error else self._status)
+        self._journal.close()
+        self._uploader.close()
 
     def start(self, pairs: int, total: int) -> None:
-        """The loop is about to go on at `pairs` of `total`."""
-        if self._first:
-            print(self._account, file=sys.stderr)
-            versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "webdataset")}
-            said = self._config.model_dump(mode="json")
-            self._journal.append("start", run=str(self._run), config=said, versions=versions, pairs=pairs)
-            self._console = self._new_console(total, pairs)
+        """The loop starts, or resumes, at `pairs` of `total`."""
+        print(self._account, file=sys.stderr)
+        versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "webdataset")}
+        config = self._config.model_dump(mode="json")
+        self._journal.append("start", run=str(self._run), config=config, versions=versions, pairs=pairs)
+        self._console = Console(total, pairs)
 
-    def step(self, pairs: int, numbers: dict[str, float]) -> None:
-        if self._first:
-            self._journal.append("metrics", step=pairs // self._config.data.batch, pairs=pairs, **numbers)
-            assert self._console
-            self._console.step(pairs, {name: numbers[name] for name in ("loss",) if name in numbers})
+    def step(self, pairs: int, metrics: dict[str, float]) -> None:
+        """One training step; its metrics are finite."""
+        self._journal.append("metrics", step=pairs // self._config.data.batch, pairs=pairs, **metrics)
+        assert self._console
+        self._console.step(pairs, {name: metrics[name] for name in ("loss",) if name in metrics})
+        if self._pictures:
+            self._log_pictures(self._pictures.finished())
 
-    def validation(self, pairs: int, numbers: dict[str, float]) -> None:
-        if self._first:
-            self._journal.append("validation", pairs=pairs, **numbers)
+    def validation(self, pairs: int, metrics: dict[str, float]) -> None:
+        """One pass over the validation split. NaN and inf are written as text: JSON has no numbers for them."""
+        values = {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
+        self._journal.append("validation", pairs=pairs, **values)
 
-    def best(self, pairs: int, value: float | None) -> None:
-        """model.safetensors was just written; sample heat maps are drawn with it."""
-        if self._first:
-            self._journal.append("best", pairs=pairs, value=value)
-            for path in sample_maps(self._run, self._config):
-                self._journal.append("picture", path=path, pairs=pairs)
+    def best(self, pairs: int, loss: float | None, weights: dict[str, Tensor]) -> None:
+        """model.safetensors was just written with these weights; sample pictures are drawn with them."""
+        self._journal.append("best", pairs=pairs, value=loss)
+        if self._pictures:
+            self._pictures.draw(weights, pairs)
 
     def saved(self, pairs: int) -> None:
-        """A checkpoint is on the disk, whole."""
-        if self._first:
-            self._journal.append("checkpoint", pairs=pairs)
+        """A checkpoint is complete on the disk."""
+        self._journal.append("checkpoint", pairs=pairs)
 
     def stopped(self, pairs: int) -> None:
-        """The run leaves before its end, as it was asked to, with a checkpoint."""
-        if self._first:
-            self._status = "stopped"
-            print(f"stopped at {pairs} pairs; run the same command to go on", file=sys.stderr)
+        """The run ends early, by a stop request, with a checkpoint."""
+        self._status = "stopped"
+        print(f"stopped at {pairs} pairs; run the same command to go on", file=sys.stderr)
+
+    def _log_pictures(self, drawings: list[Drawing]) -> None:
+        for drawing in drawings:
+            for path in drawing.paths:
+                self._journal.append("picture", path=path, pairs=drawing.pairs)
+            if drawing.failure:
+                message = f"no sample pictures after {drawing.pairs} pairs: {drawing.failure}"
+                self._journal.append("warning", pairs=drawing.pairs, message=message)
+                log.warning("warning: %s", message)

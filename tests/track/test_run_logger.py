@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 
 import pytest
 
 from sentalign import config
+from sentalign.track.pictures import Drawing
 from sentalign.track.run_logger import RunLogger
 from sharding.contract import UserError
 
@@ -30,10 +33,16 @@ def test_the_run_logger_writes_the_journal(tmp_path, capfd):
         logger.start(16, 64)
         logger.step(256, {"loss": 1.5})
         logger.validation(32, {"loss": 1.25})
+        logger.best(32, 1.25, {})
         logger.saved(32)
-    told = entries(tmp_path)
-    assert [e["kind"] for e in told] == ["start", "metrics", "validation", "checkpoint", "end"]
-    assert (told[0]["pairs"], told[1]["loss"], told[1]["step"], told[-1]["status"]) == (16, 1.5, 2, "finished")
+    written = entries(tmp_path)
+    assert [e["kind"] for e in written] == ["start", "metrics", "validation", "best", "checkpoint", "end"]
+    assert (written[0]["pairs"], written[1]["loss"], written[1]["step"], written[-1]["status"]) == (
+        16,
+        1.5,
+        2,
+        "finished",
+    )
     assert "all samples" in capfd.readouterr().err
 
 
@@ -42,3 +51,57 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, capfd):
         logger.stopped(48)
     assert [(e["kind"], e.get("status")) for e in entries(tmp_path)] == [("end", "stopped")]
     assert "stopped at 48 pairs; run the same command to go on\n" in capfd.readouterr().err
+
+
+def test_nan_is_text_in_the_journal_for_json_has_no_such_number(tmp_path):
+    with RunLogger(tmp_path, made(tmp_path), "") as logger:
+        logger.validation(32, {"loss": math.nan, "local_image": 2.0, "local_text": math.inf})
+
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    line = (tmp_path / "journal.jsonl").read_text().splitlines()[0]
+    entry = json.loads(line, parse_constant=refuse)
+    assert (entry["loss"], entry["local_image"], entry["local_text"]) == ("nan", 2.0, "inf")
+
+
+class Pictures:
+    """Drawings as SamplePictures gives them: one that fails at once, one that is done when the run ends."""
+
+    def __init__(self):
+        self.begun, self.closed = [], None
+
+    def draw(self, weights, pairs):
+        self.begun.append((weights, pairs))
+
+    def finished(self):
+        return [Drawing(8, failure="OSError: disk full")]
+
+    def close(self, seconds):
+        self.closed = seconds
+        return [Drawing(16, ("pictures/a.png", "pictures/b.png"))]
+
+
+def test_pictures_are_journal_entries_and_their_failures_warnings(tmp_path, caplog):
+    pictures = Pictures()
+    with RunLogger(tmp_path, made(tmp_path), "", pictures) as logger:
+        logger.start(0, 64)
+        logger.best(16, 1.0, {"weight": 1})
+        logger.step(24, {"loss": 1.0})
+    assert pictures.begun == [({"weight": 1}, 16)]
+    written = [e for e in entries(tmp_path) if e["kind"] in ("warning", "picture")]
+    assert [(e["kind"], e["pairs"], e.get("path") or e["message"]) for e in written] == [
+        ("warning", 8, "no sample pictures after 8 pairs: OSError: disk full"),
+        ("picture", 16, "pictures/a.png"),
+        ("picture", 16, "pictures/b.png"),
+    ]
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
+        (logging.WARNING, "warning: no sample pictures after 8 pairs: OSError: disk full")
+    ]
+
+
+def test_a_run_that_fails_does_not_wait_for_its_pictures(tmp_path):
+    pictures = Pictures()
+    with pytest.raises(UserError, match="the reason"), RunLogger(tmp_path, made(tmp_path), "", pictures):
+        raise UserError("the reason")
+    assert pictures.closed == 0

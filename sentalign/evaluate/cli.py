@@ -1,36 +1,36 @@
-"""`sentalign evaluate`: figures of a trained run on sets with boxes.
+"""`sentalign evaluate`: metrics of a trained run on sets with boxes.
 
-In: a data folder and a run. Out: metrics.json, cases.npz and index.html in a folder. The work is in the other modules;
-they are imported when the command runs, so that `--help` is fast.
+In: a data folder and a run. Out: metrics.json, cases.npz and index.html in a folder. The other modules do the work and
+are imported when the command runs, so that `--help` is fast.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sharding.command_line import Subcommands, add_command, add_json, add_run
+from sentalign.localize.arguments import add_run_arguments, pick_device
+from sharding.command_line import Subcommands, add_command
 from sharding.contract import UserError
 
 if TYPE_CHECKING:
     from sentalign.evaluate.datasets.ms_cxr import Case
 
 EXAMPLES = """\
-  sentalign evaluate ms-cxr --data ms-cxr --run runs/paper --out figures
+  sentalign evaluate ms-cxr --data ms-cxr --run runs/paper --out results
   sentalign evaluate ms-cxr --data phantoms --run demo/run --out demo --withheld Cavity,Nodule --json
 
---data holds MS_CXR_Local_Alignment_*.json or .csv and, below it, the images under the paths that the file names.
-written to --out: metrics.json (all figures), cases.npz (every map, box and number), index.html (the page)"""
+--data holds MS_CXR_Local_Alignment_*.json or .csv and the images under the paths that this file names.
+written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page)"""
 
 
 def add_parser(commands: Subcommands) -> None:
     """Adds `evaluate` to the command line."""
-    parser = commands.add_parser("evaluate", help="measure a trained run on a set with boxes")
-    sets = parser.add_subparsers(dest="set", required=True, metavar="SET")
-    one = add_command(
+    evaluate = commands.add_parser("evaluate", help="measure a trained run on a set with boxes")
+    sets = evaluate.add_subparsers(dest="set", required=True, metavar="SET")
+    parser = add_command(
         sets,
         "ms-cxr",
         ms_cxr,
@@ -38,16 +38,13 @@ def add_parser(commands: Subcommands) -> None:
         description="Zero-shot localization on MS-CXR: two protocols, 95% intervals by patient, controls.",
         examples=EXAMPLES,
     )
-    one.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotation file and images")
-    add_run(one)
-    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to; made where needed")
-    one.add_argument(
-        "--withheld", default="", metavar="CATEGORY,...", help="categories that training never saw, reported apart"
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotation file and images")
+    add_run_arguments(parser, "metrics.json")
+    parser.add_argument(
+        "--withheld", default="", metavar="CATEGORY,...", help="categories withheld from training, reported separately"
     )
-    one.add_argument("--replicates", type=int, default=1000, help="bootstrap replicates (default: 1000)")
-    one.add_argument("--seed", type=int, default=0, help="of the bootstrap and the shuffled sentences (default: 0)")
-    one.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
-    add_json(one, "print what metrics.json holds")
+    parser.add_argument("--replicates", type=int, default=1000, help="bootstrap replicates (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the shuffled sentences (default: 0)")
 
 
 def ms_cxr(args: argparse.Namespace) -> None:
@@ -60,26 +57,25 @@ def ms_cxr(args: argparse.Namespace) -> None:
 
     cases = reader.read(args.data)
     withheld = categories(args.withheld, cases)
-    predictor = Predictor.load(args.run, args.device)
+    predictor = Predictor.load(args.run, pick_device(args.device))
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("localizing and scoring", total=1.0)
-        tell = lambda share: bar.update(task, completed=share)  # noqa: E731
-        metrics = report.evaluate(predictor, cases, args.out, withheld, args.replicates, args.seed, tell)
+        progress = lambda share: bar.update(task, completed=share)  # noqa: E731
+        metrics = report.evaluate(predictor, cases, args.out, withheld, args.replicates, args.seed, progress)
     if args.json:
-        json.dump(metrics, sys.stdout, indent=1, allow_nan=False)
-        sys.stdout.write("\n")
+        print(json.dumps(metrics, indent=1, allow_nan=False))
     else:
         report.show(metrics)
 
 
-def categories(said: str, cases: list[Case]) -> list[str]:
-    """The categories named in a comma-separated list, upper and lower case alike. Raises UserError for unknown ones."""
+def categories(names: str, cases: list[Case]) -> list[str]:
+    """The categories of a comma-separated list, in any letter case. Raises UserError for unknown ones."""
     known = {case.category.casefold(): case.category for case in cases}
-    named = [name.strip() for name in said.split(",") if name.strip()]
+    named = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in named if name.casefold() not in known]
     if unknown:
         raise UserError(f"--withheld: no category {unknown[0]!r}; the set has {', '.join(sorted(known.values()))}")

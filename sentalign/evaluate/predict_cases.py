@@ -1,7 +1,7 @@
-"""Pictures and sentences through the model: the score grids of every case.
+"""Images and sentences through the model: the score grids of every case.
 
-In: a predictor and cases. Out: `CaseGrids`s, one a readable case: its grids for every sentence that it is asked with,
-and the text-free grids of its picture. Nothing is scored here.
+In: a localizer and cases. Out: `CaseGrids`, one for each readable case: the grids of every sentence that the case is
+queried with, and the text-free grids of its image. Scores are computed in `measure`.
 """
 
 # N cases, H W grid, D width
@@ -9,7 +9,7 @@ and the text-free grids of its picture. Nothing is scored here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -26,14 +26,17 @@ from sharding.pixels import Geometry, Picture
 
 MODEL, SHUFFLED, SWAPPED = "model", "shuffled sentences", "swapped sides"
 CENTRE, BOXES = "centre prior", "mean mask"
-# The phrase itself is the headline; the others show how much the wording matters.
+# The phrase itself gives the headline scores; the other prompts show how much the wording matters.
 PROMPTS = ("{}", "There is {}", "Findings suggesting {}")
-AT_ONCE = 16
+QUERIED = (MODEL, SHUFFLED, SWAPPED, *PROMPTS[1:])  # the kinds of map that read a sentence
+IMAGES_PER_CHUNK = 16
 ASPECT_TOLERANCE = 0.01
+
+GridPair = tuple[Array, Array]  # of the clean and of the paper protocol, each (H, W)
 
 
 class Localizer(Protocol):
-    """What is used of `sentalign.localize.predict.Predictor`."""
+    """The methods of `sentalign.localize.predict.Predictor` that are used here."""
 
     def images(self, greys: Sequence[NDArray[np.uint8]]) -> Iterator[Any]: ...
     def text(self, sentences: Sequence[str]) -> Any: ...
@@ -43,35 +46,31 @@ class Localizer(Protocol):
 
 @dataclass(frozen=True)
 class CaseGrids:
-    """One case that could be read: the ways to the grid's square, and (clean, paper) grids a kind of map.
+    """One readable case, `number` in the set: its geometries and its grids by kind of map.
 
-    `frame` is the clean protocol's way, where a cell lies over what it sees; `square` the paper protocol's.
-
-    The text-free grids hold the centre prior and, under `BOXES`, the share of each cell that the case's boxes cover.
+    `clean_frame` leads to the square of the cells, each over what its region sees, `paper_frame` to the network's
+    input. `text_free` holds the centre prior and, under `BOXES`, the share of each cell that the case's boxes cover.
     """
 
     number: int
     case: Case
-    frame: Geometry
-    square: Geometry
-    grids: dict[str, tuple[Array, Array]]
-    text_free: dict[str, tuple[Array, Array]]
+    clean_frame: Geometry
+    paper_frame: Geometry
+    grids: dict[str, GridPair]
+    text_free: dict[str, GridPair]
 
 
-def sentences(cases: Sequence[Case], seen_N: NDArray[np.bool_], seed: int) -> dict[str, list[str]]:
-    """What each case is asked with, a kind of map each; "" where it is not asked: controls are on the seen cases."""
+def make_queries(cases: Sequence[Case], seen_N: NDArray[np.bool_], seed: int) -> list[dict[str, str]]:
+    """The sentence of each case for each kind of map; the controls are limited to the seen cases."""
     seen: list[int] = np.flatnonzero(seen_N).tolist()
-    others = np.full(len(cases), -1)
-    others[seen] = controls.shuffle([cases[i].image_id for i in seen], seed)
-    swapped = [
-        controls.swap_sides(case.phrase) if is_seen else None for case, is_seen in zip(cases, seen_N, strict=True)
+    queries = [
+        {MODEL: case.phrase} | {template: prompt(template, case.phrase) for template in PROMPTS[1:]} for case in cases
     ]
-    return {
-        MODEL: [case.phrase for case in cases],
-        SHUFFLED: [cases[seen[other]].phrase if other >= 0 else "" for other in others],
-        SWAPPED: [phrase or "" for phrase in swapped],
-        **{template: [prompt(template, case.phrase) for case in cases] for template in PROMPTS[1:]},
-    }
+    for i, other in zip(seen, controls.shuffle([cases[i].image_id for i in seen], seed), strict=True):
+        swapped = controls.swap_sides(cases[i].phrase)
+        queries[i] |= {SHUFFLED: cases[seen[other]].phrase} if other >= 0 else {}
+        queries[i] |= {SWAPPED: swapped} if swapped else {}
+    return queries
 
 
 def prompt(template: str, phrase: str) -> str:
@@ -81,72 +80,67 @@ def prompt(template: str, phrase: str) -> str:
 
 
 def predict_cases(
-    predictor: Localizer,
+    localizer: Localizer,
     cases: Sequence[Case],
-    asked: dict[str, list[str]],
+    queries: Sequence[dict[str, str]],
     lost: Counter[str],
     progress: Callable[[int], None],
 ) -> Iterator[CaseGrids]:
-    """Every case whose picture can be read; `lost` counts the others by reason, `progress` is told cases done."""
-    distinct = sorted({sentence for texts in asked.values() for sentence in texts if sentence})
-    number = {sentence: n for n, sentence in enumerate(distinct)}
-    vectors = predictor.text(distinct)
+    """Every case whose image can be read; `lost` counts the others by reason, `progress` gets the cases done."""
+    sentences = sorted({sentence for kinds in queries for sentence in kinds.values()})
+    text = localizer.text(sentences)
+    vectors = dict(zip(sentences, zip(text.sentences_ND, text.reports_ND, strict=True), strict=True))
     done = 0
     for chunk in _chunks(cases):
         pictures = [read_picture(cases[members[0]]) for members in chunk]
-        features = predictor.images([picture.grey_HW for picture in pictures if picture is not None])
+        features = localizer.images([picture.grey_HW for picture in pictures if picture is not None])
         for members, picture in zip(chunk, pictures, strict=True):
             if picture is None:
                 lost["image refused"] += len(members)
             else:
-                yield from _picture(predictor, cases, members, picture, next(features), asked, number, vectors, lost)
+                fitted = {i: case for i in members if (case := fit_boxes(cases[i], picture))}
+                lost["image has another shape than annotated"] += len(members) - len(fitted)
+                yield from _predict_image(localizer, fitted, picture, next(features), queries, vectors)
             done += len(members)
             progress(done)
 
 
-def _picture(
-    predictor: Localizer,
-    cases: Sequence[Case],
-    members: Iterable[int],
+def _predict_image(
+    localizer: Localizer,
+    cases: dict[int, Case],
     picture: Picture,
     features: Any,
-    asked: dict[str, list[str]],
-    number: dict[str, int],
-    vectors: Any,
-    lost: Counter[str],
+    queries: Sequence[dict[str, str]],
+    vectors: dict[str, tuple[Any, Any]],
 ) -> Iterator[CaseGrids]:
-    ways = [picture.geometry.then(way) for way in (features.cells, features.letterbox)]
-    maps, small = controls.saliency(picture)
-    text_free: dict[str, tuple[Array, Array]] = {}
-    for i in members:
-        case = fitted(cases[i], picture)
-        if case is None:
-            lost["image has another shape than annotated"] += 1
-            continue
-        numbers = {kind: number[texts[i]] for kind, texts in asked.items() if texts[i]}
-        grids = {
-            kind: (
-                predictor.clean_grid(features, vectors.sentences_ND[n]),
-                predictor.paper_grid(features, vectors.reports_ND[n]),
-            )
-            for kind, n in numbers.items()
-        }
-        clean, paper = (controls.Cells(way, shape(grids[MODEL][0])) for way in ways)
-        text_free = text_free or {name: (clean.mean(map_hw, small), paper.mean(map_hw, small))
-                                  for name, map_hw in maps.items()}  # fmt: skip
+    """The grids of the cases of one image, by their number in the set."""
+    frames = [picture.geometry.then(frame) for frame in (features.cells, features.letterbox)]
+    saliency: dict[str, GridPair] = {}
+    for i, case in cases.items():
+        grids = {}
+        for kind, sentence in queries[i].items():
+            sentence_D, report_D = vectors[sentence]
+            grids[kind] = localizer.clean_grid(features, sentence_D), localizer.paper_grid(features, report_D)
+        clean, paper = (controls.Cells(frame, shape(grids[MODEL][0])) for frame in frames)
+        saliency = saliency or _saliency(picture, clean, paper)
         boxes = case.boxes_xywh_N4
-        own = {CENTRE: (clean.centre(), paper.centre()), BOXES: (clean.share(boxes), paper.share(boxes))}
-        yield CaseGrids(i, case, ways[0], ways[1], grids, own | text_free)
+        priors = {CENTRE: (clean.centre(), paper.centre()), BOXES: (clean.share(boxes), paper.share(boxes))}
+        yield CaseGrids(i, case, frames[0], frames[1], grids, priors | saliency)
+
+
+def _saliency(picture: Picture, clean: controls.Cells, paper: controls.Cells) -> dict[str, GridPair]:
+    maps, geometry = controls.saliency(picture)
+    return {name: (clean.mean(map_hw, geometry), paper.mean(map_hw, geometry)) for name, map_hw in maps.items()}
 
 
 def _chunks(cases: Sequence[Case]) -> Iterator[list[list[int]]]:
-    """Case numbers by image, a few images at a time."""
+    """Case numbers grouped by image, a few images at a time."""
     by_image: dict[str, list[int]] = {}
     for i, case in enumerate(cases):
         by_image.setdefault(case.image_id, []).append(i)
     groups = list(by_image.values())
-    for start in range(0, len(groups), AT_ONCE):
-        yield groups[start : start + AT_ONCE]
+    for start in range(0, len(groups), IMAGES_PER_CHUNK):
+        yield groups[start : start + IMAGES_PER_CHUNK]
 
 
 def read_picture(case: Case) -> Picture | None:
@@ -158,10 +152,10 @@ def read_picture(case: Case) -> Picture | None:
         return None
 
 
-def fitted(case: Case, picture: Picture) -> Case | None:
-    """The case with its boxes in the pixels of this picture, which may be another size than the annotated one.
+def fit_boxes(case: Case, picture: Picture) -> Case | None:
+    """The case with its boxes in the pixels of this picture, whose size may differ from the annotated one.
 
-    None where the shape differs by more than 1%: then the boxes belong to another picture.
+    None where the aspect ratio differs by more than 1%: then the boxes belong to another picture.
     """
     scale_y, scale_x = picture.geometry.rows / case.height, picture.geometry.columns / case.width
     if abs(scale_y / scale_x - 1) > ASPECT_TOLERANCE:

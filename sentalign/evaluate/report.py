@@ -1,18 +1,18 @@
 """The whole evaluation, and what it writes: metrics.json, cases.npz, index.html, and a table for the terminal.
 
-In: a predictor and cases. Out: the figures and files in one folder. The page itself is made in `page`.
+In: a localizer and cases. Out: the metrics, and files in one folder. The page is rendered in `page`.
 
-cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid) lets anyone recompute every figure:
+cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid) lets anyone recompute every metric:
   phrase, category, patient, study, image_id   (N,) text; patient and study are the set's own pseudonyms
   seen                    (N,) bool; False: its category was withheld from training
-  boxes_xywh, boxes_case  (M, 4) in original pixels and (M,) the case that each belongs to
+  boxes_xywh, boxes_case  (M, 4) in original pixels and (M,) the case of each box
   rows, columns           (N,) size of the original
   crop, scale, pad        (N, 4), (N, 2), (N, 2): x_square = (x - crop[1]) * scale[1] + pad[1], y likewise with 0
   square                  (N, 2) height and width of the square that the grid covers, in its pixels
   paper_pad, paper_square (N, 2), (N, 2): the same of the paper protocol, which stretches the grid over the input
   kinds, metrics, values  (K,), (J,), (K, J, N): every case's numbers; NaN: the metric does not apply
   clean__KIND, paper__KIND   (N, H, W) float32 grids that the protocols score, KIND with spaces as "_"
-  sentence__KIND          (N,) what the case was asked with; "" where it was not
+  sentence__KIND          (N,) the query of the case; "" for none
 """
 
 # N cases, M boxes, K kinds, J metrics
@@ -34,12 +34,12 @@ from sentalign.evaluate.datasets.ms_cxr import Case
 from sentalign.evaluate.measure import Scores, measure
 from sentalign.evaluate.predict_cases import MODEL, PROMPTS, Localizer
 from sentalign.evaluate.protocols import METRICS
-from sentalign.evaluate.summary import JUDGED, summarise
-from sharding.contract import UserError
+from sentalign.evaluate.summary import HEADLINE, JUDGED, summarise
+from sentalign.localize.arguments import make_folder
 
 
 def evaluate(
-    predictor: Localizer,
+    localizer: Localizer,
     cases: Sequence[Case],
     out: Path | None = None,
     withheld: Sequence[str] = (),
@@ -49,30 +49,23 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measures the model and its controls on all cases; the content of metrics.json (see `summary`).
 
-    `withheld` are the categories that training never saw, `progress` is told the share that is done. With `out` the
-    three files are written there. Raises UserError where nothing can be scored or the folder cannot be written.
+    `withheld` are the categories withheld from training, `progress` gets the share that is done. With `out` the three
+    files are written there. Raises UserError where nothing can be scored or the folder cannot be written.
     """
     if out is not None:
-        _make(out)
-    measured = measure(predictor, cases, withheld, seed, progress)
-    metrics = summarise(measured, replicates, seed)
+        make_folder(out)
+    scores = measure(localizer, cases, withheld, seed, progress)
+    metrics = summarise(scores, replicates, seed)
     if out is not None:
-        write(out, measured, metrics)
+        write(out, scores, metrics)
     return metrics
 
 
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {out} ({error.strerror}); give another --out") from None
-
-
-def write(out: Path, measured: Scores, metrics: dict[str, Any]) -> None:
-    """Writes the three files into a folder that is there."""
+def write(out: Path, scores: Scores, metrics: dict[str, Any]) -> None:
+    """Writes the three files into an existing folder."""
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    np.savez_compressed(out / "cases.npz", **arrays(measured))  # type: ignore[arg-type]
-    (out / "index.html").write_text(page.render(measured, metrics), encoding="utf-8")
+    np.savez_compressed(out / "cases.npz", **arrays(scores))  # type: ignore[arg-type]
+    (out / "index.html").write_text(page.render(scores, metrics), encoding="utf-8")
 
 
 def slug(kind: str) -> str:
@@ -80,59 +73,54 @@ def slug(kind: str) -> str:
     return {PROMPTS[1]: "prompt_1", PROMPTS[2]: "prompt_2"}.get(kind, kind.replace(" ", "_"))
 
 
-def arrays(measured: Scores) -> dict[str, np.ndarray]:
+def arrays(scores: Scores) -> dict[str, np.ndarray]:
     """The arrays of cases.npz (see the module's docstring)."""
-    cases, frames = measured.cases, measured.frames
-    found: dict[str, np.ndarray] = {
+    cases, frames = scores.cases, {"": scores.clean_frames, "paper_": scores.paper_frames}
+    stored: dict[str, np.ndarray] = {
         name: np.array([getattr(case, name) for case in cases], dtype=str)
         for name in ("phrase", "category", "patient", "study", "image_id")
     }
-    found["seen"] = measured.seen_N
-    found["boxes_xywh"] = np.concatenate([case.boxes_xywh_N4 for case in cases])
-    found["boxes_case"] = np.repeat(np.arange(len(cases)), [len(case.boxes_xywh_N4) for case in cases])
-    for name in ("rows", "columns", "crop", "scale", "pad"):
-        found[name] = np.array([getattr(frame, name) for frame in frames])
-    found["square"] = np.array([(frame.height, frame.width) for frame in frames])
-    found["paper_pad"] = np.array([square.pad for square in measured.squares])
-    found["paper_square"] = np.array([(square.height, square.width) for square in measured.squares])
-    found["kinds"], found["metrics"] = np.array([slug(kind) for kind in measured.kinds]), np.array(METRICS)
-    found["values"] = np.array([[kind.values[metric] for metric in METRICS] for kind in measured.kinds.values()])
-    for name, kind in measured.kinds.items():
-        found[f"clean__{slug(name)}"] = kind.clean_NHW
-        found[f"paper__{slug(name)}"] = kind.paper_NHW
-    return found | {f"sentence__{slug(kind)}": np.array(texts, str) for kind, texts in measured.sentences.items()}
+    stored["seen"] = scores.seen_N
+    stored["boxes_xywh"] = np.concatenate([case.boxes_xywh_N4 for case in cases])
+    stored["boxes_case"] = np.repeat(np.arange(len(cases)), [len(case.boxes_xywh_N4) for case in cases])
+    for name in ("rows", "columns", "crop", "scale"):
+        stored[name] = np.array([getattr(frame, name) for frame in frames[""]])
+    for prefix, frames_N in frames.items():
+        stored[f"{prefix}pad"] = np.array([frame.pad for frame in frames_N])
+        stored[f"{prefix}square"] = np.array([(frame.height, frame.width) for frame in frames_N])
+    stored["kinds"], stored["metrics"] = np.array([slug(kind) for kind in scores.kinds]), np.array(METRICS)
+    stored["values"] = np.array([[kind.values[metric] for metric in METRICS] for kind in scores.kinds.values()])
+    for name, kind in scores.kinds.items():
+        stored[f"clean__{slug(name)}"], stored[f"paper__{slug(name)}"] = kind.clean_NHW, kind.paper_NHW
+    return stored | {f"sentence__{slug(kind)}": np.array(texts, str) for kind, texts in scores.sentences.items()}
 
 
 def table(metrics: dict[str, Any]) -> Table:
-    """The headline figures and the controls, narrow enough for a terminal; every interval is in metrics.json."""
+    """The headline metrics and the controls, narrow enough for a terminal; every interval is in metrics.json."""
     title = f"MS-CXR, {metrics['cases']} cases, {metrics['patients']} patients (95% intervals)"
-    made = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, title=title)
+    printed = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, title=title)
     for name in ("map", "pointing", "CNR", "mIoU", "Dice"):
-        made.add_column(name, justify="left" if name == "map" else "right", no_wrap=True)
-    for name, figures in rows(metrics):
-        judged = [page.figure(figures, metric, 2) for metric in JUDGED]
-        others = ["–" if figures[metric] is None else f"{figures[metric]:.3f}" for metric in ("miou", "dice")]
-        made.add_row(name, *judged, *others, style="bold" if name.startswith(MODEL) else "")
-    return made
+        printed.add_column(name, justify="left" if name == "map" else "right", no_wrap=True)
+    for name, means in page.rows(metrics).items():
+        cells = [_cell(means, metric, interval=metric in JUDGED) for metric in HEADLINE]
+        printed.add_row(name, *cells, style="bold" if name.startswith(MODEL) else "")
+    return printed
 
 
-def rows(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The model and the controls that have figures, in the order of the tables."""
-    named = [
-        (f"{MODEL}, seen", metrics["seen"]),
-        (f"{MODEL}, withheld", metrics["withheld"]),
-        *metrics["controls"].items(),
-    ]
-    return [(name, figures) for name, figures in named if figures is not None]
+def _cell(means: dict[str, Any], metric: str, interval: bool) -> str:
+    if means[metric] is None:
+        return "–"
+    low, high = means[f"{metric}_ci"]
+    return f"{means[metric]:.2f} [{low:.2f}, {high:.2f}]" if interval else f"{means[metric]:.3f}"
 
 
 def show(metrics: dict[str, Any]) -> None:
-    """Prints the table and what was lost on the way."""
+    """Prints the table and the counts of cases that could not be scored."""
     console = Console()
     console.print(table(metrics))
     for reason, count in metrics["lost"].items():
         console.print(f"not scored: {count} cases, {reason}", highlight=False)
     if metrics["protocols"]["paper"]["outside"]:
         console.print(f"outside the paper protocol's centre: {metrics['protocols']['paper']['outside']} cases")
-    said = "above" if metrics["separate"] else "not above"
-    console.print(f"pointing and CNR intervals of the seen cases: {said} those of every control", highlight=False)
+    comparison = "above" if metrics["separate"] else "not above"
+    console.print(f"pointing and CNR intervals of the seen cases: {comparison} those of every control", highlight=False)

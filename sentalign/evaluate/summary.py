@@ -1,16 +1,16 @@
-"""Every case's numbers → the figures of metrics.json.
+"""The metrics of every case → the content of metrics.json.
 
-In: `Scores`. Out: one plain dictionary, NaN written as None. Files and pages are in `report`.
+In: `Scores`. Out: one plain dictionary, NaN written as None. Files are written in `report`.
 
-Means. `seen` and `withheld` (categories that training never saw; None where there are none) and every entry of
+Means. `seen` and `withheld` (categories withheld from training; None where there are none) and every entry of
 `controls` (on the seen cases; None where no case applies) hold pointing, cnr, miou, dice, each with `_ci`:
   pointing           clean protocol, mean over all cases
   cnr, miou, dice    paper protocol, mean per category, then over categories; cases without a box in the scored centre
                      have no value there and are counted as `outside`
-`_ci` is the 95% percentile interval over bootstrap replicates that draw patients; all kinds share the draws.
+`_ci` is the 95% percentile interval over bootstrap replicates that draw patients; all kinds of map share the draws.
 `protocols` holds every metric of each protocol pooled, over categories and per category, and the spread over prompts.
 `separate` is true when the seen pointing and cnr intervals lie wholly above those of every control; `separate_from`
-says it for each. `sided` is the model on the seen cases that name a side: what `swapped sides` is to be held against.
+has the comparison with each. `sided` is the model on the seen cases that name a side, to compare with `swapped sides`.
 """
 
 # N cases
@@ -31,27 +31,27 @@ HEADLINE = ("pointing", "cnr", "miou", "dice")
 JUDGED = ("pointing", "cnr")
 
 
-class Part:
-    """Some of the cases with their bootstrap: all figures of seen, withheld or sided."""
+class Subset:
+    """Some of the cases with their bootstrap: the seen, the withheld or the sided ones."""
 
-    def __init__(self, measured: Scores, members_N: NDArray[np.bool_], replicates: int, seed: int) -> None:
-        self._measured, self._members_N = measured, members_N
-        cases = [case for case, member in zip(measured.cases, members_N, strict=True) if member]
+    def __init__(self, scores: Scores, members_N: NDArray[np.bool_], replicates: int, seed: int) -> None:
+        self._scores, self._members_N = scores, members_N
+        cases = [case for case, member in zip(scores.cases, members_N, strict=True) if member]
         self.patients = len({case.patient for case in cases})
         self.bootstrap = Bootstrap([c.patient for c in cases], [c.category for c in cases], replicates, seed)
 
     def values(self, kind: str, metric: str) -> NDArray[np.float64]:
-        return self._measured.kinds[kind].values[metric][self._members_N]
+        return self._scores.kinds[kind].values[metric][self._members_N]
 
     def headline(self, kind: str) -> dict[str, Any] | None:
         """pointing, cnr, miou, dice and their intervals; None where the kind has no case here."""
         if not np.isfinite(self.values(kind, "pointing")).any():
             return None
-        figures: dict[str, Any] = {}
+        headline: dict[str, Any] = {}
         for metric in HEADLINE:
             mean = self.bootstrap.pooled if metric in CLEAN else self.bootstrap.over_categories
-            figures |= _named(metric, mean(self.values(kind, metric)))
-        return figures
+            headline |= _named(metric, mean(self.values(kind, metric)))
+        return headline
 
     def protocol(self, metrics: tuple[str, ...]) -> dict[str, Any]:
         """The model's metrics of one protocol in full."""
@@ -62,67 +62,62 @@ class Part:
     def prompts(self) -> dict[str, Any]:
         """The clean protocol with each wording, and the lowest and highest mean over wordings."""
         kinds = dict(zip(PROMPTS, (MODEL, *PROMPTS[1:]), strict=True))
-        said = {
-            template: {m: self.bootstrap.pooled(self.values(kind, m)).mean for m in CLEAN}
+        means = {
+            template: {metric: self.bootstrap.pooled(self.values(kind, metric)).mean for metric in CLEAN}
             for template, kind in kinds.items()
         }
-        spread = {m: [min(one[m] for one in said.values()), max(one[m] for one in said.values())] for m in CLEAN}
-        return {"wordings": said, "spread": spread}
+        columns = {metric: [row[metric] for row in means.values()] for metric in CLEAN}
+        return {"wordings": means, "spread": {metric: [min(c), max(c)] for metric, c in columns.items()}}
 
 
-def summarise(measured: Scores, replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
+def summarise(scores: Scores, replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
     """The content of metrics.json (see the module's docstring)."""
     seen, withheld = (
-        Part(measured, members_N, replicates, seed) if members_N.any() else None
-        for members_N in (measured.seen_N, ~measured.seen_N)
+        Subset(scores, members_N, replicates, seed) if members_N.any() else None
+        for members_N in (scores.seen_N, ~scores.seen_N)
     )
-    control_figures = {kind: seen.headline(kind) if seen else None for kind in measured.controls}
+    controls = {kind: seen.headline(kind) if seen else None for kind in scores.controls}
     headline = seen.headline(MODEL) if seen else None
-    separate_from = _separate(headline, control_figures)
+    separate_from = _separate(headline, controls)
     return {
         "seen": headline,
         "withheld": withheld.headline(MODEL) if withheld else None,
-        "controls": control_figures,
-        "saliency_best": _best_saliency(control_figures),
-        "sided": _sided(measured, replicates, seed),
-        "separate": bool(separate_from) and all(all(one.values()) for one in separate_from.values()),
+        "controls": controls,
+        "saliency_best": _best_saliency(controls),
+        "sided": _sided(scores, replicates, seed),
+        "separate": bool(separate_from) and all(all(above.values()) for above in separate_from.values()),
         "separate_from": separate_from,
         "protocols": {
-            "paper": _protocol(measured, seen, withheld, PAPER),
-            "clean": _protocol(measured, seen, withheld, CLEAN) | {"prompts": seen.prompts() if seen else None},
+            "paper": _protocol(scores, seen, withheld, PAPER),
+            "clean": _protocol(scores, seen, withheld, CLEAN) | {"prompts": seen.prompts() if seen else None},
         },
-        "cases": len(measured.cases),
-        "images": len({case.image_id for case in measured.cases}),
-        "patients": len({case.patient for case in measured.cases}),
-        "lost": measured.lost,
-        "withheld_categories": sorted(
-            {c.category for c, s in zip(measured.cases, measured.seen_N, strict=True) if not s}
-        ),
+        "cases": len(scores.cases),
+        "images": len({case.image_id for case in scores.cases}),
+        "patients": len({case.patient for case in scores.cases}),
+        "lost": scores.lost,
+        "withheld_categories": sorted({c.category for c, s in zip(scores.cases, scores.seen_N, strict=True) if not s}),
         "bootstrap": {"replicates": replicates, "seed": seed, "drawn": "patients", "level": 0.95},
     }
 
 
-def _protocol(measured: Scores, seen: Part | None, withheld: Part | None, metrics: tuple[str, ...]) -> dict[str, Any]:
-    parts: dict[str, Any] = {
-        name: part.protocol(metrics) if part else None for name, part in (("seen", seen), ("withheld", withheld))
-    }
+def _protocol(scores: Scores, seen: Subset | None, withheld: Subset | None, metrics: tuple[str, ...]) -> dict[str, Any]:
+    subsets = {"seen": seen, "withheld": withheld}
+    results: dict[str, Any] = {name: subset and subset.protocol(metrics) for name, subset in subsets.items()}
     if metrics == PAPER:
-        parts["outside"] = int(np.isnan(measured.kinds[MODEL].values["cnr"]).sum())
-    return parts
+        results["outside"] = int(np.isnan(scores.kinds[MODEL].values["cnr"]).sum())
+    return results
 
 
-def _sided(measured: Scores, replicates: int, seed: int) -> dict[str, Any] | None:
-    members_N = np.array([bool(phrase) for phrase in measured.sentences[SWAPPED]], bool)
-    if not members_N.any():
-        return None
-    figures = Part(measured, members_N, replicates, seed).headline(MODEL)
-    return None if figures is None else {"cases": int(members_N.sum())} | figures
+def _sided(scores: Scores, replicates: int, seed: int) -> dict[str, Any] | None:
+    members_N = np.array([bool(phrase) for phrase in scores.sentences[SWAPPED]], bool)
+    headline = Subset(scores, members_N, replicates, seed).headline(MODEL) if members_N.any() else None
+    return headline and {"cases": int(members_N.sum())} | headline
 
 
-def _best_saliency(figures: dict[str, Any]) -> dict[str, str] | None:
-    """Which text-free saliency does best, for each headline figure."""
-    texts = {SHUFFLED, SWAPPED, CENTRE, BOXES}
-    saliency = {kind: one for kind, one in figures.items() if kind not in texts and one is not None}
+def _best_saliency(controls: dict[str, Any]) -> dict[str, str] | None:
+    """The text-free saliency with the highest mean of each headline metric."""
+    others = {SHUFFLED, SWAPPED, CENTRE, BOXES}
+    saliency = {kind: means for kind, means in controls.items() if kind not in others and means is not None}
     if not saliency:
         return None
     return {metric: max(saliency, key=lambda kind: _or_lowest(saliency[kind][metric])) for metric in HEADLINE}
@@ -132,32 +127,33 @@ def _or_lowest(value: float | None) -> float:
     return float("-inf") if value is None else value
 
 
-def _separate(headline: dict[str, Any] | None, figures: dict[str, Any]) -> dict[str, dict[str, bool]]:
+def _separate(headline: dict[str, Any] | None, controls: dict[str, Any]) -> dict[str, dict[str, bool]]:
     if headline is None:
         return {}
     return {
-        kind: {metric: _above(headline[f"{metric}_ci"], one[f"{metric}_ci"]) for metric in JUDGED}
-        for kind, one in figures.items()
-        if one is not None
+        kind: {metric: _above(headline[f"{metric}_ci"], means[f"{metric}_ci"]) for metric in JUDGED}
+        for kind, means in controls.items()
+        if means is not None
     }
 
 
-def _above(ours: list[float | None], theirs: list[float | None]) -> bool:
-    return ours[0] is not None and theirs[1] is not None and ours[0] > theirs[1]
+def _above(interval: list[float | None], other: list[float | None]) -> bool:
+    return interval[0] is not None and other[1] is not None and interval[0] > other[1]
 
 
 def _full(bootstrap: Bootstrap, values_N: NDArray[np.float64]) -> dict[str, Any]:
     pooled, over = bootstrap.pooled(values_N), bootstrap.over_categories(values_N)
     categories = {
-        name: _named("mean", one) | {"cases": one.n} for name, one in bootstrap.per_category(values_N).items()
+        name: _named("mean", estimate) | {"cases": estimate.n}
+        for name, estimate in bootstrap.per_category(values_N).items()
     }
     return _named("pooled", pooled) | _named("categories_mean", over) | {"cases": pooled.n, "categories": categories}
 
 
 def _named(name: str, estimate: Estimate) -> dict[str, Any]:
-    return {name: _plain(estimate.mean), f"{name}_ci": [_plain(estimate.low), _plain(estimate.high)]}
+    return {name: _json_number(estimate.mean), f"{name}_ci": [_json_number(estimate.low), _json_number(estimate.high)]}
 
 
-def _plain(value: float) -> float | None:
+def _json_number(value: float) -> float | None:
     """JSON has no NaN."""
     return float(value) if np.isfinite(value) else None

@@ -1,16 +1,14 @@
-"""A map → boxes in original pixels, and the JSON that lists them.
+"""A map → boxes in original pixels, and the content of boxes.json.
 
-In: a score grid and its geometry. Out: `Box`es, best first; `boxes.json`. No picture is drawn here.
+In: a score grid and its geometry. Out: `Box`es, best first. Pictures are drawn in `overlay`.
 """
 
 # H W grid, h w rows and columns of the raster
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,24 +34,24 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one sentence shows: boxes, best first, and the exact peak pixel (x, y); none where the map is constant."""
+class Localization:
+    """One sentence's boxes, best first, and its exact peak pixel (x, y); both empty where the map is constant."""
 
     sentence: str
     boxes: tuple[Box, ...]
     peak: tuple[int, int] | None
 
 
-def find(sentence: str, grid_HW: Array, geometry: Geometry, share: float = SHARE) -> Found:
+def localize(sentence: str, grid_HW: Array, geometry: Geometry, share: float = SHARE) -> Localization:
     """Boxes and peak of one sentence's score grid."""
-    return Found(sentence, tuple(boxes(grid_HW, geometry, share)), peak(grid_HW, geometry))
+    return Localization(sentence, tuple(boxes(grid_HW, geometry, share)), peak(grid_HW, geometry))
 
 
 def boxes(grid_HW: Array, geometry: Geometry, share: float = SHARE) -> list[Box]:
-    """Boxes around the connected parts (8 neighbours) of the map above min + `share` · (max - min), best first.
+    """Boxes around the connected components (8 neighbours) of the map above min + `share` · (max - min), best first.
 
-    The score is the part's mean height on a scale where the map's minimum is 0 and its maximum 1. Parts are found on a
-    raster of at most 1024 pixels a side. A constant map has no box.
+    The score is the component's mean on a scale where the map's minimum is 0 and its maximum 1. Components are labelled
+    on a raster of at most 1024 pixels a side. A constant map has no box.
     """
     map_hw = clean_map(grid_HW, geometry, RASTER)
     if is_flat(map_hw):
@@ -62,26 +60,21 @@ def boxes(grid_HW: Array, geometry: Geometry, share: float = SHARE) -> list[Box]
     labels_hw, count = ndimage.label(height_hw >= share, structure=np.ones((3, 3)))
     scores = ndimage.mean(height_hw, labels_hw, range(1, count + 1))
     step_y, step_x = geometry.rows / map_hw.shape[0], geometry.columns / map_hw.shape[1]
-    found = []
+    results = []
     for (rows, columns), score in zip(ndimage.find_objects(labels_hw), scores, strict=True):
         width, height = columns.stop - columns.start, rows.stop - rows.start
         corner = (columns.start * step_x, rows.start * step_y)
-        found.append(Box(*corner, width * step_x, height * step_y, float(score)))
-    return sorted(found, key=lambda box: (-box.score, box.y, box.x))
+        results.append(Box(*corner, width * step_x, height * step_y, float(score)))
+    return sorted(results, key=lambda box: (-box.score, box.y, box.x))
 
 
-def as_json(found: Sequence[Found], geometry: Geometry) -> dict[str, Any]:
-    """All sentences of one picture, in original pixels; it names neither the file nor the patient."""
+def as_json(localizations: Sequence[Localization], geometry: Geometry) -> dict[str, Any]:
+    """All sentences of one picture, in original pixels; without the names of file and patient."""
     sentences = []
-    for number, one in enumerate(found, start=1):
-        entry: dict[str, Any] = {"number": number, "sentence": one.sentence}
-        entry["peak"] = None if one.peak is None else {"x": one.peak[0], "y": one.peak[1]}
-        entry["boxes"] = [{k: round(v, 4) for k, v in asdict(box).items()} for box in one.boxes]
+    for number, result in enumerate(localizations, start=1):
+        entry: dict[str, Any] = {"number": number, "sentence": result.sentence}
+        entry["peak"] = None if result.peak is None else {"x": result.peak[0], "y": result.peak[1]}
+        entry["boxes"] = [{k: round(v, 4) for k, v in asdict(box).items()} for box in result.boxes]
         entry["overlay"], entry["map"] = f"{number:02d}-overlay.png", f"{number:02d}-map.npz"
         sentences.append(entry)
     return {"image": {"rows": geometry.rows, "columns": geometry.columns}, "sentences": sentences}
-
-
-def write_json(path: Path, found: Sequence[Found], geometry: Geometry) -> None:
-    """Writes `as_json`."""
-    path.write_text(json.dumps(as_json(found, geometry), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

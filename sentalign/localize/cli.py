@@ -1,33 +1,33 @@
 """`sentalign localize`: where in one picture sentences are true.
 
-In: an image file, sentences and a run. Out: overlays, maps and boxes.json in a folder. The work is in the other
-modules; they are imported when the command runs, so that `--help` is fast.
+In: an image file, sentences and a run. Out: overlays, maps and boxes.json in a folder. The other modules do the work
+and are imported when the command runs, so that `--help` is fast.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sharding.command_line import Subcommands, add_command, add_json, add_run
+from sentalign.localize.arguments import add_run_arguments, make_folder, pick_device
+from sharding.command_line import Subcommands, add_command
 from sharding.contract import Rejected, UserError
 
 if TYPE_CHECKING:
-    from sentalign.localize.boxes import Found
+    from sentalign.localize.boxes import Localization
     from sentalign.localize.heatmap import Array
     from sharding.pixels import Geometry, Picture
 
 EXAMPLES = """\
-  sentalign localize chest.dcm "Right pleural effusion." --run runs/paper --out found
-  sentalign localize chest.png "Left apical pneumothorax." "Cardiomegaly." --run runs/paper --out found --json
+  sentalign localize chest.dcm "Right pleural effusion." --run runs/paper --out maps
+  sentalign localize chest.png "Left apical pneumothorax." "Cardiomegaly." --run runs/paper --out maps --json
 
 written to --out, NN the number of the sentence:
-  NN-overlay.png   the picture under its map, boxes (blue) and peak (cross)
+  NN-overlay.png   the image under its map, boxes (blue) and peak (cross)
   NN-map.npz       map: float32 on the original pixels; grid: the model's own grid; geometry: JSON, original to grid
-  boxes.json       every sentence's boxes and peak in original pixels"""
+  boxes.json       the boxes and the peak of every sentence in original pixels"""
 
 
 def add_parser(commands: Subcommands) -> None:
@@ -42,10 +42,7 @@ def add_parser(commands: Subcommands) -> None:
     )
     parser.add_argument("image", type=Path, metavar="IMAGE", help="DICOM, PNG or JPEG file")
     parser.add_argument("sentences", nargs="+", metavar="SENTENCE", help="a finding in words, quoted")
-    add_run(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to; made where needed")
-    parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
-    add_json(parser, "print what boxes.json holds")
+    add_run_arguments(parser, "boxes.json")
 
 
 def localize(args: argparse.Namespace) -> None:
@@ -57,27 +54,26 @@ def localize(args: argparse.Namespace) -> None:
     from sentalign.localize import boxes
     from sentalign.localize.predict import Predictor
 
-    predictor = Predictor.load(args.run, args.device)
+    predictor = Predictor.load(args.run, pick_device(args.device))
     features = predictor.image(picture.grey_HW)
     geometry = picture.geometry.then(features.cells)
-    _make(args.out)
-    found = []
-    for number, (sentence, vector_D) in enumerate(
-        zip(sentences, predictor.text(sentences).sentences_ND, strict=True), 1
-    ):
+    make_folder(args.out)
+    localizations = []
+    vectors_ND = predictor.text(sentences).sentences_ND
+    for number, (sentence, vector_D) in enumerate(zip(sentences, vectors_ND, strict=True), 1):
         grid_HW = predictor.clean_grid(features, vector_D)
-        found.append(boxes.find(sentence, grid_HW, geometry))
-        _write(args.out, number, picture, grid_HW, geometry, found[-1])
-    boxes.write_json(args.out / "boxes.json", found, geometry)
+        localizations.append(boxes.localize(sentence, grid_HW, geometry))
+        _write(args.out, number, picture, grid_HW, geometry, localizations[-1])
+    content = json.dumps(boxes.as_json(localizations, geometry), indent=1, ensure_ascii=False)
+    (args.out / "boxes.json").write_text(content + "\n", encoding="utf-8")
     if args.json:
-        json.dump(boxes.as_json(found, geometry), sys.stdout, indent=1, ensure_ascii=False)
-        sys.stdout.write("\n")
+        print(content)
     else:
-        _tell(found, args.out)
+        _print_table(localizations, args.out)
 
 
 def read_picture(path: Path) -> Picture:
-    """The picture of a file that the user named. Raises UserError, which never repeats the file's name."""
+    """The picture of a file. Raises UserError, whose message never contains the file's name."""
     from sharding import pixels
 
     if not path.is_file():
@@ -90,21 +86,16 @@ def read_picture(path: Path) -> Picture:
         raise UserError(f"the image cannot be read ({error.strerror}); check its permissions") from None
 
 
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {out} ({error.strerror}); give another --out") from None
-
-
-def _write(out: Path, number: int, picture: Picture, grid_HW: Array, geometry: Geometry, found: Found) -> None:
+def _write(out: Path, number: int, picture: Picture, grid_HW: Array, geometry: Geometry, result: Localization) -> None:
     import numpy as np
 
     from sentalign.localize import overlay
     from sentalign.localize.heatmap import clean_map
 
-    rectangles = [(b.x, b.y, b.width, b.height) for b in found.boxes]
-    overlay.write(out / f"{number:02d}-overlay.png", picture, grid_HW, geometry, found.sentence, rectangles, found.peak)
+    rectangles = [(b.x, b.y, b.width, b.height) for b in result.boxes]
+    overlay.write(
+        out / f"{number:02d}-overlay.png", picture, grid_HW, geometry, result.sentence, rectangles, result.peak
+    )
     np.savez(
         out / f"{number:02d}-map.npz",
         map=clean_map(grid_HW, geometry).astype(np.float32),
@@ -113,17 +104,16 @@ def _write(out: Path, number: int, picture: Picture, grid_HW: Array, geometry: G
     )
 
 
-def _tell(found: list[Found], out: Path) -> None:
+def _print_table(localizations: list[Localization], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("sentence", "boxes", "best box (x, y, width, height)", "peak (x, y)")
-    for one in found:
-        best = one.boxes[0] if one.boxes else None
+    for result in localizations:
+        best = result.boxes[0] if result.boxes else None
         corner = f"{best.x:.0f}, {best.y:.0f}, {best.width:.0f}, {best.height:.0f}" if best else "none: constant map"
-        table.add_row(
-            one.sentence, str(len(one.boxes)), corner, f"{one.peak[0]}, {one.peak[1]}" if one.peak else "none"
-        )
+        peak = f"{result.peak[0]}, {result.peak[1]}" if result.peak else "none"
+        table.add_row(result.sentence, str(len(result.boxes)), corner, peak)
     console = Console()
     console.print(table)
     console.print(f"written to {out}", markup=False, highlight=False)

@@ -82,7 +82,7 @@ def marked(drawn: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def measured(drawn: Path) -> Scores:
+def scores(drawn: Path) -> Scores:
     """The localizer that reads on all of `drawn`."""
     return measure(MarkLocalizer(), ms_cxr.read(drawn))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from copy import deepcopy
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +26,8 @@ from sharding.pixels import Geometry
 KEYS = {key for metric in HEADLINE for key in (metric, f"{metric}_ci")}
 
 
-def test_a_localizer_that_reads_finds_all_and_its_controls_do_not(measured):
-    metrics = summarise(measured, replicates=200)
+def test_a_localizer_that_reads_finds_all_and_its_controls_do_not(scores):
+    metrics = summarise(scores, replicates=200)
     assert metrics["cases"] == 48
     assert (metrics["images"], metrics["patients"]) == (24, 12)
     assert set(metrics["seen"]) == KEYS
@@ -50,27 +52,25 @@ def test_a_blind_localizer_is_not_separate(marked, blind):
 
 
 def test_withheld_categories_are_apart_and_have_no_controls(marked, localizer):
-    measured = measure(localizer, ms_cxr.read(marked), withheld=["Cavity"])
-    metrics = summarise(measured, replicates=50)
+    scores = measure(localizer, ms_cxr.read(marked), withheld=["Cavity"])
+    metrics = summarise(scores, replicates=50)
     assert set(metrics["withheld"]) == KEYS
     assert metrics["withheld_categories"] == ["Cavity"]
     clean = metrics["protocols"]["clean"]
     assert (clean["seen"]["cases"], clean["withheld"]["cases"]) == (32, 16)
     assert set(clean["seen"]["pointing"]["categories"]) == {"Opacity", "Nodule"}
-    for kind in measured.controls:
-        assert np.isnan(measured.kinds[kind].values["pointing"][~measured.seen_N]).all(), kind
-    assert all(
-        phrase == "" for phrase, seen in zip(measured.sentences[SHUFFLED], measured.seen_N, strict=True) if not seen
-    )
+    for kind in scores.controls:
+        assert np.isnan(scores.kinds[kind].values["pointing"][~scores.seen_N]).all(), kind
+    assert all(phrase == "" for phrase, seen in zip(scores.sentences[SHUFFLED], scores.seen_N, strict=True) if not seen)
 
 
 def test_everything_withheld_leaves_no_seen_figures(marked, localizer, tmp_path):
-    measured = measure(localizer, ms_cxr.read(marked), withheld=["Cavity", "Nodule", "Opacity"])
-    metrics = summarise(measured, replicates=20)
+    scores = measure(localizer, ms_cxr.read(marked), withheld=["Cavity", "Nodule", "Opacity"])
+    metrics = summarise(scores, replicates=20)
     assert metrics["seen"] is None
     assert metrics["withheld"]["pointing"] == 1.0
     assert metrics["separate"] is False
-    report.write(tmp_path, measured, metrics)
+    report.write(tmp_path, scores, metrics)
 
 
 def test_what_cannot_be_scored_is_counted(marked, localizer):
@@ -82,10 +82,10 @@ def test_what_cannot_be_scored_is_counted(marked, localizer):
     tree = json.loads(stretched.read_text())
     tree["images"][2] |= {"width": 500}
     stretched.write_text(json.dumps(tree))
-    measured = measure(localizer, ms_cxr.read(marked))
+    scores = measure(localizer, ms_cxr.read(marked))
     assert len(cases) == 48
-    assert measured.lost == {"image missing": 2, "image refused": 2, "image has another shape than annotated": 2}
-    assert len(measured.cases) == 42
+    assert scores.lost == {"image missing": 2, "image refused": 2, "image has another shape than annotated": 2}
+    assert len(scores.cases) == 42
 
 
 def test_boxes_follow_an_image_of_another_size(marked, localizer):
@@ -99,13 +99,13 @@ def test_boxes_follow_an_image_of_another_size(marked, localizer):
     assert summarise(measure(localizer, ms_cxr.read(marked)), replicates=20)["seen"]["pointing"] == 1.0
 
 
-def test_a_map_that_is_not_finite_is_said_so(marked, localizer, monkeypatch):
+def test_maps_with_nan_are_refused(marked, localizer, monkeypatch):
     monkeypatch.setattr(localizer, "clean_grid", lambda features, sentence: np.full((14, 14), np.nan), raising=False)
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(UserError, match=r"NaN or inf.*optimizer\.lr"):
         measure(localizer, ms_cxr.read(marked))
 
 
-def test_an_empty_set_and_one_without_readable_images_are_said_so(marked, localizer):
+def test_sets_without_readable_images_are_refused(marked, localizer):
     cases = ms_cxr.read(marked)
     with pytest.raises(UserError, match="not one case has an image"):
         measure(localizer, [replace(case, image=None) for case in cases])
@@ -115,9 +115,9 @@ def test_an_empty_set_and_one_without_readable_images_are_said_so(marked, locali
         measure(localizer, cases)
 
 
-def test_figures_can_be_recomputed_from_the_stored_arrays(measured, tmp_path):
-    metrics = summarise(measured, replicates=20)
-    report.write(tmp_path, measured, metrics)
+def test_figures_can_be_recomputed_from_the_stored_arrays(scores, tmp_path):
+    metrics = summarise(scores, replicates=20)
+    report.write(tmp_path, scores, metrics)
     stored = np.load(tmp_path / "cases.npz", allow_pickle=False)
     kinds, names = stored["kinds"].tolist(), stored["metrics"].tolist()
     for kind in ("model", "shuffled_sentences", "mean_mask", "contrast_4_px"):
@@ -163,31 +163,51 @@ class Balance(HTMLParser):
 
 
 def test_page_is_self_contained_and_small(marked, localizer, tmp_path):
-    measured = measure(localizer, ms_cxr.read(marked), withheld=["Cavity"])
-    metrics = summarise(measured, replicates=50)
-    report.write(tmp_path, measured, metrics)
+    scores = measure(localizer, ms_cxr.read(marked), withheld=["Cavity"])
+    metrics = summarise(scores, replicates=50)
+    report.write(tmp_path, scores, metrics)
     html = (tmp_path / "index.html").read_text()
     assert len(html) < 5_000_000
     assert not re.search(r'(src|href)="(?!data:)', html)
-    assert html.count("<img") == page.SHOWN  # all are hits
-    assert "$" not in html
+    assert html.count("<img") == page.PICTURES  # all are hits
+    assert "{" not in re.sub(r"<style>.*</style>", "", html, flags=re.DOTALL)  # every template variable was replaced
     assert "in the left lung" in html
     assert Balance.of(html) == []
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
 
 
-def test_pictures_are_chosen_by_rank_from_hits_and_misses(measured):
-    measured = deepcopy(measured)
-    values = measured.kinds[MODEL].values
+def test_page_escapes_what_the_data_set_holds(scores):
+    scores = deepcopy(scores)
+    scores.cases[:] = [replace(case, phrase="<b>&", category="<i>") for case in scores.cases]
+    html = page.render(scores, summarise(scores, replicates=5))
+    assert "<q>&lt;b&gt;&amp;</q>" in html
+    assert 'alt="&lt;b&gt;&amp;"' in html
+    assert "<th>&lt;i&gt;</th>" in html
+    assert "<i>" not in html
+
+
+def test_every_template_is_installed():
+    root = Path(__file__).resolve().parents[2]
+    data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    folder = root / "sentalign/evaluate"
+    installed = {file for pattern in data["sentalign.evaluate"] for file in folder.glob(pattern)}
+    templates = {file for file in folder.rglob("*") if file.suffix in (".html", ".css")}
+    assert templates
+    assert templates <= installed
+
+
+def test_pictures_are_chosen_by_rank_from_hits_and_misses(scores):
+    scores = deepcopy(scores)
+    values = scores.kinds[MODEL].values
     values["pointing"][:20] = 0.0
     values["average_precision"][:] = np.linspace(0, 1, 48)
-    hits, misses = page.choose(measured, 4)
+    hits, misses = page.choose(scores, 4)
     assert hits == [47, 38, 29, 20]
     assert misses == [19, 13, 6, 0]
 
 
-def test_table_has_every_row(measured):
-    metrics = summarise(measured, replicates=20)
+def test_table_has_every_row(scores):
+    metrics = summarise(scores, replicates=20)
     console = Console(width=80)
     with console.capture() as captured:
         console.print(report.table(metrics))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -15,19 +13,19 @@ def test_box_around_a_plateau_in_original_pixels():
     # One cell a pixel, so that the map is the grid.
     grid = np.zeros((20, 30))
     grid[4:9, 10:16] = 1.0
-    found = boxes.boxes(grid, Geometry.identity(20, 30))
-    assert [(b.x, b.y, b.width, b.height, b.score) for b in found] == [(10, 4, 6, 5, 1.0)]
+    results = boxes.boxes(grid, Geometry.identity(20, 30))
+    assert [(b.x, b.y, b.width, b.height, b.score) for b in results] == [(10, 4, 6, 5, 1.0)]
 
 
-def test_parts_are_apart_scored_and_sorted():
+def test_components_are_separate_scored_and_sorted():
     grid = np.zeros((20, 30))
     grid[2:4, 2:4], grid[10:14, 20:22] = 0.8, 1.0
-    found = boxes.boxes(grid, Geometry.identity(20, 30))
-    assert [(b.x, b.y, b.width, b.height) for b in found] == [(20, 10, 2, 4), (2, 2, 2, 2)]
-    assert [b.score for b in found] == pytest.approx([1.0, 0.8])
+    results = boxes.boxes(grid, Geometry.identity(20, 30))
+    assert [(b.x, b.y, b.width, b.height) for b in results] == [(20, 10, 2, 4), (2, 2, 2, 2)]
+    assert [b.score for b in results] == pytest.approx([1.0, 0.8])
 
 
-def test_touching_corners_are_one_part():
+def test_touching_corners_are_one_component():
     grid = np.eye(6)
     assert len(boxes.boxes(grid, Geometry.identity(6, 6))) == 1
 
@@ -37,17 +35,15 @@ def test_a_higher_share_gives_smaller_boxes():
     grid = np.exp(-((np.arange(14)[:, None] - 6) ** 2 + (np.arange(14) - 7) ** 2) / 8)
     wide, narrow = boxes.boxes(grid, geometry, 0.4)[0], boxes.boxes(grid, geometry, 0.8)[0]
     assert wide.width > narrow.width > 0
-    x, y = boxes.find("a", grid, geometry).peak
+    x, y = boxes.localize("a", grid, geometry).peak
     for box in (wide, narrow):
         assert box.x <= x <= box.x + box.width <= 1500
         assert box.y <= y <= box.y + box.height <= 2000
 
 
-def test_constant_map_has_neither_box_nor_peak(tmp_path):
+def test_constant_map_has_neither_box_nor_peak():
     geometry = Geometry.identity(40, 30)
-    found = [boxes.find("Nothing there", np.ones((4, 4)), geometry)]
-    boxes.write_json(tmp_path / "boxes.json", found, geometry)
-    stored = json.loads((tmp_path / "boxes.json").read_text())
-    assert stored["image"] == {"rows": 40, "columns": 30}
-    assert stored["sentences"][0]["boxes"] == []
-    assert stored["sentences"][0]["peak"] is None
+    content = boxes.as_json([boxes.localize("Nothing there", np.ones((4, 4)), geometry)], geometry)
+    assert content["image"] == {"rows": 40, "columns": 30}
+    assert content["sentences"][0]["boxes"] == []
+    assert content["sentences"][0]["peak"] is None

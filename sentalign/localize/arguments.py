@@ -1,0 +1,37 @@
+"""The arguments that `sentalign localize` and `sentalign evaluate` share: --run, --out, --device and --json.
+
+In: a parser. Out: its arguments, the device, the folder of --out. torch is imported on use, so that `--help` is fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sharding.command_line import add_json, add_run
+from sharding.contract import UserError
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, json_file: str) -> None:
+    """Adds them; `json_file` is the name of the file whose content --json prints."""
+    add_run(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the results; created if missing"
+    )
+    parser.add_argument("--device", help="where the model runs: cuda, cuda:1, cpu (default: a GPU if there is one)")
+    add_json(parser, f"print the content of {json_file}")
+
+
+def pick_device(device: str | None) -> str:
+    """The device of --device, by default the GPU that torch sees, otherwise the CPU."""
+    import torch
+
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def make_folder(out: Path) -> None:
+    """Creates --out. Raises UserError where that fails."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {out} ({error.strerror}); give another --out") from None

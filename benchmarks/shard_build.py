@@ -1,4 +1,4 @@
-"""How much a build costs beside the work that nobody can avoid.
+"""The cost of a build compared with the unavoidable work.
 
 In: a folder of images (the real ones where they are at hand). Out: printed ratios, all of one run:
 - a build against a bare loop of decode, resize and encode with the same codecs, by one and by two processes;
@@ -81,9 +81,9 @@ def build(source: Path, processes: int) -> None:
 
 def copies(source: Path, into: Path, count: int) -> list[str]:
     """Every readable image below `source`, `count` times under other names."""
-    found = [path for path in sorted(source.rglob("*")) if path.is_file() and _readable(path)]
+    paths = [path for path in sorted(source.rglob("*")) if path.is_file() and _readable(path)]
     for number in range(count):
-        for index, path in enumerate(found):
+        for index, path in enumerate(paths):
             shutil.copy(path, into / f"{number:03d}-{index:04d}{path.suffix.lower()}")
     return sorted(str(path) for path in into.iterdir())
 
@@ -102,7 +102,7 @@ def timed(work: Callable[[], None]) -> float:
 
 
 def compare(paths: list[str], source: Path, repeats: int) -> None:
-    """Medians over interleaved repeats, so that a noisy neighbour meets all of them alike."""
+    """Medians over interleaved repeats, so that a noisy neighbour affects all of them equally."""
     works = {
         (name, processes): work
         for processes in (1, 2)
@@ -148,7 +148,7 @@ def worker_memory(images: int) -> int:
 
 
 def _peaks(session: int) -> list[int]:
-    """VmHWM of the other processes of a session, as Linux tells it."""
+    """VmHWM of the other processes of a session."""
     listed = subprocess.run(["ps", "-o", "pid=", "--sid", str(session)], capture_output=True, text=True, check=False)
     peaks = []
     for pid in set(listed.stdout.split()) - {str(session)}:

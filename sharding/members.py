@@ -1,6 +1,6 @@
-"""A manifest row → the picture and the description of its sample, by two range reads.
+"""A manifest row → the picture and the description of its sample, by one range read each.
 
-In: an open store and a row. Out: grey pixels, or the content of KEY.json. Checksums are the business of `verify`.
+In: an open store and a row. Out: grey pixels, or the content of KEY.json. `verify` checks the checksums.
 """
 
 # H rows, W columns
@@ -19,9 +19,9 @@ Row = Mapping[str, Any]
 
 
 def grey(store: Store, row: Row, long_side: int) -> Grey:
-    """The stored picture, as it is or reduced to no less than `long_side` where that is cheaper (H, W), uint8.
+    """The stored picture (H, W), uint8; a JPEG may be decoded smaller, but not below `long_side`, which is faster.
 
-    Raises UserError where the bytes are not there, Rejected where they are no picture.
+    Raises UserError if the bytes are missing, Rejected if they are no picture.
     """
     raw = pixels.open_image(store.get_range(row["shard"], row["image_offset"], row["image_bytes"]))
     if raw.raster is not None:
@@ -30,12 +30,12 @@ def grey(store: Store, row: Row, long_side: int) -> Grey:
 
 
 def description(store: Store, row: Row) -> dict[str, Any]:
-    """The content of KEY.json; raises UserError where the bytes are not there, Rejected where they are none."""
+    """The content of KEY.json; raises UserError if the bytes are missing, Rejected if they are no JSON object."""
     data = store.get_range(row["shard"], row["json_offset"], row["json_bytes"])
     try:
-        found = json.loads(data)
+        content = json.loads(data)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        content = None
+    if not isinstance(content, dict):
         raise Rejected(Reason.PARSE, "no description in JSON")
-    return found
+    return content

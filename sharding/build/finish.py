@@ -56,24 +56,11 @@ def finish(
     reasons = Counter(row["reason"] for row in rejections)
     rejected = {reason.value: reasons[reason.value] for reason in Reason if reasons[reason.value]}
     masked = sum((Counter(entry.audit) for entry in entries), Counter[str]())
-    summary = audit.summary(
-        masked,
-        samples=rows.num_rows,
-        rejected=rejected,
-        strict=settings.samples.strict_captures,
-        image_member=settings.samples.image,
-    )
-    store.put(QUARANTINE_NAME, quarantine.encode(rejections))
-    store.put(AUDIT_NAME, (json.dumps(summary, indent=2) + "\n").encode())
     written = {shard.pop("name"): shard for shard in (asdict(entry.shard) for entry in entries)}
+    store.put(QUARANTINE_NAME, quarantine.encode(rejections))
+    store.put(AUDIT_NAME, _audit(masked, rows.num_rows, rejected, settings.samples))
     _remove_old(store, journal, set(written))
-    counts = {
-        "read": len(listing.images),
-        "samples": rows.num_rows,
-        "sentences": sum(rows["sentence_count"].to_pylist()),
-        "rejected": rejected,
-        "splits": dict(sorted(Counter(rows["split"].to_pylist()).items())),
-    }
+    counts = _counts(len(listing.images), rows, rejected)
     store.put(MANIFEST_NAME, manifest.encode(rows, settings.as_dict(), written, counts))
     return Account(
         read=len(listing.images),
@@ -86,6 +73,23 @@ def finish(
         # What the manifest alone shows; `verify` also compares the images for near-duplicates.
         leaks=dict(Counter(leak.kind.value for leak in leaks.certain(rows) if leak.across)),
     )
+
+
+def _counts(read: int, rows: pa.Table, rejected: dict[str, int]) -> dict[str, Any]:
+    return {
+        "read": read,
+        "samples": rows.num_rows,
+        "sentences": sum(rows["sentence_count"].to_pylist()),
+        "rejected": rejected,
+        "splits": dict(sorted(Counter(rows["split"].to_pylist()).items())),
+    }
+
+
+def _audit(masked: Counter[str], samples: int, rejected: dict[str, int], settings: SampleSettings) -> bytes:
+    summary = audit.summary(
+        masked, samples=samples, rejected=rejected, strict=settings.strict_captures, image_member=settings.image
+    )
+    return (json.dumps(summary, indent=2) + "\n").encode()
 
 
 def _remove_old(store: Store, journal: BuildJournal, shards: set[str]) -> None:

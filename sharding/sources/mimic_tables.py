@@ -53,25 +53,25 @@ def read(inventory: Inventory, views_needed: bool) -> Tables:
 
     An image is left out if rows or tables disagree on its subject, study, view or split.
     """
-    found = _table_names(inventory)
-    if not found[RECORDS] and not found[METADATA]:
+    names = _table_names(inventory)
+    if not names[RECORDS] and not names[METADATA]:
         raise UserError(
             f"{inventory.url}: neither cxr-record-list.csv.gz nor mimic-cxr-*-metadata.csv.gz; "
             "give the folder that holds files/"
         )
-    if not found[METADATA] and views_needed:
+    if not names[METADATA] and views_needed:
         raise UserError(
             f"{inventory.url}: no mimic-cxr-*-metadata.csv.gz, so no views are known; "
             "add it, or take all with --views all"
         )
-    tables = Tables({}, posixpath.dirname(found[RECORDS] or found[METADATA]))
-    conflicting = _add_images(tables, inventory, found)
-    conflicting |= _add_views(tables, inventory, found[METADATA])
-    conflicting |= _add_splits(tables, inventory, found[SPLIT])
-    conflicting |= _contradicting_studies(tables, inventory, found[STUDIES])
+    tables = Tables({}, posixpath.dirname(names[RECORDS] or names[METADATA]))
+    conflicting = _add_images(tables, inventory, names)
+    conflicting |= _add_views(tables, inventory, names[METADATA])
+    conflicting |= _add_splits(tables, inventory, names[SPLIT])
+    conflicting |= _contradicting_studies(tables, inventory, names[STUDIES])
     for dicom_id in conflicting:
         del tables.images[dicom_id]
-    _agree_on_splits(tables, found[SPLIT])
+    _agree_on_splits(tables, names[SPLIT])
     tables.left_out["image on which the tables contradict each other"] = len(conflicting)
     return tables
 
@@ -87,24 +87,24 @@ def _only(listed: list[str], part: str) -> str:
     depth = min((name.count("/") for name in matches), default=0)
     matches = sorted(name for name in matches if name.count("/") == depth)
     if len({name.removesuffix(".gz") for name in matches}) > 1:
-        raise UserError(f"several {part} tables ({matches[0]}, {matches[1]}); leave one in the input")
+        raise UserError(f"several {part} tables ({matches[0]}, {matches[1]}); keep one in the input")
     return matches[0] if matches else ""
 
 
-def _columns(inventory: Inventory, name: str, wanted: tuple[str, ...], perhaps: tuple[str, ...] = ()) -> Columns:
-    columns = read_table(inventory.location(name), wanted, perhaps)
+def _columns(inventory: Inventory, name: str, wanted: tuple[str, ...], optional: tuple[str, ...] = ()) -> Columns:
+    columns = read_table(inventory.location(name), wanted, optional)
     for part in ("subject_id", "study_id"):
         if part in columns:
             columns[part] = [number(cell) for cell in columns[part]]
     return columns
 
 
-def _add_images(tables: Tables, inventory: Inventory, found: dict[str, str]) -> set[str]:
+def _add_images(tables: Tables, inventory: Inventory, names: dict[str, str]) -> set[str]:
     """Adds subject, study and path of every image; returns the ids on which rows disagree."""
     wanted = (
-        ("dicom_id", "subject_id", "study_id", "path") if found[RECORDS] else ("dicom_id", "subject_id", "study_id")
+        ("dicom_id", "subject_id", "study_id", "path") if names[RECORDS] else ("dicom_id", "subject_id", "study_id")
     )
-    columns = _columns(inventory, found[RECORDS] or found[METADATA], wanted)
+    columns = _columns(inventory, names[RECORDS] or names[METADATA], wanted)
     conflicting = set()
     for dicom_id, *row in zip(*(columns[name] for name in wanted), strict=True):
         if not (dicom_id and row[0] and row[1]):
@@ -145,9 +145,9 @@ def _add_splits(tables: Tables, inventory: Inventory, name: str) -> set[str]:
     if not name:
         return set()
     columns = _columns(inventory, name, ("dicom_id", "split"), ("subject_id", "study_id"))
-    names = splits.read(columns["split"], name)
+    cells = splits.read(columns["split"], name)
     conflicting = set()
-    for row, (dicom_id, split) in enumerate(zip(columns["dicom_id"], names, strict=True)):
+    for row, (dicom_id, split) in enumerate(zip(columns["dicom_id"], cells, strict=True)):
         image = tables.images.get(dicom_id)
         if image is None:
             tables.notes["image of the split table alone, not taken"] += 1

@@ -1,4 +1,4 @@
-"""Makers of small DICOM files and sources."""
+"""Fixtures: small DICOM files and sources."""
 
 from __future__ import annotations
 

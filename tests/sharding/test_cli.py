@@ -1,4 +1,4 @@
-"""The commands: exit codes, one-line errors, JSON, and that none of it needs torch."""
+"""The commands: exit codes, one-line errors, JSON, none of which needs torch."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_build_verify_and_inspect(folder, tmp_path, capsys):
     account = json.loads(capsys.readouterr().out)
     assert (account["read"], account["written"], account["rejected"]) == (7, 6, {"parse": 1})
     assert main(["verify", str(out), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["valid"], found["faults"]) == (True, [])
+    findings = json.loads(capsys.readouterr().out)
+    assert (findings["valid"], findings["faults"]) == (True, [])
     assert main(["inspect", str(out), "--json", "--html", str(tmp_path / "page.html")]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["samples"], found["patients"]) == (6, 3)
-    assert found["most_repeated"][0] == {"count": 6, "text": "Heart size is normal."}
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["samples"], summary["patients"]) == (6, 3)
+    assert summary["most_repeated"][0] == {"count": 6, "text": "Heart size is normal."}
     page = (tmp_path / "page.html").read_text()
     assert page.count("<img") == 6
     assert "http" not in page

@@ -1,4 +1,4 @@
-"""The manifest comes back as written, and any change changes its fingerprint."""
+"""The manifest is read as it was written, and any change changes its fingerprint."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def write(folder, rows, settings=None):
     return manifest.read(str(folder))
 
 
-def test_it_comes_back_as_written(tmp_path):
-    found = write(tmp_path, [ROW])
-    assert found.table.to_pylist() == [ROW]
-    assert found.metadata == {
+def test_it_is_read_as_written(tmp_path):
+    stored = write(tmp_path, [ROW])
+    assert stored.table.to_pylist() == [ROW]
+    assert stored.metadata == {
         "format_version": FORMAT_VERSION,
         "settings": {"size": 1},
         "shards": {},
@@ -41,7 +41,7 @@ def test_the_fingerprint_changes_with_rows_and_settings(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1 and then nothing"])
-def test_a_missing_or_damaged_manifest_is_a_users_matter(tmp_path, content):
+def test_a_missing_or_damaged_manifest_is_a_user_error(tmp_path, content):
     if content is not None:
         (tmp_path / "manifest.parquet").write_bytes(content)
     with pytest.raises(UserError, match=r"manifest\.parquet"):

@@ -76,13 +76,13 @@ def test_malformed_files_are_refused(realdata, name):
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_pixels_are_those_that_were_looked_at(realdata, name):
+def test_pixels_are_the_inspected_ones(realdata, name):
     grey_HW = pixels.read((realdata / "dicom" / name).read_bytes()).grey_HW
     assert hashlib.sha256(grey_HW.tobytes()).hexdigest()[:16] == GOLDEN[name]
 
 
 @pytest.mark.parametrize("name", LOSSY)
-def test_pixels_coded_with_loss_are_near_those_that_were_looked_at(realdata, name):
+def test_pixels_coded_with_loss_are_near_the_inspected_ones(realdata, name):
     grey_HW = pixels.read((realdata / "dicom" / name).read_bytes()).grey_HW
     assert (grey_HW.mean(), grey_HW.std()) == pytest.approx(LOSSY[name], abs=0.3)
 
@@ -104,7 +104,7 @@ def test_the_chain_by_table_is_the_chain_by_pixel(realdata, name):
 
 
 def test_the_luminance_of_real_jpegs_is_that_of_their_colours(realdata):
-    """Equal but for colours that cannot be shown: arrows and letters that someone has drawn."""
+    """Equal except for out-of-gamut colours: drawn arrows and letters."""
     for path in sorted((realdata / "cxr_notes" / "images").glob("*.jp*g"))[::6]:
         full_HW = np.asarray(Image.open(path).convert("L")).astype(int)
         apart_HW = abs(pixels.read(path.read_bytes()).grey_HW - full_HW)
@@ -137,9 +137,9 @@ def test_the_mediastinum_is_brighter_than_the_lungs(realdata, name):
 
 def test_every_transfer_syntax_of_one_image_gives_the_same_pixels(realdata):
     names = ("RLE", "jp2klossless", "jpeg_ls_lossless", "bigendian", "implicit")
-    found = [pixels.read((realdata / "dicom" / "syntax" / f"MR_small_{name}.dcm").read_bytes()) for name in names]
-    assert len({picture.grey_HW.tobytes() for picture in found}) == 1
-    assert len({picture.provenance["codec"] for picture in found}) == len(names)
+    pictures = [pixels.read((realdata / "dicom" / "syntax" / f"MR_small_{name}.dcm").read_bytes()) for name in names]
+    assert len({picture.grey_HW.tobytes() for picture in pictures}) == 1
+    assert len({picture.provenance["codec"] for picture in pictures}) == len(names)
 
 
 def test_the_folder_of_dicom_files(realdata, tmp_path, capsys):
@@ -166,7 +166,7 @@ def test_every_open_i_report_yields_sentences(realdata, tmp_path):
     assert len(images) > 300
     for image in images:
         text = image.text or ""
-        found = [s for part in sections.official(text) for s in sentences.split(text, part.name, part.start, part.end)]
-        assert found or "FINDINGS" not in text
-        assert all(text[s.start : s.end].split() == s.text.split() or "_" in s.text for s in found)
-        assert all(len(s.text) < 600 for s in found)
+        split = [s for part in sections.official(text) for s in sentences.split(text, part.name, part.start, part.end)]
+        assert split or "FINDINGS" not in text
+        assert all(text[s.start : s.end].split() == s.text.split() or "_" in s.text for s in split)
+        assert all(len(s.text) < 600 for s in split)

@@ -1,4 +1,4 @@
-"""The same build on a Ray cluster of two nodes: same bytes, and a node that dies costs nothing."""
+"""The same build on a Ray cluster of two nodes: same bytes, and a dead node costs nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COPIES = 60
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """A head without CPUs and two nodes with one each, in this machine."""
+    """A head without CPUs and two nodes with one each, on this machine."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
@@ -32,7 +32,7 @@ def cluster(monkeypatch):
 
 @pytest.fixture
 def listing(folder, read_folder):
-    """Enough images for a build that is still running when a node is taken away."""
+    """Enough images for a build that is still running when a node is removed."""
     rows = read_folder(folder).images
     return SourceListing(
         [SourceImage(f"{copy}-{row.image}", row.file, text=row.text) for copy in range(COPIES) for row in rows]
@@ -54,14 +54,14 @@ def test_two_nodes_make_the_bytes_of_one_machine(cluster, listing, private, tmp_
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
-def test_a_node_that_dies_costs_nothing(cluster, listing, private, tmp_path, build, monkeypatch):
-    genuine, removed = RayWorkers.result, threading.Event()
+def test_a_dead_node_costs_nothing(cluster, listing, private, tmp_path, build, monkeypatch):
+    original, removed = RayWorkers.result, threading.Event()
 
     def removing(self, job):
         if not removed.is_set():
             removed.set()
             cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-        return genuine(self, job)
+        return original(self, job)
 
     monkeypatch.setattr(RayWorkers, "result", removing)
     account = run.build(listing, plan(cluster, private, tmp_path / "out"))

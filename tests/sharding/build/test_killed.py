@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: the same command goes on and ends with the bytes of a build that nobody disturbed."""
+"""SIGKILL at any moment: the same command resumes and ends with the bytes of an undisturbed build."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def content(folder):
 
 def children(pid):
     """Processes of the session that the build leads."""
-    found = subprocess.run(["ps", "-o", "pid=", "--sid", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout.split()
+    processes = subprocess.run(["ps", "-o", "pid=", "--sid", str(pid)], capture_output=True, text=True, check=False)
+    return processes.stdout.split()
 
 
 def test_a_build_killed_at_random_moments_ends_with_the_same_bytes(archive, tmp_path):

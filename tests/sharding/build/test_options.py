@@ -1,4 +1,4 @@
-"""What the options of a build do, by the command line."""
+"""The options of a build on the command line."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ def samples(out):
     return manifest.read(str(out)).table.to_pylist()
 
 
-def test_lateral_views_are_left_unless_all_are_asked_for(dicoms, tmp_path, capsys):
+def test_lateral_views_need_views_all(dicoms, tmp_path, capsys):
     build(dicoms, tmp_path / "frontal", *DICOM)
     assert "rejected: modality 1" in capsys.readouterr().out
     build(dicoms, tmp_path / "all", *DICOM, "--views", "all")
     assert sorted(row["view"] for row in samples(tmp_path / "all")) == ["", "", "LL"]
 
 
-def test_strict_rules_refuse_what_no_header_clears(dicoms, tmp_path, capsys):
+def test_strict_captures_refuse_unmarked_images(dicoms, tmp_path, capsys):
     build(dicoms, tmp_path / "out", *DICOM, "--views", "all", "--captures", "strict", "--json")
     assert json.loads(capsys.readouterr().out)["rejected"] == {"de-identification": 1}
     audit = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert (audit["rules"]["captures"], audit["refused"], audit["images"]["burned_in_no"]) == ("strict", 1, 2)
 
 
-def test_original_pixels_under_a_header_that_names_nobody(dicoms, tmp_path):
+def test_original_pixels_with_a_deidentified_header(dicoms, tmp_path):
     assert build(dicoms, tmp_path / "out", *DICOM, "--views", "all", "--image", "dcm", "--size", "8") == 0
     assert main(["verify", str(tmp_path / "out")]) == 0
     store = open_store(str(tmp_path / "out"))
@@ -79,8 +79,8 @@ def test_original_pixels_under_a_header_that_names_nobody(dicoms, tmp_path):
         assert b"Doe" not in data
 
 
-def test_patients_that_are_one_are_found_and_built_as_one(tmp_path, capsys):
-    """The same film under two names in two splits, once encoded anew: verify says so, and its list mends it."""
+def test_patients_that_are_one_person_are_found_and_merged(tmp_path, capsys):
+    """The same film under two names in two splits, once re-encoded: verify reports it, and its list corrects it."""
     root = tmp_path / "in"
     root.mkdir()
     rows = ["image,text,patient"]

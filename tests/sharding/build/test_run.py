@@ -1,4 +1,4 @@
-"""A build accounts for every image, gives the same bytes again, goes on after a stop, and lets no identity out."""
+"""A build accounts for every image, is reproducible, resumes after a stop, and lets no identity out."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def test_the_account_and_the_data_set_agree(folder, private, tmp_path, build, re
     account = build(read_folder(folder), SETTINGS, out, private, 1)
     assert account.lines()[:2] == ["read 7 = written 6 + rejected 1 + already there 0", "rejected: parse 1"]
     assert account.failed_share == pytest.approx(1 / 7)
-    found = manifest.read(out)
-    assert found.table.num_rows == 6
-    assert [shard["samples"] for shard in found.metadata["shards"].values()] == [3, 3]
-    assert found.metadata["counts"]["read"] == 7
+    stored = manifest.read(out)
+    assert stored.table.num_rows == 6
+    assert [shard["samples"] for shard in stored.metadata["shards"].values()] == [3, 3]
+    assert stored.metadata["counts"]["read"] == 7
     assert verify(out) == []
 
 
-def test_members_lie_where_the_manifest_says(folder, private, tmp_path, build, read_folder):
+def test_members_are_at_the_offsets_of_the_manifest(folder, private, tmp_path, build, read_folder):
     out = str(tmp_path / "out")
     build(read_folder(folder), SETTINGS, out, private, 1)
     store = open_store(out)
     for row in manifest.read(out).table.to_pylist():
         image = store.get_range(row["shard"], row["image_offset"], row["image_bytes"])
-        said = json.loads(store.get_range(row["shard"], row["json_offset"], row["json_bytes"]))
+        content = json.loads(store.get_range(row["shard"], row["json_offset"], row["json_bytes"]))
         assert image[:3] == b"\xff\xd8\xff"
         assert hashlib.sha256(image).hexdigest() == row["image_sha256"]
         assert KEY_PATTERN.fullmatch(row["key"])
-        assert [sentence["hash"] for sentence in said["sentences"]] == row["text_hashes"]
+        assert [sentence["hash"] for sentence in content["sentences"]] == row["text_hashes"]
         assert row["text_hashes"][0] == text_hash("heart size IS normal")
-        assert set(said) == {
+        assert set(content) == {
             *("format_version", "sentences", "view", "study", "patient", "split", "geometry", "pixels"),
         }
 
@@ -82,7 +82,7 @@ def test_the_same_input_gives_the_same_bytes_with_any_number_of_processes(
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
-def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(
+def test_an_interrupted_build_resumes_and_ends_with_the_same_bytes(
     folder, private, tmp_path, monkeypatch, build, read_folder
 ):
     whole, out = tmp_path / "whole", tmp_path / "out"
@@ -91,22 +91,22 @@ def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(
     build(listing, settings, str(whole), private, 1)
 
     def stopping(*arguments):
-        yield from itertools.islice(genuine(*arguments), 5)
+        yield from itertools.islice(original(*arguments), 5)
         raise KeyboardInterrupt
 
-    genuine = pool.results
+    original = pool.results
     monkeypatch.setattr(pool, "results", stopping)
     with pytest.raises(KeyboardInterrupt):
         build(listing, settings, str(out), private, 1)
     assert not (out / "manifest.parquet").exists()
-    monkeypatch.setattr(pool, "results", genuine)
+    monkeypatch.setattr(pool, "results", original)
     account = build(listing, settings, str(out), private, 1)
     assert account.already in (3, 4)
     assert account.written + account.already == 6
     assert files(out) == files(whole)
 
 
-def test_a_finished_build_makes_nothing_again(folder, private, tmp_path, build, read_folder):
+def test_a_finished_build_repeats_nothing(folder, private, tmp_path, build, read_folder):
     out = tmp_path / "out"
     listing = read_folder(folder)
     build(listing, SETTINGS, str(out), private, 1)
@@ -116,7 +116,7 @@ def test_a_finished_build_makes_nothing_again(folder, private, tmp_path, build, 
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.tar")} == before
 
 
-def test_a_shard_that_was_lost_is_made_again(folder, private, tmp_path, build, read_folder):
+def test_a_lost_shard_is_written_again(folder, private, tmp_path, build, read_folder):
     out = tmp_path / "out"
     listing = read_folder(folder)
     build(listing, SETTINGS, str(out), private, 1)
@@ -126,7 +126,9 @@ def test_a_shard_that_was_lost_is_made_again(folder, private, tmp_path, build, r
     assert files(out) == before
 
 
-def test_a_mended_file_is_read_again_and_no_old_shard_stays(folder, private, png_bytes, tmp_path, build, read_folder):
+def test_a_corrected_file_is_read_again_and_no_old_shard_remains(
+    folder, private, png_bytes, tmp_path, build, read_folder
+):
     out = tmp_path / "out"
     build(read_folder(folder), run.BuildSettings("folder", shard_images=1), str(out), private, 1)
     (folder / "images" / "broken.png").write_bytes(png_bytes())
@@ -184,7 +186,7 @@ def test_quarantine_ids_are_resolved_by_the_ledger_alone(folder, private, tmp_pa
     ]
 
 
-def test_reasons_come_in_their_order(private, dicom_bytes, tmp_path, build, read_folder):
+def test_the_first_reason_that_applies_counts(private, dicom_bytes, tmp_path, build, read_folder):
     noise_HW = np.zeros((64, 64), np.uint16)
     contents = {
         "parse": b"<html>",
@@ -219,15 +221,15 @@ def test_mimic_reports_become_sentences_of_the_official_sections(mimic, private,
     out = str(tmp_path / "out")
     build(read_mimic(mimic), run.BuildSettings("mimic-cxr"), out, private, 1)
     store, rows = open_store(out), manifest.read(out).table.to_pylist()
-    said = json.loads(store.get_range(rows[0]["shard"], rows[0]["json_offset"], rows[0]["json_bytes"]))
-    assert [(s["section"], s["text"]) for s in said["sentences"]] == [
+    content = json.loads(store.get_range(rows[0]["shard"], rows[0]["json_offset"], rows[0]["json_bytes"]))
+    assert [(s["section"], s["text"]) for s in content["sentences"]] == [
         ("findings", "There is a 1.5 cm nodule in the left upper lobe."),
         ("findings", "No pleural effusion."),
         ("impression", "Nodule."),
         ("impression", "Unchanged cardiomegaly."),
     ]
     report = next(mimic.rglob("*.txt")).read_text()
-    for sentence in said["sentences"]:
+    for sentence in content["sentences"]:
         assert " ".join(report[sentence["start"] : sentence["end"]].split()) == sentence["text"]
     assert sorted(row["split"] for row in rows) == ["train", "train", "validate"]
 
@@ -248,7 +250,7 @@ def test_patients_are_split_by_share():
         assert splits.count(split) / 4000 == pytest.approx(expected, abs=0.03)
 
 
-def test_an_image_that_never_ends_costs_one_study(folder, private, tmp_path, build, read_folder):
+def test_an_image_that_hangs_its_decoder_is_rejected_alone(folder, private, tmp_path, build, read_folder):
     os.mkfifo(folder / "pipe")  # nobody writes to it, so listing waits for ever
     images = [*read_folder(folder).images, SourceImage("pipe", str(folder / "pipe"))]
     account = build(SourceListing(images), SETTINGS, tmp_path / "out", private, 2, timeout=0.5)
@@ -261,13 +263,13 @@ def test_an_image_that_never_ends_costs_one_study(folder, private, tmp_path, bui
 def test_a_worker_that_is_killed_costs_nothing(folder, private, tmp_path, monkeypatch, build, read_folder):
     listing = read_folder(folder)
     build(listing, SETTINGS, tmp_path / "whole", private, 2)
-    genuine, killed = pool.Processes.result, []
+    original, killed = pool.Processes.result, []
 
     def killing(self, job):
         for process in multiprocessing.process.active_children() if not killed else ():
             killed.append(process.pid)
             os.kill(process.pid, signal.SIGKILL)
-        return genuine(self, job)
+        return original(self, job)
 
     monkeypatch.setattr(pool.Processes, "result", killing)
     account = build(listing, SETTINGS, tmp_path / "out", private, 2)
@@ -276,22 +278,22 @@ def test_a_worker_that_is_killed_costs_nothing(folder, private, tmp_path, monkey
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
-class Stillborn(pool.Processes):
-    """Workers that die whatever they are given, as where the machine has no memory left."""
+class DyingWorkers(pool.Processes):
+    """Workers that die with any image, as on a machine without free memory."""
 
     def _new_pool(self):
         context = multiprocessing.get_context("forkserver")
         return ProcessPoolExecutor(1, mp_context=context, initializer=os._exit, initargs=(1,))
 
 
-def test_no_study_is_blamed_where_workers_cannot_live(folder, private, tmp_path, read_folder):
-    plan = run.Build(SETTINGS, str(tmp_path / "out"), private, lambda config: Stillborn(config, 1))
+def test_workers_that_crash_without_an_image_are_a_users_mistake(folder, private, tmp_path, read_folder):
+    plan = run.Build(SETTINGS, str(tmp_path / "out"), private, lambda config: DyingWorkers(config, 1))
     with pytest.raises(UserError, match="crash at start"):
         run.build(read_folder(folder), plan)
     assert not (tmp_path / "out" / "quarantine.parquet").exists()
 
 
-def test_what_was_rejected_is_tried_again_when_asked(folder, private, png_bytes, tmp_path, build, read_folder):
+def test_rejected_images_are_retried_on_request(folder, private, png_bytes, tmp_path, build, read_folder):
     """Same size and time of the file, so that only --retry-failed looks at it again: as after installing a codec."""
     broken = folder / "images" / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(len(png_bytes()) - 8))
@@ -322,11 +324,11 @@ def test_a_retry_killed_between_shard_and_journal_leaves_nothing_wrong(
     def killed(*_):
         raise KeyboardInterrupt
 
-    genuine = BuildJournal.put
+    original = BuildJournal.put
     monkeypatch.setattr(BuildJournal, "put", killed)
     with pytest.raises(KeyboardInterrupt):
         build(read_folder(folder), settings, tmp_path / "out", private, retry=frozenset(["parse"]))
-    monkeypatch.setattr(BuildJournal, "put", genuine)
+    monkeypatch.setattr(BuildJournal, "put", original)
     build(read_folder(folder), settings, tmp_path / "out", private)
     assert verify(str(tmp_path / "out")) == []
 
@@ -336,7 +338,7 @@ def test_two_builds_at_once_are_refused(folder, private, tmp_path, build, read_f
         build(read_folder(folder), SETTINGS, tmp_path / "out", private)
 
 
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(folder, private, tmp_path, build, read_folder):
+def test_a_full_disk_is_one_line_and_the_same_command_resumes(folder, private, tmp_path, build, read_folder):
     build(read_folder(folder), SETTINGS, tmp_path / "whole", private)
     small = tmp_path / "small"
     small.mkdir()
@@ -356,7 +358,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(folder, private, t
 
 
 def test_an_image_listed_twice_is_a_users_mistake(folder, private, tmp_path, build, read_folder):
-    """A source of somebody else's may do that: one line with the number, and nothing is written."""
+    """One line with the number, and nothing is written."""
     images = read_folder(folder).images
     with pytest.raises(UserError, match="lists 2 images more than once"):
         build(SourceListing([*images, images[0], images[3]]), SETTINGS, tmp_path / "out", private)

@@ -1,4 +1,4 @@
-"""A build from and to an object store: the bytes of a local build, also over a bad line, and on after an outage."""
+"""A build from and to an object store: the bytes of a local build, over a bad network and after an outage too."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ COLUMNS = ["--image-column", "image", "--text-column", "text", "--patient-column
 
 @pytest.fixture
 def files(png_bytes):
-    """A folder source by relative names, some of which a URL would write otherwise."""
+    """A folder source by relative names, some of which a URL would escape."""
     noise = np.random.default_rng(0)
-    found = {name: png_bytes(noise.integers(0, 256, (120, 100), dtype=np.uint8)) for name in NAMES}
-    found[NAMES[7]] = b"<html>"
+    contents = {name: png_bytes(noise.integers(0, 256, (120, 100), dtype=np.uint8)) for name in NAMES}
+    contents[NAMES[7]] = b"<html>"
     rows = [f"{name},No effusion {number}.,p{number // 2}" for number, name in enumerate(NAMES)]
-    found["table.csv"] = "\n".join(["image,text,patient", *rows]).encode()
-    return found
+    contents["table.csv"] = "\n".join(["image,text,patient", *rows]).encode()
+    return contents
 
 
 def command(source, out, private):
@@ -45,7 +45,7 @@ def content(address):
 
 @pytest.fixture
 def local(files, tmp_path):
-    """What a local build of the same files gives."""
+    """The result of a local build of the same files."""
     source = open_store(tmp_path / "in", create=True)
     for name, data in files.items():
         source.put(name, data)
@@ -73,7 +73,7 @@ def test_a_build_in_a_store_has_the_bytes_of_a_local_one(local, remote, s3, tmp_
     assert content(out) == local
 
 
-def test_a_build_over_a_bad_line_has_the_same_bytes(local, remote, s3, tmp_path, line, monkeypatch):
+def test_a_build_over_an_unreliable_network_has_the_same_bytes(local, remote, s3, tmp_path, line, monkeypatch):
     use_s3(monkeypatch, line.url)
     line.faults = ["", "503", "", "drop", "", "cut", "", ""] * 20
     ended = subprocess.run(command(remote, f"{s3}/out", tmp_path / "p"), capture_output=True, text=True)
@@ -84,16 +84,16 @@ def test_a_build_over_a_bad_line_has_the_same_bytes(local, remote, s3, tmp_path,
 
 
 @pytest.mark.slow
-def test_a_build_goes_on_after_an_outage(local, remote, s3, tmp_path, line, monkeypatch):
+def test_a_build_resumes_after_an_outage(local, remote, s3, tmp_path, line, monkeypatch):
     use_s3(monkeypatch, line.url)
     build = subprocess.Popen(command(remote, f"{s3}/out", tmp_path / "p"), stderr=subprocess.PIPE, text=True)
     while not any("shard-000001" in request for request in line.requests) and build.poll() is None:
         time.sleep(0.02)
     line.faults = ["503"] * 10_000
-    said = build.communicate(timeout=120)[1]
-    assert build.returncode == 2, said
-    assert "the store is down or overloaded (503" in said
-    assert len(said.strip().splitlines()) == 1
+    stderr = build.communicate(timeout=120)[1]
+    assert build.returncode == 2, stderr
+    assert "the store is down or overloaded (503" in stderr
+    assert len(stderr.strip().splitlines()) == 1
     line.faults = []
     subprocess.run(command(remote, f"{s3}/out", tmp_path / "p"), check=True, capture_output=True)
     assert content(f"{s3}/out") == local

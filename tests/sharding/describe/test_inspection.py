@@ -24,7 +24,7 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(built):
+def summary(built):
     return inspection.summary(str(built))
 
 
@@ -33,59 +33,59 @@ def rows(built):
     return manifest.read(str(built)).table.to_pylist()
 
 
-def test_statistics_are_those_of_the_rows(found, rows):
-    assert (found["samples"], found["patients"], found["shards"]) == (7, 5, 2)
-    assert found["views"] == {"unknown": 7}
-    assert {name: both["samples"] for name, both in found["splits"].items()} == Counter(row["split"] for row in rows)
-    for name, both in found["splits"].items():
+def test_statistics_are_those_of_the_rows(summary, rows):
+    assert (summary["samples"], summary["patients"], summary["shards"]) == (7, 5, 2)
+    assert summary["views"] == {"unknown": 7}
+    assert {name: both["samples"] for name, both in summary["splits"].items()} == Counter(row["split"] for row in rows)
+    for name, both in summary["splits"].items():
         assert both["patients"] == len({row["patient"] for row in rows if row["split"] == name})
     histogram = Counter(str(row["sentence_count"]) for row in rows)
-    assert found["sentences"]["histogram"] == histogram
-    assert found["sentences"]["total"] == sum(row["sentence_count"] for row in rows)
-    assert found["sentences"]["distinct"] == len({text for row in rows for text in row["text_hashes"]})
-    assert (found["sentences"]["without"], found["sentences"]["max"]) == (1, 2)
-    assert found["image_sizes"] == Counter(f"{row['width']}x{row['height']}" for row in rows)
-    assert found["rejected"] == {"parse": 1}
-    json.dumps(found)
+    assert summary["sentences"]["histogram"] == histogram
+    assert summary["sentences"]["total"] == sum(row["sentence_count"] for row in rows)
+    assert summary["sentences"]["distinct"] == len({text for row in rows for text in row["text_hashes"]})
+    assert (summary["sentences"]["without"], summary["sentences"]["max"]) == (1, 2)
+    assert summary["image_sizes"] == Counter(f"{row['width']}x{row['height']}" for row in rows)
+    assert summary["rejected"] == {"parse": 1}
+    json.dumps(summary)
 
 
-def test_the_most_frequent_sentence_comes_first_with_its_text(found):
-    assert found["most_repeated"][0] == {"count": 5, "text": "No edema."}
-    assert {item["count"] for item in found["most_repeated"][1:]} == {1}
+def test_the_most_frequent_sentence_comes_first_with_its_text(summary):
+    assert summary["most_repeated"][0] == {"count": 5, "text": "No edema."}
+    assert {item["count"] for item in summary["most_repeated"][1:]} == {1}
 
 
-def test_tags_and_pixels_are_those_of_the_descriptions(found, built):
-    assert found["sampled"]["samples"] == 7
-    assert found["sampled"]["tags"]["negated"] == 5
-    assert found["sampled"]["pixels"]["codec"] == {"PNG": 7}
-    assert sum(found["sampled"]["sections"].values()) == found["sampled"]["sentences"]
+def test_tags_and_pixels_are_those_of_the_descriptions(summary, built):
+    assert summary["sampled"]["samples"] == 7
+    assert summary["sampled"]["tags"]["negated"] == 5
+    assert summary["sampled"]["pixels"]["codec"] == {"PNG": 7}
+    assert sum(summary["sampled"]["sections"].values()) == summary["sampled"]["sentences"]
 
 
-def test_the_quarantine_is_counted_by_stage_and_reason(found):
-    assert [(item["reason"], item["count"]) for item in found["quarantine"]["reasons"]] == [("parse", 1)]
-    assert sum(found["quarantine"]["messages"].values()) == 1
+def test_the_quarantine_is_counted_by_stage_and_reason(summary):
+    assert [(item["reason"], item["count"]) for item in summary["quarantine"]["reasons"]] == [("parse", 1)]
+    assert sum(summary["quarantine"]["messages"].values()) == 1
 
 
-def test_leaks_that_the_manifest_shows_are_counted(found):
-    assert set(found["leaks"].values()) == {0}
+def test_leaks_that_the_manifest_shows_are_counted(summary):
+    assert set(summary["leaks"].values()) == {0}
 
 
-def test_the_lines_hold_the_statistics(found):
-    text = "\n".join(inspection.lines(found))
+def test_the_lines_hold_the_statistics(summary):
+    text = "\n".join(inspection.lines(summary))
     for part in ("samples 7", "patients 5", "rejected: parse 1", "negated 5", "1: 1, 2: 5", "No edema.", "PNG 7"):
         assert part in text
 
 
 def test_an_empty_data_set_has_a_page(built, tmp_path):
-    found = manifest.read(str(built))
+    stored = manifest.read(str(built))
     for path in built.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    rewrite(tmp_path, found.table.slice(0, 0), found.metadata)
+    rewrite(tmp_path, stored.table.slice(0, 0), stored.metadata)
     assert inspection.lines(inspection.summary(str(tmp_path)))[0] == "samples 0, studies 0, patients 0"
     assert "<figure" not in inspection.page(str(tmp_path))
 
 
-def test_without_a_quarantine_the_page_says_so(built, tmp_path):
+def test_the_page_of_a_data_set_without_quarantine(built, tmp_path):
     for path in built.iterdir():
         if path.name != "quarantine.parquet":
             (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -95,11 +95,11 @@ def test_without_a_quarantine_the_page_says_so(built, tmp_path):
 
 def test_many_samples_cost_no_more_reads(built, monkeypatch, tmp_path):
     """20,000 rows of the same five samples: counts come from the manifest, and the number of range reads is bounded."""
-    found = manifest.read(str(built))
-    table = found.table.take(pa.array(np.arange(20_000) % 5))
+    stored = manifest.read(str(built))
+    table = stored.table.take(pa.array(np.arange(20_000) % 5))
     for path in built.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    rewrite(tmp_path, table, found.metadata)
+    rewrite(tmp_path, table, stored.metadata)
     reads = []
     store = open_store(tmp_path)
     fetch = store.get_range

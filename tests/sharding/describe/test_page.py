@@ -116,7 +116,7 @@ def test_bars_have_the_length_and_the_share_of_their_count():
     assert re.findall(r"width:([\d.]+)%", chart) == ["100.0", "30.0", "0.0", "3.3"]
 
 
-def test_long_lists_are_folded_and_say_so():
+def test_long_lists_are_cut_and_counted():
     sizes = {f"{number}x{number}": 100 - number for number in range(60)}
     parsed = Parsed(render(image_sizes=sizes, histogram={"1": 5, "20": 2, "21": 3, "90": 4}))
     shown = parsed.chart("Stored sizes")

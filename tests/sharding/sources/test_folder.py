@@ -1,4 +1,4 @@
-"""A folder and its table become rows: the right file beside the right text, and nothing dropped without a count."""
+"""A folder and its table become rows: the right file with the right text, and every dropped row is counted."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def of_rows(root: Path, header: str, *rows: str, **options):
     return read(root, FolderTable("t.csv", "image", **named), **options)
 
 
-def found(root: Path, name: str, table: str = "t.csv") -> str:
-    """The relative name of the file that `name` in a table at `table` means."""
+def find(root: Path, name: str, table: str = "t.csv") -> str:
+    """The relative name of the file that `name` in a table at `table` refers to."""
     (root / table).parent.mkdir(parents=True, exist_ok=True)
     (root / table).write_text(f'image\n"{name}"\n', encoding="utf-8")
     [image] = read(root, FolderTable(table, "image")).images
@@ -51,7 +51,7 @@ def test_a_table_names_images_anywhere_below(folder):
     assert all(image.state for image in images)
 
 
-def test_a_table_may_lie_elsewhere(folder, tmp_path):
+def test_a_table_may_be_outside_the_input(folder, tmp_path):
     expected = read(folder).images
     (folder / "table.csv").rename(tmp_path / "elsewhere.csv")
     assert read(folder, FolderTable(str(tmp_path / "elsewhere.csv"), *("image", "text", "patient", "view"))).images == (
@@ -59,7 +59,7 @@ def test_a_table_may_lie_elsewhere(folder, tmp_path):
     )
 
 
-def test_a_missing_column_names_those_there_are(folder):
+def test_a_missing_column_is_answered_with_the_existing_ones(folder):
     with pytest.raises(UserError, match="no column filename; it has image, text, patient, view"):
         read(folder, FolderTable("table.csv", "filename"))
 
@@ -98,12 +98,12 @@ def test_the_state_of_a_row_changes_with_its_file(folder):
 )
 def test_ways_to_name_a_file(tmp_path, name, expected):
     names = ("a/x.png", "b/x.png", "a/deep/y.png", "with space.png", "zoë.png", "100%.png")
-    assert found(files(tmp_path, *names), name) == expected
+    assert find(files(tmp_path, *names), name) == expected
 
 
 def test_an_absolute_name_below_the_input(tmp_path, monkeypatch):
     files(tmp_path, "in/a/x.png", "in/b/x.png")
-    assert found(tmp_path / "in", str(tmp_path / "in/a/x.png")).endswith("a/x.png")
+    assert find(tmp_path / "in", str(tmp_path / "in/a/x.png")).endswith("a/x.png")
     monkeypatch.chdir(tmp_path)
     (Path("in") / "t.csv").write_text(f"image\n{tmp_path}/in/a/x.png\nfile://{tmp_path}/in/b/x.png\n")
     images = read(Path("in"), FolderTable("t.csv", "image")).images
@@ -112,10 +112,10 @@ def test_an_absolute_name_below_the_input(tmp_path, monkeypatch):
 
 def test_a_name_is_relative_to_the_input_or_to_the_table_but_not_to_both(tmp_path):
     files(tmp_path, "a/x.png", "b/x.png", "x/x.png", "y.png")
-    assert found(tmp_path, "x.png", "a/t.csv") == "a/x.png"
-    assert found(tmp_path, "../b/x.png", "a/t.csv") == "b/x.png"
-    assert found(tmp_path, "b/x.png", "a/t.csv") == "b/x.png"
-    assert found(files(tmp_path, "x.png"), "x.png", "a/t.csv") == ""
+    assert find(tmp_path, "x.png", "a/t.csv") == "a/x.png"
+    assert find(tmp_path, "../b/x.png", "a/t.csv") == "b/x.png"
+    assert find(tmp_path, "b/x.png", "a/t.csv") == "b/x.png"
+    assert find(files(tmp_path, "x.png"), "x.png", "a/t.csv") == ""
 
 
 def test_a_file_name_that_is_no_text_is_read(tmp_path):
@@ -161,7 +161,7 @@ def test_a_missing_image_stays_a_row(folder):
     assert (image.id, image.file, image.state) == ("gone.png", "", "")
 
 
-def test_views_are_codes_and_known_others_than_frontal_are_left_out(folder):
+def test_views_are_codes_and_only_known_lateral_ones_are_left_out(folder):
     rows = [f"john-doe-{n}.png,{view}" for n, view in enumerate(("AP Supine", "Lateral", "John Doe", "", "frontal"))]
     listing = of_rows(folder, "image,view", *rows)
     assert [image.view for image in listing.images] == ["AP", "", "", "FRONTAL"]
@@ -191,7 +191,7 @@ def test_a_patient_in_two_splits_is_refused(folder):
         of_rows(folder, "image,split", "john-doe-0.png,train", "images/john-doe-0.png,test")
 
 
-def test_another_word_in_the_split_column_is_refused_and_not_repeated(folder):
+def test_another_word_in_the_split_column_is_refused_and_not_quoted(folder):
     with pytest.raises(UserError, match="first row 2, have another split than") as caught:
         of_rows(folder, "image,split", "john-doe-0.png,train", "john-doe-1.png,Jane Doe")
     assert "Jane" not in str(caught.value)
@@ -205,7 +205,7 @@ def test_listed_patients_are_left_out_with_all_their_images(folder, tmp_path):
     assert listing.notes == {"excluded id that matches nobody here": 1}
 
 
-def test_a_row_without_a_patient_cannot_be_told_from_the_excluded(folder, tmp_path):
+def test_a_row_without_a_patient_is_excluded_too(folder, tmp_path):
     (tmp_path / "list.txt").write_text("1\n")
     listing = of_rows(
         folder, "image,patient", "john-doe-0.png,1", "john-doe-1.png,", exclude=str(tmp_path / "list.txt")

@@ -1,4 +1,4 @@
-"""Whatever stands in tables, lists, XML, archives and reports: rows or one line for the user, never a crash."""
+"""Any content of tables, lists, XML, archives and reports gives rows or one line for the user, never a crash."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def archive() -> bytes:
 
 @st.composite
 def damaged(draw, data: bytes) -> bytes:
-    """`data` after a few changes: bytes put, cut or repeated anywhere; or other bytes altogether."""
+    """`data` after a few changes: bytes inserted, cut or repeated anywhere; or entirely other bytes."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.binary(max_size=200))
     for _ in range(draw(st.integers(1, 4))):
@@ -67,13 +67,13 @@ def damaged(draw, data: bytes) -> bytes:
 
 
 def check(read: Callable[[], SourceListing]) -> None:
-    """Rows with codes and splits of the contract and images of their own, or one line."""
-    said, listing = "", SourceListing([])
+    """Rows with codes and splits of the contract and unique ids, or one line."""
+    message, listing = "", SourceListing([])
     try:
         listing = read()
     except UserError as error:
-        said = str(error)
-    assert len(said.splitlines()) == (not listing.images and said != "")
+        message = str(error)
+    assert len(message.splitlines()) == (not listing.images and message != "")
     assert {image.view for image in listing.images} <= {"", *views.CODES}
     assert {image.split for image in listing.images} <= {"", *SPLITS}
     assert len({image.id for image in listing.images}) == len(listing.images)
@@ -148,9 +148,9 @@ def test_damaged_archives(tmp_path, data):
 @given(
     damaged(b"uid,findings,impression\n7,Clear.,Normal.\n"), damaged(b"uid,filename,projection\n7,7_IM.png,Frontal\n")
 )
-def test_damaged_tables_of_open_i(tmp_path, told, shown):
-    (tmp_path / "indiana_reports.csv").write_bytes(told)
-    inventory = with_file(tmp_path, "indiana_projections.csv", shown)
+def test_damaged_tables_of_open_i(tmp_path, reports, projections):
+    (tmp_path / "indiana_reports.csv").write_bytes(reports)
+    inventory = with_file(tmp_path, "indiana_projections.csv", projections)
     check(lambda: open_i.read(inventory))
 
 

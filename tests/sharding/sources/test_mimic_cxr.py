@@ -1,4 +1,4 @@
-"""MIMIC-CXR as it is distributed becomes rows, and tables that contradict each other are never smoothed over."""
+"""MIMIC-CXR as distributed becomes rows, and contradictions between tables are never hidden."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(root: Path, *options, **named):
 
 
 def rewrite(root: Path, table: str, old: str, new: str) -> None:
-    """Put `new` for `old`, which must stand there, in a packed table."""
+    """Replace `old`, which must exist, by `new` in a gzipped table."""
     text = gzip.decompress((root / table).read_bytes()).decode()
     assert old in text
     (root / table).write_bytes(gzip.compress(text.replace(old, new, 1).encode()))
@@ -50,14 +50,14 @@ def test_frontal_views_and_official_splits(mimic):
     assert (first.patient, first.study, first.text) == ("10000032", "50414267", None)
 
 
-def test_no_file_but_the_tables_is_looked_at(mimic):
+def test_only_the_tables_are_opened(mimic):
     inventory = Inventory.of(str(mimic))
     expected = mimic_cxr.read(inventory)
     shutil.rmtree(mimic / "files")
     assert mimic_cxr.read(inventory) == expected
 
 
-def test_all_views_when_asked(mimic):
+def test_all_views_on_request(mimic):
     assert [s.view for s in read(mimic, False).images] == ["PA", "LATERAL", "AP", "AP"]
 
 

@@ -16,13 +16,13 @@ from sharding.sources.inventory import Inventory
 
 
 def xml(number: int, *images: str, findings: str = "Heart is &lt;large&gt;.\n No XXXX.") -> str:
-    shown = "".join(f'<parentImage id="{image}"><panel><url>/x</url></panel></parentImage>' for image in images)
+    elements = "".join(f'<parentImage id="{image}"><panel><url>/x</url></panel></parentImage>' for image in images)
     return f"""<?xml version="1.0" encoding="utf-8"?>
 <eCitation><uId id="CXR{number}"/><MedlineCitation><Article><Abstract>
 <AbstractText Label="COMPARISON">None.</AbstractText>
 <AbstractText Label="FINDINGS">{findings}</AbstractText>
 <AbstractText Label="IMPRESSION"/>
-</Abstract></Article></MedlineCitation>{shown}</eCitation>"""
+</Abstract></Article></MedlineCitation>{elements}</eCitation>"""
 
 
 def tar(path: Path, members: dict[str, bytes], mode: str = "w:gz") -> None:

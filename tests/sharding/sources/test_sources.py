@@ -113,8 +113,8 @@ def test_views_are_codes(words, code):
 
 
 def test_splits_by_any_of_their_names():
-    told = ["train", "Training", "val", "VALID", "validation", "validate", "test", "testing", ""]
-    assert splits.read(told, "t") == [*["train"] * 2, *["validate"] * 4, *["test"] * 2, ""]
+    cells = ["train", "Training", "val", "VALID", "validation", "validate", "test", "testing", ""]
+    assert splits.read(cells, "t") == [*["train"] * 2, *["validate"] * 4, *["test"] * 2, ""]
 
 
 def test_a_patient_has_one_split():

@@ -1,4 +1,4 @@
-"""Tables of every kind give the same columns of strings; a damaged one is said in a line that repeats none of it."""
+"""All kinds of tables give the same columns of strings; a damaged one is reported in one line that quotes nothing."""
 
 from __future__ import annotations
 
@@ -166,5 +166,5 @@ def test_what_was_written_is_read(tmp_path_factory, rows, delimiter, packed):
     data = text_table(delimiter, [["a", "b"], *rows]).encode()
     path.write_bytes(gzip.compress(data, mtime=0) if packed else data)
     expected = [tuple(cell.strip() for cell in row) for row in rows]
-    found = read_table(str(path), ["a", "b"])
-    assert list(zip(found["a"], found["b"], strict=True)) == expected
+    columns = read_table(str(path), ["a", "b"])
+    assert list(zip(columns["a"], columns["b"], strict=True)) == expected

@@ -43,13 +43,13 @@ def test_members_are_what_the_tar_reader_finds(tmp_path, monkeypatch, chunk):
     contents = {"a.jpg": b"x" * 1000, "a.json": b"{}", "b.jpg": b"", "b.json": b"y" * 512}
     data = tar(*((header(name, len(content)), content) for name, content in contents.items()))
     walk = walk_over(tmp_path, data)
-    found = list(walk.members())
+    members = list(walk.members())
     with tarfile.open(fileobj=io.BytesIO(data)) as plain:
         places = [(member.name, member.offset_data, member.size) for member in plain]
-    assert [(member.name, member.offset, member.size) for member in found] == places
-    assert {member.name: member.data for member in found} == contents
-    assert [member.sha256 for member in found] == [hashlib.sha256(c).hexdigest() for c in contents.values()]
-    assert not any(member.anomaly for member in found)
+    assert [(member.name, member.offset, member.size) for member in members] == places
+    assert {member.name: member.data for member in members} == contents
+    assert [member.sha256 for member in members] == [hashlib.sha256(c).hexdigest() for c in contents.values()]
+    assert not any(member.anomaly for member in members)
     assert walk.sha256() == hashlib.sha256(data).hexdigest()
 
 
@@ -68,16 +68,16 @@ def test_members_are_what_the_tar_reader_finds(tmp_path, monkeypatch, chunk):
     ],
 )
 def test_what_a_build_never_writes_is_an_anomaly(tmp_path, info, anomaly):
-    found = list(walk_over(tmp_path, tar((info, b""))).members())
-    assert [anomaly in member.anomaly for member in found] == [True]
+    members = list(walk_over(tmp_path, tar((info, b""))).members())
+    assert [anomaly in member.anomaly for member in members] == [True]
 
 
 def test_extended_headers_are_not_followed(tmp_path):
     """A reader of tars would take the long name; here it is a member of its own with an anomaly."""
     for kind in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
-        found = list(walk_over(tmp_path, tar((header("d" * 200 + "/a.jpg", 1), b"x"), kind=kind)).members())
-        assert len(found) == 2
-        assert "extended header" in found[0].anomaly
+        members = list(walk_over(tmp_path, tar((header("d" * 200 + "/a.jpg", 1), b"x"), kind=kind)).members())
+        assert len(members) == 2
+        assert "extended header" in members[0].anomaly
 
 
 def test_padding_that_is_not_empty_is_an_anomaly(tmp_path):
@@ -115,8 +115,8 @@ def test_a_size_that_cannot_be_is_damage(tmp_path, size):
 def test_a_member_too_large_to_hold_is_only_summed(tmp_path, monkeypatch):
     monkeypatch.setattr(tarwalk, "MOST_KEPT", 99)
     content = b"x" * 100
-    found = list(walk_over(tmp_path, tar((header("a.jpg", 100), content))).members())
-    assert (found[0].data, found[0].sha256) == (None, hashlib.sha256(content).hexdigest())
+    members = list(walk_over(tmp_path, tar((header("a.jpg", 100), content))).members())
+    assert (members[0].data, members[0].sha256) == (None, hashlib.sha256(content).hexdigest())
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,4 +1,4 @@
-"""Every kind of damage to a data set is found and reported in one line, and every leak between its splits."""
+"""Every kind of damage to a data set is findings and reported in one line, and every leak between its splits."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def copied(source, target):
 
 
 def test_a_valid_data_set_has_no_fault(out):
-    found = check(str(out))
-    assert found.faults == []
-    assert found.lines() == ["valid: every checksum, offset and count agrees, and no split leaks"]
-    assert found.as_dict()["valid"] is True
-    json.dumps(found.as_dict())
+    findings = check(str(out))
+    assert findings.faults == []
+    assert findings.lines() == ["valid: every checksum, offset and count agrees, and no split leaks"]
+    assert findings.as_dict()["valid"] is True
+    json.dumps(findings.as_dict())
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_valid_data_set_has_no_fault(out):
         ("no audit", "audit.json: missing"),
     ],
 )
-def test_damage_is_named(out, damage, expected):
+def test_damage_is_reported(out, damage, expected):
     shard = out / "shard-000001.tar"
     data = bytearray(shard.read_bytes())
     if damage == "byte":
@@ -93,10 +93,10 @@ def test_damage_is_named(out, damage, expected):
 
 def change(out, row=0, **values):
     """Other values in a row of the manifest."""
-    found = manifest.read(str(out))
-    rows = found.table.to_pylist()
+    stored = manifest.read(str(out))
+    rows = stored.table.to_pylist()
     rows[row] |= values
-    rewrite(out, pa.Table.from_pylist(rows, schema=found.table.schema), found.metadata)
+    rewrite(out, pa.Table.from_pylist(rows, schema=stored.table.schema), stored.metadata)
 
 
 def test_without_a_manifest_there_is_nothing_to_check(out, tmp_path):
@@ -106,27 +106,27 @@ def test_without_a_manifest_there_is_nothing_to_check(out, tmp_path):
             check(str(url))
 
 
-def test_a_stray_name_is_written_in_plain_letters(out):
+def test_control_characters_of_a_stray_name_are_escaped(out):
     (out / "a\x1b[2J\nb.tar").write_bytes(b"")
     assert verify(str(out)) == ["a\\x1b[2J\\nb.tar: not in the manifest; remove it"]
 
 
-def test_a_leak_is_a_fault_that_says_what_to_do(tmp_path):
+def test_a_leak_is_a_fault_with_a_remedy(tmp_path):
     train, other, test = *names_of("train", 2), *names_of("test", 1)
     pictures = [(train, cloudy(1), "Edema."), (test, cropped(cloudy(1)), "Effusion."), (other, cloudy(2), "Nodule.")]
-    found = check(str(data_set(tmp_path, pictures)))
-    assert len(found.faults) == 1
-    assert all(part in found.faults[0] for part in ("train", "test", "--same-patient", found.leaks[0].key))
-    assert found.counts["nearly equal images across splits"] == 1
-    assert found.counts["largest group of patients that look like one"] == 2
-    assert found.as_dict()["leaks"][0]["kind"] == "nearly the same image"
+    findings = check(str(data_set(tmp_path, pictures)))
+    assert len(findings.faults) == 1
+    assert all(part in findings.faults[0] for part in ("train", "test", "--same-patient", findings.leaks[0].key))
+    assert findings.counts["nearly equal images across splits"] == 1
+    assert findings.counts["largest group of patients that look like one"] == 2
+    assert findings.as_dict()["leaks"][0]["kind"] == "nearly the same image"
 
 
 def test_a_pair_within_a_split_is_a_note_and_no_fault(tmp_path):
     one, other = names_of("train", 2)
-    found = check(str(data_set(tmp_path, [(one, cloudy(1), "Edema."), (other, cloudy(1), "Effusion.")])))
-    assert found.faults == []
-    assert "image pairs of two patients within a split: 1" in found.lines()
+    findings = check(str(data_set(tmp_path, [(one, cloudy(1), "Edema."), (other, cloudy(1), "Effusion.")])))
+    assert findings.faults == []
+    assert "image pairs of two patients within a split: 1" in findings.lines()
 
 
 def test_a_patient_in_two_splits_is_a_fault(out):
@@ -137,7 +137,7 @@ def test_a_patient_in_two_splits_is_a_fault(out):
     assert any(fault.startswith(f"leak: patient {patients[row]}") and "correct the splits" in fault for fault in faults)
 
 
-def test_nothing_of_a_wrong_name_is_repeated(out):
+def test_wrong_values_are_not_quoted(out):
     """A manifest of other software may hold identities."""
     change(out, patient="Doe^Jane", view="JANE DOE 1970-01-01")
     faults = verify(str(out))
@@ -169,14 +169,14 @@ def test_any_byte_of_a_shard_counts(built, tmp_path_factory):
         name = data.draw(st.sampled_from(["shard-000000.tar", "shard-000001.tar"]))
         content = bytearray((built / name).read_bytes())
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-        assert list(faults_or_refusal(spoilt(built, tmp_path_factory, {name: bytes(content)})))
+        assert list(faults_or_refusal(damaged_copy(built, tmp_path_factory, {name: bytes(content)})))
 
     damaged()
 
 
-def spoilt(built, tmp_path_factory, files: dict[str, bytes | None]) -> Path:
-    """The data set with these files changed, added or (None) taken out."""
-    folder = tmp_path_factory.mktemp("spoilt")
+def damaged_copy(built, tmp_path_factory, files: dict[str, bytes | None]) -> Path:
+    """The data set with these files changed, added or (None) removed."""
+    folder = tmp_path_factory.mktemp("copy")
     for name, content in ({path.name: path.read_bytes() for path in built.iterdir()} | files).items():
         if content is not None:
             (folder / name).write_bytes(content)
@@ -184,7 +184,7 @@ def spoilt(built, tmp_path_factory, files: dict[str, bytes | None]) -> Path:
 
 
 def test_any_damage_to_any_file_ends_in_lines(built, tmp_path_factory):
-    """Cuts, changes and mixtures of whatever kind: never anything but faults, or one line of refusal."""
+    """Any cut, change or mixture gives faults or one line of refusal, nothing else."""
     names = sorted(path.name for path in built.iterdir())
 
     @settings(max_examples=120, deadline=None)
@@ -207,7 +207,7 @@ def test_any_damage_to_any_file_ends_in_lines(built, tmp_path_factory):
         files: dict[str, bytes | None] = {name: None if kind == "lost" else bytes(content)}
         if kind == "again":
             files = {"shard-000007.tar": bytes(content)}
-        for fault in faults_or_refusal(spoilt(built, tmp_path_factory, files)):
+        for fault in faults_or_refusal(damaged_copy(built, tmp_path_factory, files)):
             assert len(fault.splitlines()) == 1
 
     damaged()
@@ -215,12 +215,12 @@ def test_any_damage_to_any_file_ends_in_lines(built, tmp_path_factory):
 
 def test_a_malicious_manifest_reads_no_other_file(out, tmp_path):
     """Shards outside the folder, members of absurd size: refused before anything is opened."""
-    found = manifest.read(str(out))
+    stored = manifest.read(str(out))
     (tmp_path / "secret").write_bytes(b"x" * 2000)
-    shards = {"../secret": next(iter(found.metadata["shards"].values()))}
-    rewrite(out, found.table, found.metadata | {"shards": shards})
+    shards = {"../secret": next(iter(stored.metadata["shards"].values()))}
+    rewrite(out, stored.table, stored.metadata | {"shards": shards})
     assert verify(str(out)) == ["manifest.parquet: its shards or counts are damaged; build the data set again"]
-    rewrite(out, found.table, found.metadata)
+    rewrite(out, stored.table, stored.metadata)
     change(out, image_bytes=2**62, image_offset=-5)
     faults = verify(str(out))
     assert len(faults) == 2

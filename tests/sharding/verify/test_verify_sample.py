@@ -38,7 +38,7 @@ def faults_of(content, row=ROW):
     return description_faults(json.dumps(content).encode(), row)
 
 
-def test_what_a_build_writes_is_sound():
+def test_what_a_build_writes_is_valid():
     assert faults_of(CONTENT) == []
 
 
@@ -102,9 +102,9 @@ def test_any_other_value_in_any_place_is_a_fault(name, value):
 
 
 @given(JSON)
-def test_pixels_are_told_of_in_texts_alone(value):
-    sound = isinstance(value, dict) and all(isinstance(word, str) for word in value.values())
-    assert bool(faults_of(CONTENT | {"pixels": value})) != sound
+def test_pixel_provenance_is_text_only(value):
+    valid = isinstance(value, dict) and all(isinstance(word, str) for word in value.values())
+    assert bool(faults_of(CONTENT | {"pixels": value})) != valid
 
 
 def encoded(kind, grey_HW=None, mode="L", **options):
@@ -113,7 +113,7 @@ def encoded(kind, grey_HW=None, mode="L", **options):
     return buffer.getvalue()
 
 
-def test_an_image_of_its_row_is_sound():
+def test_an_image_of_its_row_is_valid():
     assert image_faults(encoded("JPEG"), ROW) == []
     assert image_faults(encoded("PNG"), ROW | {"image_member": "png"}) == []
 
@@ -162,7 +162,7 @@ def released(dicom_bytes):
 DCM = ROW | {"image_member": "dcm"}
 
 
-def test_a_released_dicom_file_is_sound(released):
+def test_a_released_dicom_file_is_valid(released):
     assert image_faults(released, DCM) == []
     assert image_faults(released, DCM | {"height": 50}) == []  # one side enlarged: pixels that are not square
     assert image_faults(released, ROW) == ["is DICOM, unlike its name"]
@@ -184,7 +184,7 @@ def test_a_dicom_file_of_another_size_is_a_fault(released, size):
         ("PatientIdentityRemoved", "NO"),
     ],
 )
-def test_a_dicom_header_that_says_more_is_a_fault(released, name, value):
+def test_a_dicom_header_with_more_elements_is_a_fault(released, name, value):
     dataset = dcmread(io.BytesIO(released))
     setattr(dataset, name, value)
     buffer = io.BytesIO()

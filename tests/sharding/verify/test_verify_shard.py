@@ -63,7 +63,7 @@ def test_the_tar_of_a_build_is_valid(built, tmp_path, rows):
 
 
 def test_swapped_members_are_out_of_place(built, tmp_path, rows):
-    """Two members of equal length exchanged: the checksum of the shard fits, since whoever did it wrote it anew."""
+    """Two members of equal length exchanged, in a shard with a new checksum."""
     members = members_of(built)
     for one, other in ((0, 2), (1, 3), (0, 1)):
         swapped = list(members)
@@ -134,7 +134,7 @@ def test_many_faults_are_cut_short(built, tmp_path, rows, monkeypatch):
     assert faults[-1].endswith("more faults")
 
 
-def test_what_webdataset_reads_off_the_headers_is_what_it_reads_off_the_shard(built, rows):
+def test_webdataset_reads_the_same_from_the_headers_as_from_the_shard(built, rows):
     """The slow way: the shard itself, with all its bytes."""
     from webdataset import tariterators
 

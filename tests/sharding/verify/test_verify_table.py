@@ -1,4 +1,4 @@
-"""What a manifest, a quarantine or an audit must not say is counted, and never repeated."""
+"""Wrong values of a manifest, a quarantine or an audit are counted, and never quoted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def found(rows=(ROW,), shards=None, counts=COUNTS):
     return manifest.Manifest(pa.Table.from_pylist(list(rows), schema=MANIFEST_SCHEMA), metadata, "")
 
 
-def test_what_a_build_writes_is_sound():
+def test_what_a_build_writes_is_valid():
     assert verify_table.faults_of_metadata(found().metadata) == []
     assert verify_table.faults_of_rows(found()) == []
     assert verify_table.faults_of_counts(found()) == []
@@ -116,7 +116,7 @@ def quarantine_faults(folder, rows, schema=QUARANTINE_SCHEMA):
     return verify_table.faults_of_quarantine(open_store(folder), found())
 
 
-def test_a_quarantine_of_this_build_is_sound(tmp_path):
+def test_a_quarantine_of_this_build_is_valid(tmp_path):
     assert quarantine_faults(tmp_path, [REJECTED]) == []
 
 
@@ -158,7 +158,7 @@ def test_a_quarantine_of_other_columns_or_bytes_is_a_fault(tmp_path):
         (None, "missing"),
     ],
 )
-def test_the_audit_speaks_of_this_data_set(tmp_path, content, fault):
+def test_the_audit_counts_the_samples_of_this_data_set(tmp_path, content, fault):
     if content is not None:
         (tmp_path / "audit.json").write_bytes(content)
     faults = verify_table.faults_of_audit(open_store(tmp_path), found())

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,14 +37,6 @@ from sharding.store import atomic
 
 CONFIG_NAME = "config.yaml"
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Streams:
-    """The training stream, and the validation stream where the split has samples."""
-
-    train: Stream
-    validation: Stream | None
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -84,14 +75,14 @@ def train_in_group(run: Path, config: Config) -> None:
         build.init_ranks(config.train.timeout_minutes)
         settle(run, config)
         tokenizer = tokenizer_of(run, config)
-        streams = streams_of(config, tokenizer)
+        stream, validation = streams_of(config, tokenizer)
         torch.manual_seed(config.seed)
         model = one_rank_per_host_first(lambda: model_of(config, len(tokenizer.vocabulary)))
         pictures = pictures_of(run, config, model, tokenizer) if dist.rank() == 0 else None
         engine = build.build(model, config)
-        rank_0 = RunLogger(run, config, streams.train.account(), pictures)
+        rank_0 = RunLogger(run, config, stream.account(), pictures)
         with rank_0 if dist.rank() == 0 else nullcontext(loop.SILENT) as callbacks:
-            loop.run(run, engine, streams.train, streams.validation, config, callbacks)
+            loop.run(run, engine, stream, validation, config, callbacks)
     finally:
         build.leave_ranks()
 
@@ -151,8 +142,8 @@ def _new_tokenizer(config: Config) -> Tokenizer:
     return Tokenizer.train(sentences, tower.vocabulary_size, tower.cased)
 
 
-def streams_of(config: Config, tokenizer: Tokenizer) -> Streams:
-    """Both streams of this rank. Raises UserError where the training split is smaller than a batch."""
+def streams_of(config: Config, tokenizer: Tokenizer) -> tuple[Stream, Stream | None]:
+    """This rank's training and validation stream, None if that split has too few samples. Raises UserError."""
     arguments = (config.seed, dist.rank(), dist.ranks(), tokenizer)
     data = config.data
     if config.train.micro_batch:  # at most as many texts as images are in memory at once
@@ -165,8 +156,8 @@ def streams_of(config: Config, tokenizer: Tokenizer) -> Streams:
             f"data.batch={config.data.batch}; lower data.batch or build more shards"
         )
     if with_text(config.data.urls, config.data.validation_split) < dist.ranks():
-        return Streams(train, None)
-    return Streams(train, Stream(data, *arguments, config.data.validation_split))
+        return train, None
+    return train, Stream(data, *arguments, config.data.validation_split)
 
 
 def model_of(config: Config, vocabulary_size: int) -> dual.DualEncoder:

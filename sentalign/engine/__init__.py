@@ -1,1 +1,1 @@
-"""LOSS → WEIGHTS: the training loop on DeepSpeed's engine. The only part that imports deepspeed."""
+"""LOSS → WEIGHTS: the training loop on DeepSpeed's engine. Imports deepspeed, as checkpoint does."""

@@ -1,8 +1,8 @@
-"""The exponential moving average of the weights: what is validated and kept as model.safetensors where it is on.
+"""The exponential moving average of the weights, which is validated and kept as model.safetensors if it is on.
 
 In: the engine after each step. Out: averaged weights, in the engine while they are validated, and as tensors for a
 checkpoint. The average is over pairs, not steps, so that its half-life does not depend on the batch. Buffers (running
-statistics) are never averaged. Each rank keeps its 1/W of the average at every ZeRO stage; nothing travels in a step.
+statistics) are not averaged. Each rank keeps 1/W of the average at every ZeRO stage; an update needs no communication.
 """
 
 # W ranks, P elements of this rank's share of a parameter
@@ -35,40 +35,36 @@ class Average:
 
     @torch.no_grad()
     def exchange(self) -> None:
-        """Average and weights change places; a second time, all is bit for bit as before. On all ranks together."""
+        """Swaps average and weights; a second call restores both bit for bit. All ranks call it together."""
         for name, parameter in self.parameters.items():
             weights_P, share_P = _share(parameter).clone(), self.shares_P[name]
             if hasattr(parameter, "ds_tensor"):
                 _share(parameter).copy_(share_P)
-            if parameter.numel() == _numel(parameter):  # whole on this rank; not where ZeRO 3 has partitioned it
+            if parameter.numel() == _numel(parameter):  # not where ZeRO 3 has partitioned it
                 parameter.copy_(_whole(share_P, parameter))
             share_P.copy_(weights_P)
 
     def state(self) -> dict[str, Tensor]:
-        """The whole average by parameter name, on rank 0's host; elsewhere an empty dict. On all ranks together."""
-        found = {}
-        for name, parameter in self.parameters.items():
-            whole = _whole(self.shares_P[name], parameter)
-            if dist.rank() == 0:
-                found[name] = whole.cpu()
-        return found
+        """The whole average by parameter name, in rank 0's host memory; elsewhere empty. All ranks call it together."""
+        wholes = ((name, _whole(self.shares_P[name], parameter)) for name, parameter in self.parameters.items())
+        return {name: whole.cpu() for name, whole in wholes if dist.rank() == 0}
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:
-        """Takes up a whole state, of any number of ranks and ZeRO stage; every rank is given all of it."""
+        """Loads a whole state, written by any number of ranks at any ZeRO stage; every rank passes all of it."""
         for name, share_P in self.shares_P.items():
             share_P.copy_(_cut(state[name], len(share_P)))
 
 
 def update(engine: Any, pairs: int) -> None:
-    """After a step of `pairs` pairs; nothing where no average is kept."""
+    """After a step of `pairs` pairs, if an average is kept."""
     if engine.average is not None:
         engine.average.update(pairs)
 
 
 @contextmanager
 def swapped(engine: Any) -> Iterator[None]:
-    """Within it the engine holds the averaged weights, if any are kept."""
+    """Inside this context the engine holds the averaged weights, if an average is kept."""
     if engine.average is None:
         yield
         return
@@ -80,12 +76,12 @@ def swapped(engine: Any) -> Iterator[None]:
 
 
 def _numel(parameter: Any) -> int:
-    """Of the whole parameter, also where ZeRO 3 has left a part."""
+    """Size of the whole parameter, also where ZeRO 3 keeps a part of it."""
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 def _share(parameter: Any) -> Tensor:
-    """This rank's part of the flat weights: under ZeRO 3 the partition it holds, else a view or padded copy."""
+    """This rank's part of the flat weights: under ZeRO 3 its partition, else a view or padded copy."""
     if hasattr(parameter, "ds_tensor"):
         return parameter.ds_tensor.data  # type: ignore[no-any-return]
     return _cut(parameter.data, -(-parameter.numel() // dist.ranks()))

@@ -75,7 +75,8 @@ def run(
     callbacks.start(progress.pairs, total)
     evaluation = Evaluation(folder, engine, validation, config, callbacks)
     saves = write.Checkpoints(folder, engine, config.train.keep_checkpoints, callbacks.saved)
-    timer, timer_expired, saved_pairs, replaced = SaveTimer(config), False, progress.pairs, 0
+    save_seconds = 60 * config.train.checkpoint_every_minutes or math.inf
+    saved_at, saved_pairs, clock_expired, replaced = time.monotonic(), progress.pairs, False, 0
 
     with stop_request.listening() as stop_requested:
         stop = StopAgreement(stop_requested)
@@ -88,12 +89,11 @@ def run(
                     progress = evaluation.run(progress, stop)
 
             # Save.
-            save_due = stop.agreed or timer_expired or _due(progress.pairs, batch, save_every, total)
+            save_due = stop.agreed or clock_expired or _due(progress.pairs, batch, save_every, total)
             if save_due and progress.pairs > saved_pairs:
                 heartbeat.phase("save", progress.pairs)
                 saves.save(progress)
-                saved_pairs, timer_expired = progress.pairs, False
-                timer.restart()
+                saved_at, saved_pairs, clock_expired = time.monotonic(), progress.pairs, False
 
             # Stop?
             if stop.agreed or progress.pairs >= total:
@@ -117,14 +117,15 @@ def run(
             heartbeat.stepped(seconds)
 
             # Log, and agree: one message carries all that the ranks must know of each other.
-            mine = [waited / seconds, rows.replaced, stop_requested(), timer.expired(), saves.phase]
-            waits, damaged, stops, expired, phases = zip(*dist.of_all_ranks(mine), strict=True)
+            expired = time.monotonic() - saved_at >= save_seconds
+            mine = [waited / seconds, rows.replaced, stop_requested(), expired, saves.phase]
+            waits, damaged, stops, expirations, phases = zip(*dist.of_all_ranks(mine), strict=True)
             speed = {"lr": lr, "pairs_per_second": batch / seconds}
             callbacks.step(progress.pairs, terms | speed | _stream_metrics(waits, damaged))
             if any(damaged):
                 replaced += int(sum(damaged))
                 stream.bear(replaced, "see the warnings of all ranks, and `sentalign shard verify`")
-            stop.agreed, timer_expired = any(stops), any(expired)
+            stop.agreed, clock_expired = any(stops), bool(expirations[0])  # rank 0's clock
             saves.heard([int(phase) for phase in phases])
 
 
@@ -159,21 +160,6 @@ class StopAgreement:
             if self.agree():
                 return
             yield batch
-
-
-class SaveTimer:
-    """`train.checkpoint_every_minutes`, by the clock of rank 0 alone."""
-
-    def __init__(self, config: Config) -> None:
-        self._seconds = config.train.checkpoint_every_minutes * 60
-        self.restart()
-
-    def restart(self) -> None:
-        self._started = time.monotonic()
-
-    def expired(self) -> bool:
-        """Whether a checkpoint is due by the clock; False on other ranks than 0."""
-        return dist.rank() == 0 and self._seconds > 0 and time.monotonic() - self._started >= self._seconds
 
 
 @dataclass(frozen=True)

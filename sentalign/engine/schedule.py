@@ -8,9 +8,9 @@ from sentalign.config import Optimizer
 
 
 def lr(settings: Optimizer, pairs: int, epoch_pairs: int, total_pairs: int) -> float:
-    """The rate of the step that starts after `pairs` pairs.
+    """The learning rate of the step that starts after `pairs` pairs.
 
-    Warm-up is linear. `exponential`: rate · decay^epoch, stepwise (METHOD: x0.9 an epoch). `cosine`: from rate to 0.
+    Warm-up is linear. `exponential`: lr · decay^epoch, in steps (docs/method.md: x0.9 an epoch). `cosine`: lr to 0.
     """
     if pairs < settings.warmup_pairs:
         return settings.lr * (pairs + 1) / settings.warmup_pairs

@@ -1,7 +1,7 @@
-"""What normalises inside a convolutional backbone: batch norm, or what does not depend on how a batch is cut up.
+"""Norm layers of a convolutional backbone: batch norm, or norms that do not depend on how a batch is split.
 
 In: a backbone with `BatchNorm2d` layers and the name of a kind. Out: the same backbone with those layers replaced,
-their pretrained numbers kept. Backbones with other norms (ConvNeXt, ViT) are left alone.
+their pretrained values kept. Backbones with other norms (ConvNeXt, ViT) are left alone.
 """
 
 # B images, C channels, H W rows and columns of a map
@@ -23,14 +23,14 @@ KINDS = ("batch", "frozen", "sync", "group")
 
 
 class FrozenBatchNorm(nn.BatchNorm2d):
-    """Batch norm by the running statistics it came with, also in training; scale and shift are trained."""
+    """Batch norm by its loaded running statistics, in training too; scale and shift are trained."""
 
     def train(self, mode: bool = True) -> FrozenBatchNorm:
         return super().train(False)
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
-    """Batch norm by the rows of all ranks, on any backend (torch's own wants GPUs). Ranks bring equal shapes."""
+    """Batch norm by the rows of all ranks, on any backend (torch's own needs GPUs). All ranks pass equal shapes."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
@@ -71,30 +71,30 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         normal_BCHW, inverse_C = context.saved_tensors
-        given_BCHW = gradients[0]
-        mean_C = given_BCHW.mean(dim=(0, 2, 3))
-        along_C = (given_BCHW * normal_BCHW).mean(dim=(0, 2, 3))
+        grad_BCHW = gradients[0]
+        mean_C = grad_BCHW.mean(dim=(0, 2, 3))
+        along_C = (grad_BCHW * normal_BCHW).mean(dim=(0, 2, 3))
         dist.mean_in_place([mean_C, along_C])
-        left_BCHW = given_BCHW - mean_C[:, None, None] - normal_BCHW * along_C[:, None, None]
-        return left_BCHW * inverse_C[:, None, None], None
+        centred_BCHW = grad_BCHW - mean_C[:, None, None] - normal_BCHW * along_C[:, None, None]
+        return centred_BCHW * inverse_C[:, None, None], None
 
 
 def replace(backbone: Any, kind: str) -> Any:
-    """The backbone with its batch norms of that kind, in place. Raises WeightsError where it has none to replace."""
+    """Replaces the backbone's batch norms in place. Raises WeightsError if it has none."""
     assert kind in KINDS
     if kind == "batch":
         return backbone
-    found = [
+    layers = [
         (parent, name, layer)
         for parent in backbone.modules()
         for name, layer in parent.named_children()
         if isinstance(layer, nn.BatchNorm2d)
     ]
-    if not found:
+    if not layers:
         raise WeightsError(
             f"model.image.norm={kind} replaces batch norm, and a {backbone.config.model_type} has none; set it to batch"
         )
-    for parent, name, layer in found:
+    for parent, name, layer in layers:
         setattr(parent, name, _replaced(layer, kind))
     return backbone
 
@@ -103,30 +103,30 @@ def _replaced(layer: nn.BatchNorm2d, kind: str) -> nn.Module:
     channels = layer.num_features
     if kind == "group":
         # Groups of equal size, 32 where the channels allow it (arXiv 1803.08494).
-        made: nn.Module = nn.GroupNorm(math.gcd(32, channels), channels, layer.eps)
+        norm: nn.Module = nn.GroupNorm(math.gcd(32, channels), channels, layer.eps)
     else:
-        made = (FrozenBatchNorm if kind == "frozen" else SyncBatchNorm)(channels, layer.eps, layer.momentum)
-    made.load_state_dict(layer.state_dict(), strict=kind != "group")
-    return made.train(layer.training)
+        norm = (FrozenBatchNorm if kind == "frozen" else SyncBatchNorm)(channels, layer.eps, layer.momentum)
+    norm.load_state_dict(layer.state_dict(), strict=kind != "group")
+    return norm.train(layer.training)
 
 
 def unsynced_buffers(model: nn.Module) -> list[Tensor]:
-    """The buffers that a step may leave different on each rank: not those of frozen and synchronised norms."""
-    alike = {id(b) for m in model.modules() if isinstance(m, FrozenBatchNorm | SyncBatchNorm) for b in m.buffers()}
-    return [b for b in model.buffers() if b.is_floating_point() and id(b) not in alike]
+    """The buffers that may differ between ranks after a step: not those of frozen and synchronised norms."""
+    synced = {id(b) for m in model.modules() if isinstance(m, FrozenBatchNorm | SyncBatchNorm) for b in m.buffers()}
+    return [b for b in model.buffers() if b.is_floating_point() and id(b) not in synced]
 
 
 @contextmanager
 def frozen_running_stats(model: nn.Module) -> Iterator[None]:
-    """Within it, running statistics stay as they are: for a second forward pass over the same rows."""
-    moving = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
-    # Not track_running_stats = False: recomputation must save the tensors that the first pass has saved.
-    before = [(m.momentum, m.num_batches_tracked.clone()) for m in moving if m.num_batches_tracked is not None]
-    for layer in moving:
+    """Inside this context running statistics do not change: for a second forward pass over the same rows."""
+    layers = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    # Not track_running_stats = False: recomputation must save the same tensors as the first pass.
+    before = [(m.momentum, m.num_batches_tracked.clone()) for m in layers if m.num_batches_tracked is not None]
+    for layer in layers:
         layer.momentum = 0.0
     try:
         yield
     finally:
-        for layer, (momentum, count) in zip(moving, before, strict=True):
+        for layer, (momentum, count) in zip(layers, before, strict=True):
             layer.momentum = momentum
             layer.num_batches_tracked = count

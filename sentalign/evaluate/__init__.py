@@ -1,1 +1,1 @@
-"""PLACE → FIGURES: how well the maps find what radiologists boxed, with intervals and controls."""
+"""MAPS → METRICS: how well the maps find what radiologists boxed, with intervals and controls."""

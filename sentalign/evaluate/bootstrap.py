@@ -1,7 +1,7 @@
 """Means over cases and their 95% intervals, drawn by patient.
 
-In: one number a case, its category and its patient. Out: means and percentile intervals. NaN marks a case that a metric
-does not apply to; it takes no part. A patient's cases are not independent, so whole patients are drawn.
+In: one value per case, its category and its patient. Out: means and percentile intervals. NaN marks a case that a
+metric does not apply to; it is ignored. A patient's cases are not independent, so whole patients are drawn.
 """
 
 # N cases, P patients, C categories, R replicates
@@ -28,7 +28,7 @@ class Estimate:
 
 
 class Bootstrap:
-    """One set of draws of the patients of some cases: figures that share it are compared on the same draws."""
+    """One set of draws of the patients of some cases: metrics that share it are compared on the same draws."""
 
     def __init__(
         self, patients: Sequence[str], categories: Sequence[str], replicates: int = 1000, seed: int = 0
@@ -51,21 +51,21 @@ class Bootstrap:
         return {str(c): self._estimate(values_N, m[:, None]) for c, m in zip(self.categories, members, strict=True)}
 
     def over_categories(self, values_N: Array) -> Estimate:
-        """Mean per category, then over the categories (METHOD: paper protocol); a replicate that drew none of a
-        category takes the mean over the others."""
+        """Mean per category, then over the categories (docs/method.md: evaluation protocols); a replicate without a
+        case of some category takes the mean over the others."""
         return self._estimate(values_N, self._member_NC)
 
     def _estimate(self, values_N: Array, member_NC: Array) -> Estimate:
         values_N = np.asarray(values_N, float)
-        there_N = np.isfinite(values_N)
-        weighed_NC = member_NC * there_N[:, None]
-        sums_RC = self._draws_RN @ (weighed_NC * np.where(there_N, values_N, 0.0)[:, None])
-        counts_RC = self._draws_RN @ weighed_NC
+        valid_N = np.isfinite(values_N)
+        weights_NC = member_NC * valid_N[:, None]
+        sums_RC = self._draws_RN @ (weights_NC * np.where(valid_N, values_N, 0.0)[:, None])
+        counts_RC = self._draws_RN @ weights_NC
         drawn_RC = counts_RC > 0
         means_RC = np.divide(sums_RC, counts_RC, out=np.zeros_like(sums_RC), where=drawn_RC)
         some_R = drawn_RC.any(axis=1)
         means_R = means_RC.sum(axis=1)[some_R] / drawn_RC.sum(axis=1)[some_R]
-        n = int((weighed_NC.sum(axis=1) > 0).sum())
+        n = int((weights_NC.sum(axis=1) > 0).sum())
         if not n:
             return Estimate(float("nan"), float("nan"), float("nan"), 0)
         replicates = means_R[1:] if len(means_R) > 1 else means_R

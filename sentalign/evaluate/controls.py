@@ -1,7 +1,7 @@
-"""What a map is worth that has not read the sentence, or has read a wrong one: the controls beside every figure.
+"""Controls: maps that read no sentence, and sentences that are wrong for the image.
 
-In: pictures, boxes, phrases. Out: score grids on the model's own grid, and sentences to ask instead of the right one.
-They are scored by `protocols` like the model. No model here.
+In: pictures, boxes, phrases. Out: score grids on the model's own grid, and sentences to query instead of the right one.
+`protocols` scores them like the model's. No model here.
 """
 
 # N cases, P sub-positions along one axis, H W cells of the grid, h w rows and columns of a picture
@@ -26,27 +26,26 @@ _SIDE = re.compile(r"\b(left|right)(?=\b|wards?\b|most\b)", re.IGNORECASE)
 
 def swap_sides(phrase: str) -> str | None:
     """The phrase with left and right exchanged, case kept; None where it names no side."""
-    swapped, count = _SIDE.subn(
-        lambda found: _like(found[0], "right" if found[0].lower() == "left" else "left"), phrase
-    )
+    swapped, count = _SIDE.subn(_other_side, phrase)
     return swapped if count else None
 
 
-def _like(model: str, word: str) -> str:
-    return word.upper() if model.isupper() else word.capitalize() if model[0].isupper() else word
+def _other_side(match: re.Match[str]) -> str:
+    side, other = match[0], "right" if match[0].lower() == "left" else "left"
+    return other.upper() if side.isupper() else other.capitalize() if side[0].isupper() else other
 
 
 def shuffle(images: Sequence[str], seed: int) -> NDArray[np.int64]:
-    """For each case (N,) the number of a case of a DIFFERENT image whose phrase it is asked with; -1 where none is.
+    """For each case (N,) the number of a case of a DIFFERENT image, whose phrase replaces its own; -1 for none.
 
-    A permutation: images in random order, each with its cases together in random order, then a cyclic shift by the
-    largest image's number of cases, so that nobody lands in the own image. When one image holds more than half of the
-    cases, some have to.
+    A permutation: images in random order, the cases of each together in random order, then a cyclic shift by the
+    largest number of cases of an image, so that no case gets one of its own image. Some do, and get -1, when one image
+    holds more than half of the cases.
     """
     names, image_N, counts = np.unique(np.asarray(images, dtype=str), return_inverse=True, return_counts=True)
-    draw = np.random.default_rng(seed)
-    # Random within an image too: else every first phrase would be asked of another image's first.
-    order = np.lexsort((draw.random(len(image_N)), draw.permutation(len(names))[image_N]))
+    rng = np.random.default_rng(seed)
+    # Random within an image too: else the first phrase of one image would replace the first phrase of another.
+    order = np.lexsort((rng.random(len(image_N)), rng.permutation(len(names))[image_N]))
     partner_N = np.empty(len(order), np.int64)
     partner_N[order] = np.roll(order, -int(counts.max(initial=0)))
     return np.where(image_N[partner_N] == image_N, -1, partner_N)
@@ -88,9 +87,9 @@ class Cells:
         return self._frame.to_original(points)[:, axis]
 
     def mean(self, map_hw: Array, geometry: Geometry) -> Array:
-        """A map of the picture of `geometry` averaged over each cell (H, W); padding does not count.
+        """A map of the picture of `geometry` averaged over each cell (H, W), without the padding.
 
-        A cell of nothing but padding takes the lowest value, so that no control points beside the picture.
+        A cell of padding only gets the lowest value, so that no control points beside the picture.
         """
         index = []
         for axis, originals_P, size in ((1, self._rows_P, map_hw.shape[0]), (0, self._columns_P, map_hw.shape[1])):
@@ -124,10 +123,7 @@ class Cells:
 
 
 def mean_masks(shares_NHW: Array, patients: Sequence[str]) -> Array:
-    """For each case the mean mask of all other patients' cases (N, H, W): no case sees its own boxes.
-
-    Zero where there is no other patient.
-    """
+    """For each case the mean mask of all other patients' cases (N, H, W); zero where there is no other patient."""
     _, patient_N = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     members_NN = (patient_N[:, None] != patient_N).astype(float)
     counts_N = np.maximum(members_NN.sum(axis=1), 1)

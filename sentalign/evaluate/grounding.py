@@ -1,7 +1,7 @@
-"""What a score map is worth against boxes: the metrics, each a function of arrays.
+"""The metrics of a score map against boxes, each a function of arrays.
 
-In: a map, a mask of the same shape, or a peak and boxes. Out: numbers, NaN where a metric has no meaning. Which map is
-scored on which raster is in `protocols`.
+In: a map, a mask of the same shape, or a peak and boxes. Out: one number, NaN where a metric is undefined. `protocols`
+decides which map is scored on which raster.
 """
 
 # h w rows and columns of a raster, N boxes, P pixels, T thresholds
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-# On a map of [-1, 1] (METHOD: paper protocol); fixed, never tuned on the cases.
+# On a map of [-1, 1] (docs/method.md: evaluation protocols); fixed, never tuned on the cases.
 THRESHOLDS = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
 
 
 def hit(peak: tuple[int, int] | None, boxes_xywh_N4: Array) -> float:
     """The pointing game: 1 if the centre of the peak pixel (x, y) lies in one of the boxes, else 0.
 
-    A map without a peak (constant) points nowhere and counts 0.
+    A constant map has no peak and counts 0.
     """
     if peak is None:
         return 0.0
@@ -31,10 +31,9 @@ def hit(peak: tuple[int, int] | None, boxes_xywh_N4: Array) -> float:
 
 
 def cnr(map_hw: Array, mask_hw: Mask) -> float:
-    """Signed contrast to noise, (mean_in - mean_out) / sqrt(var_in + var_out), population variances (METHOD).
+    """Signed contrast to noise, (mean_in - mean_out) / sqrt(var_in + var_out), population variances (docs/method.md).
 
-    NaN where there is no pixel inside or none outside. Where both variances are 0 there is no noise to compare with:
-    0, so that a constant map earns nothing.
+    NaN where there is no pixel inside or none outside. 0 where both variances are 0, so that a constant map scores 0.
     """
     inside_P, outside_P = map_hw[mask_hw], map_hw[~mask_hw]
     if not inside_P.size or not outside_P.size:
@@ -44,10 +43,10 @@ def cnr(map_hw: Array, mask_hw: Mask) -> float:
 
 
 class Sorted:
-    """The values of one map, all and those inside the mask, sorted once: every threshold is then two look-ups."""
+    """The values of one map, all and those inside the mask, sorted once: each threshold then costs two look-ups."""
 
     def __init__(self, map_hw: Array, mask_hw: Mask) -> None:
-        # float32 sorts several times faster; a map has no more precision than the float32 grid that it comes from.
+        # float32 sorts several times faster; the grid that a map is interpolated from is float32 too.
         self.all_P = np.sort(map_hw.astype(np.float32), axis=None)
         self.inside_P = np.sort(map_hw[mask_hw].astype(np.float32))
 
@@ -78,8 +77,8 @@ class Sorted:
 def box_mask(boxes_xywh_N4: Array, rows_h: Array, columns_w: Array) -> Mask:
     """The union of the boxes on a raster (h, w) whose pixel centres lie at `rows_h` and `columns_w`.
 
-    Boxes and centres share one coordinate system. A pixel belongs to a box that holds its centre: overlapping boxes are
-    OR-ed, never added, and fractional edges round to the nearest pixel edge.
+    Boxes and centres share one coordinate system. A pixel belongs to a box that contains its centre: overlapping boxes
+    are OR-ed, never added, and fractional edges round to the nearest pixel edge.
     """
     left, top, width, height = np.asarray(boxes_xywh_N4, float).T[:, :, None]
     in_rows_Nh = (top <= rows_h) & (rows_h < top + height)

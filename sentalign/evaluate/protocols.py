@@ -1,12 +1,12 @@
-"""One case under both protocols (METHOD: "Zero-shot localization, two protocols, both always reported").
+"""One case under both protocols (docs/method.md: evaluation protocols).
 
-In: score grids over the network's square, the way from the original pixels to it, boxes in original pixels. Out: one
-number a metric. The model and every control pass through this code and no other.
+In: score grids, the geometries from the original pixels to them, boxes in original pixels. Out: one number per metric.
+The model and every control are scored by this code.
 
 clean   the whole image, the letterbox undone. Pointing is exact on the original pixels (the peak of the full-resolution
-        map, found without computing it). Average precision and IoU: the map sampled on a raster of the original
-        with a long side of at most 256, at its pixel centres, boxes rasterised at the same points; IoU on the
-        min-max map at the published thresholds. A box that holds no such point gets the pixel that holds its centre.
+        map, computed without that map). Average precision and IoU: the map sampled on a raster of the original with a
+        long side of at most 256, at its pixel centres, boxes rasterised at the same points; IoU on the min-max map at
+        the published thresholds. A box that contains no such point gets the pixel that contains its centre.
 paper   `heatmap.paper_map`; boxes taken through the letterbox to the same 224 x 224, its central 7/8 scored. A case
         whose boxes lie wholly outside that centre (or fill it) has no value in the paper protocol: NaN, counted.
 """
@@ -28,12 +28,12 @@ METRICS = CLEAN + PAPER
 
 
 class Scorer:
-    """Scores grids of one shape against the boxes of one case; what depends on the case alone is computed once."""
+    """Scores grids of one shape against the boxes of one case; what depends only on the case is computed once."""
 
     def __init__(
         self, geometry: Geometry, boxes_xywh_N4: Array, grid: tuple[int, int], square: Geometry | None = None
     ) -> None:
-        """`geometry` leads to where cells lie over what they see, `square` (None: the same) to the network's input."""
+        """`geometry` leads to the square of the cells, `square` (None: the same) to the network's input."""
         assert len(boxes_xywh_N4), "a case has at least one box"
         self._geometry, self._boxes_xywh_N4 = geometry, np.asarray(boxes_xywh_N4, float)
         rows_h, columns_w = heatmap.raster(geometry, CLEAN_SIDE)
@@ -42,7 +42,7 @@ class Scorer:
         self._paper_hw = paper_mask(self._boxes_xywh_N4, square or geometry)
 
     def __call__(self, clean_HW: Array, paper_HW: Array) -> dict[str, float]:
-        """Every metric of `METRICS`: the clean ones of `clean_HW`, the paper ones of `paper_HW`."""
+        """All `METRICS`: the clean ones of `clean_HW`, the paper ones of `paper_HW`."""
         return self.clean(clean_HW) | self.paper(paper_HW)
 
     def clean(self, grid_HW: Array) -> dict[str, float]:
@@ -55,22 +55,17 @@ class Scorer:
         return {name: float(value) for name, value in zip(CLEAN, values, strict=True)}
 
     def paper(self, grid_HW: Array) -> dict[str, float]:
-        """The paper protocol's metrics of one grid; NaN where the scored centre holds no box or nothing else."""
-        if not self.in_centre:
+        """The paper protocol's metrics of one grid; NaN where the scored centre holds no box or only boxes."""
+        if not self._paper_hw.any() or self._paper_hw.all():
             return dict.fromkeys(PAPER, float("nan"))
         map_hw = heatmap.paper_map(grid_HW)
         iou_T, dice_T = Sorted(map_hw, self._paper_hw).overlap(THRESHOLDS)
         values = (cnr(map_hw, self._paper_hw), iou_T.mean(), dice_T.mean())
         return {name: float(value) for name, value in zip(PAPER, values, strict=True)}
 
-    @property
-    def in_centre(self) -> bool:
-        """Whether the paper protocol's scored centre holds some of the boxes and something beside them."""
-        return bool(self._paper_hw.any() and not self._paper_hw.all())
-
 
 def clean_mask(boxes_xywh_N4: Array, geometry: Geometry, rows_h: Array, columns_w: Array) -> Mask:
-    """The boxes on a raster of the original; no box is lost between two points of it."""
+    """The boxes on a raster of the original; a box between its points gets the nearest one."""
     mask_hw = box_mask(boxes_xywh_N4, rows_h, columns_w)
     for x, y, width, height in boxes_xywh_N4:
         row = int(np.clip((y + height / 2) / geometry.rows * len(rows_h), 0, len(rows_h) - 1))

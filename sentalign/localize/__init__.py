@@ -1,1 +1,1 @@
-"""FEATURES → PLACE: score maps on the original pixels, boxes and pictures of them."""
+"""FEATURES → MAPS: score maps on the original pixels, boxes, and overlays that show both."""

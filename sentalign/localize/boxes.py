@@ -56,9 +56,9 @@ def boxes(grid_HW: Array, geometry: Geometry, share: float = SHARE) -> list[Box]
     map_hw = clean_map(grid_HW, geometry, RASTER)
     if is_flat(map_hw):
         return []
-    height_hw = (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min())
-    labels_hw, count = ndimage.label(height_hw >= share, structure=np.ones((3, 3)))
-    scores = ndimage.mean(height_hw, labels_hw, range(1, count + 1))
+    level_hw = (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min())
+    labels_hw, count = ndimage.label(level_hw >= share, structure=np.ones((3, 3)))
+    scores = ndimage.mean(level_hw, labels_hw, range(1, count + 1))
     step_y, step_x = geometry.rows / map_hw.shape[0], geometry.columns / map_hw.shape[1]
     results = []
     for (rows, columns), score in zip(ndimage.find_objects(labels_hw), scores, strict=True):

@@ -30,7 +30,7 @@ FLAT = 1e-6
 
 
 class Taps(NamedTuple):
-    """Where positions along one axis read a grid: (1 - share) of cell `low` and share of cell `high`, each (N,)."""
+    """The cells that positions along one axis interpolate: (1 - share) of `low` plus share of `high`, each (N,)."""
 
     low_N: NDArray[np.int64]
     high_N: NDArray[np.int64]
@@ -56,10 +56,9 @@ def axis_taps(positions_N: Array, cells: int) -> Taps:
 
 
 def bilinear(grid_HW: Array, rows: Taps, columns: Taps) -> Array:
-    """The grid read at `rows` (h,) x `columns` (w,): (h, w).
+    """The grid interpolated at `rows` (h,) x `columns` (w,): (h, w).
 
-    Two taps an axis instead of matrix products: on busy cores threaded products of this size wait far longer than they
-    compute.
+    Two taps per axis instead of matrix products, which at this size spend most of their time waiting for threads.
     """
     grid_HW = np.asarray(grid_HW, float)
     down_hW = grid_HW[rows.low_N] * (1 - rows.share_N)[:, None] + grid_HW[rows.high_N] * rows.share_N[:, None]
@@ -68,7 +67,7 @@ def bilinear(grid_HW: Array, rows: Taps, columns: Taps) -> Array:
 
 
 def original_taps(geometry: Geometry, grid: tuple[int, int], rows_h: Array, columns_w: Array) -> tuple[Taps, Taps]:
-    """The taps that read the grid at original coordinates `rows_h` x `columns_w`; the axes are independent."""
+    """The taps of the grid at original coordinates `rows_h` x `columns_w`; the axes are independent."""
     ys = geometry.to_output(np.stack([np.zeros_like(rows_h), rows_h], axis=1))[:, 1]
     xs = geometry.to_output(np.stack([columns_w, np.zeros_like(columns_w)], axis=1))[:, 0]
     height, width = grid
@@ -78,8 +77,8 @@ def original_taps(geometry: Geometry, grid: tuple[int, int], rows_h: Array, colu
 def raster(geometry: Geometry, long_side: int | None) -> tuple[Array, Array]:
     """Original coordinates (rows (h,), columns (w,)) of the pixel centres of the original, or of a smaller raster.
 
-    With `long_side` the raster has at most that many pixels on its long side, never more than the original, and each
-    of its pixels stands for an equal part of the original.
+    With `long_side` the raster has at most that many pixels on its long side, never more than the original, and its
+    pixels are equal parts of the original.
     """
     share = 1.0 if long_side is None else min(1.0, long_side / max(geometry.rows, geometry.columns))
     height, width = max(1, round(geometry.rows * share)), max(1, round(geometry.columns * share))
@@ -89,7 +88,7 @@ def raster(geometry: Geometry, long_side: int | None) -> tuple[Array, Array]:
 
 
 def clean_map(grid_HW: Array, geometry: Geometry, long_side: int | None = None) -> Array:
-    """The map (h, w) on the original pixels, the letterbox undone exactly (METHOD: clean protocol).
+    """The map (h, w) on the original pixels, the letterbox undone exactly (docs/method.md: evaluation protocols).
 
     `long_side` samples the same function on a coarser raster, for display; None gives every original pixel.
     """
@@ -104,7 +103,7 @@ def shape(grid_HW: Array) -> tuple[int, int]:
 
 
 def is_flat(values: Array) -> bool:
-    """Whether a map is constant up to rounding: it then points nowhere and predicts nothing."""
+    """Whether a map is constant up to rounding: it then has no peak and predicts nothing."""
     low, high = float(np.min(values)), float(np.max(values))
     return high - low <= FLAT * max(abs(low), abs(high))
 
@@ -112,9 +111,9 @@ def is_flat(values: Array) -> bool:
 def peak(grid_HW: Array, geometry: Geometry) -> tuple[int, int] | None:
     """The original pixel (x, y) with the highest value of the full-resolution map; None where the map is constant.
 
-    Exact without computing that map: between two cell centres a bilinear function is linear along each axis, so over
-    the pixels between them it is highest at the first or the last one. Only these are looked at. Of equal values the
-    first in reading order wins; a border pixel only wins alone.
+    Exact without computing that map: between two cell centres a bilinear function is linear along each axis, so its
+    maximum over the pixels between them is at the first or the last one; only these are evaluated. Of equal values the
+    first in reading order wins; a border pixel wins only over smaller ones.
     """
     rows, columns = _corners(geometry, shape(grid_HW))
     values = bilinear(grid_HW, *original_taps(geometry, shape(grid_HW), rows + 0.5, columns + 0.5))
@@ -138,16 +137,15 @@ def _beside(centres_G: Array, size: int) -> Array:
     first = np.floor(centres_G - 0.5)
     inner = np.stack([first, first + 1], axis=1).ravel()
     inside = inner[(inner >= 0) & (inner < size)]
-    # dict, not np.unique: it keeps the border pixels last.
+    # A dict, not np.unique: the border pixels stay last.
     return np.array(list(dict.fromkeys([*inside.tolist(), 0.0, float(size - 1)])))
 
 
 def paper_map(grid_HW: Array) -> Array:
-    """The scored map (196, 196) of the published protocol, in [-1, 1] (METHOD: paper protocol).
+    """The scored map (196, 196) of the published protocol, in [-1, 1] (docs/method.md: evaluation protocols).
 
     Gaussian of sigma 1.5 cells on the grid (scipy, mode "reflect"), bilinear to 224 x 224 with half-pixel centres, the
-    central 7/8 of it, min-max over that centre. A constant map has no minimum and maximum: it becomes -1 everywhere,
-    below every threshold.
+    central 7/8 of it, min-max over that centre. A constant map becomes -1 everywhere, below every threshold.
     """
     low, high = PAPER_SCORED
     smooth_HW = ndimage.gaussian_filter(np.asarray(grid_HW, float), PAPER_SIGMA, mode="reflect")

@@ -1,7 +1,7 @@
 """The trained model as a localizer: pictures and sentences → score grids.
 
-In: a run folder, grey pictures, sentences. Out: region features with their geometry, text vectors, score grids. What a
-grid becomes is in `heatmap` and `boxes`.
+In: a run folder, grey pictures, sentences. Out: region features with their geometry, text vectors, score grids. Maps
+are made in `heatmap`, boxes in `boxes`.
 """
 
 # B images, N sentences, H W grid, D width, S side of the network input, T positions
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 
 from sentalign import config
 from sentalign.localize.heatmap import Array, cells_geometry
@@ -47,14 +48,14 @@ class ImageFeatures:
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """Each sentence embedded alone: its sentence vector and the report vector of the report that it then is."""
+    """Each sentence encoded as a report of its own: its sentence vector and its report vector."""
 
     sentences_ND: Tensor
     reports_ND: Tensor
 
 
 class Predictor:
-    """A trained model and its tokenizer; texts that were embedded once are kept."""
+    """A trained model and its tokenizer; the vectors of sentences are cached."""
 
     def __init__(
         self, model: dual.DualEncoder, tokenizer: Tokenizer, settings: config.Config, device: str = "cpu"
@@ -66,7 +67,7 @@ class Predictor:
 
     @classmethod
     def load(cls, run: Path, device: str = "cpu") -> Self:
-        """The model of a run folder. Raises UserError where the folder holds none or the device is not there."""
+        """The model of a run folder. Raises UserError where the folder has none or the device does not exist."""
         if not run.is_dir():
             raise UserError(f"no run folder {run}; give the folder that training wrote (the `run` of its config)")
         try:
@@ -102,7 +103,7 @@ class Predictor:
                 yield ImageFeatures(normalize(regions_HWD, dim=-1) if self._cosine else regions_HWD, geometry, cells)
 
     def text(self, sentences: Sequence[str]) -> TextFeatures:
-        """Sentence and report vectors (N, D), each sentence alone in its report."""
+        """Sentence and report vectors (N, D), each sentence encoded as a report of its own."""
         missing = [s for s in dict.fromkeys(sentences) if s not in self._texts]
         for start in range(0, len(missing), BATCH):
             part = missing[start : start + BATCH]
@@ -112,29 +113,25 @@ class Predictor:
                 part, units_BKD.float().cpu(), reports_BD.float().cpu(), strict=True
             ):
                 self._texts[sentence] = (units_KD[1], report_D)
-        kept = [self._texts[s] for s in sentences]
-        return TextFeatures(torch.stack([s for s, _ in kept]), torch.stack([r for _, r in kept]))
+        sentence_D, report_D = zip(*(self._texts[sentence] for sentence in sentences), strict=True)
+        return TextFeatures(torch.stack(sentence_D), torch.stack(report_D))
 
     def clean_grid(self, features: ImageFeatures, sentence_D: Tensor) -> Array:
-        """<v_r, t>, or cos(v_r, t) after training with cosine attention, of every region (METHOD: clean protocol)."""
+        """<v_r, t>, or cos(v_r, t) after training with cosine attention, of every region (clean protocol)."""
         if self._cosine:
             sentence_D = normalize(sentence_D, dim=-1)
         return (features.regions_HWD @ sentence_D).double().numpy()
 
     def paper_grid(self, features: ImageFeatures, report_D: Tensor) -> Array:
-        """<v_r, q> of every region with the report vector of the query (METHOD: paper protocol), (H, W)."""
+        """<v_r, q> of every region with the report vector of the query (paper protocol), (H, W)."""
         return (features.regions_HWD @ report_D).double().numpy()
 
     def _pad(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Rows of one sentence each as (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)."""
-        size = (len(rows), max(len(row.tokens) for row in rows))
-        tokens_BT = torch.full(size, self._tokenizer.pad_id)
-        sentence_id_BT = torch.full(size, -1)
-        for number, row in enumerate(rows):
-            tokens_BT[number, : len(row.tokens)] = torch.tensor(row.tokens)
-            sentence_id_BT[number, : len(row.unit)] = torch.tensor(row.unit)
-        lengths_B1 = torch.tensor([[len(row.tokens)] for row in rows])
-        attention_BT = torch.arange(size[1]) < lengths_B1
+        tokens = [torch.tensor(row.tokens) for row in rows]
+        tokens_BT = pad_sequence(tokens, batch_first=True, padding_value=self._tokenizer.pad_id)
+        sentence_id_BT = pad_sequence([torch.tensor(row.unit) for row in rows], batch_first=True, padding_value=-1)
+        attention_BT = torch.arange(tokens_BT.shape[1]) < torch.tensor([[len(row.tokens)] for row in rows])
         word_counts_BK = torch.tensor([[row.all_words, *row.words] for row in rows], dtype=torch.float32)
         tokens_BT, attention_BT, sentence_id_BT, word_counts_BK = (
             t.to(self._device) for t in (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)

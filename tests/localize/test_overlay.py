@@ -46,9 +46,9 @@ def test_boxes_and_peak_are_drawn_in_original_pixels_of_a_shrunk_picture():
     image = overlay.draw(PICTURE, np.ones((14, 14)), FRAME, [(20, 30, 100, 60)], [(100, 200, 60, 50)], (150, 40), 150)
     drawn = np.asarray(image)
     assert drawn.shape[:2] == (150, 100)
-    assert tuple(drawn[15, 30]) == overlay.FOUND
+    assert tuple(drawn[15, 30]) == overlay.PREDICTED
     assert tuple(drawn[100, 60]) == overlay.TRUTH
-    assert tuple(drawn[20, 75]) == overlay.FOUND
+    assert tuple(drawn[20, 75]) == overlay.PREDICTED
     assert tuple(drawn[60, 40]) == (90, 90, 90)
 
 

@@ -74,7 +74,7 @@ def test_batches_and_single_pictures_agree(predictor):
         assert together[n].letterbox == alone.letterbox
 
 
-def test_a_sentence_is_embedded_alone_whatever_stands_beside_it(run_folder):
+def test_a_sentence_is_encoded_alone_whatever_its_batch(run_folder):
     one, other = Predictor.load(run_folder), Predictor.load(run_folder)
     sentences = ["Small nodule", "Left apical pneumothorax in the lung", "Small nodule"]
     together = one.text(sentences)
@@ -94,7 +94,7 @@ def test_sentence_and_report_vectors_are_the_towers(predictor, run_folder):
     assert torch.allclose(text.reports_ND[0], report[0], atol=1e-6)
 
 
-def test_users_mistakes(run_folder, tmp_path):
+def test_user_errors(run_folder, tmp_path):
     with pytest.raises(UserError, match="no run folder"):
         Predictor.load(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no trained model"):

@@ -1,7 +1,7 @@
 """MS-CXR (v1.0.0 and v1.1.0, JSON or CSV) → cases: an image, a phrase and the boxes that radiologists drew for it.
 
-In: the folder that holds the annotation file and, below it, the images. Out: `Case`s. Nothing is scored here.
-Format: FORMATS "MS-CXR" (PhysioNet, ms-cxr; COCO-like JSON).
+In: the folder of the annotation file and the images. Out: `Case`s. Nothing is scored here.
+Format: docs/formats.md, MS-CXR.
 """
 
 # N boxes
@@ -30,9 +30,9 @@ PATIENT, STUDY = re.compile(r"p\d{3,}"), re.compile(r"s\d+")
 
 @dataclass(frozen=True)
 class Case:
-    """One (image, phrase): several boxes of it are one case, and their union is what has to be found.
+    """One (image, phrase) with all its boxes, whose union is the target.
 
-    `boxes_xywh_N4` is in original pixels, `image` is None where the file is not there, `patient` and `study` are the
+    `boxes_xywh_N4` is in original pixels, `image` is None where the file is missing, `patient` and `study` are the
     pseudonyms of the set.
     """
 
@@ -49,7 +49,7 @@ class Case:
 
 @dataclass(frozen=True)
 class _Row:
-    """One annotated box, as either file says it."""
+    """One annotated box, from JSON or CSV."""
 
     image_id: str
     path: str
@@ -65,8 +65,8 @@ class _Row:
 def read(data: Path) -> list[Case]:
     """All cases of the set, in the order of the file; see `Case.image` for those whose image is missing.
 
-    `data` is the folder of annotation file and images, or one annotation file in it where there are several.
-    Raises UserError where there is no annotation file, it is not MS-CXR's, or not one image is there.
+    `data` is the folder of annotation file and images, or one of several annotation files in it.
+    Raises UserError where no annotation file is MS-CXR's, or not one image is there.
     """
     file, rows = _annotations(data)
     data = file.parent
@@ -106,12 +106,12 @@ def _annotations(data: Path) -> tuple[Path, list[_Row]]:
     for file in _candidates(data):
         rows = _rows(file)
         if rows is not None:
-            return file, list(_checked(file, rows))
+            return file, _checked(file, rows)
     raise UserError(f"no MS-CXR annotations in {data}; it needs MS_CXR_Local_Alignment_*.json or .csv")
 
 
 def _candidates(data: Path) -> list[Path]:
-    """Files by their name, MS-CXR's own first, JSON before CSV (which says the same), of several versions the last."""
+    """Files by name, MS-CXR's own first, JSON before CSV (same content), the latest of several versions first."""
     if data.is_file():
         return [data]
     if not data.is_dir():
@@ -121,7 +121,7 @@ def _candidates(data: Path) -> list[Path]:
 
 
 def _rows(file: Path) -> Iterator[_Row] | None:
-    """The rows of a file; None where it is about something else."""
+    """The rows of a file; None where it has another content."""
     if file.suffix == ".json":
         tree = _json(file)
         return None if tree is None else _json_rows(tree)
@@ -138,23 +138,21 @@ def _json(file: Path) -> dict[str, Any] | None:
     return tree if isinstance(tree, dict) and set(tree) >= JSON_KEYS else None
 
 
-def _checked(file: Path, rows: Iterator[_Row]) -> Iterator[_Row]:
-    """The rows; a row that cannot be read ends it with its number."""
-    number = 0
-    while True:
-        number += 1
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{file.name}: annotation {number} is not MS-CXR's ({_what(error)}); fetch it again"
-            ) from None
-        yield row
+def _checked(file: Path, rows: Iterator[_Row]) -> list[_Row]:
+    """The rows. Raises UserError with the number of the first row that cannot be read."""
+    checked: list[_Row] = []
+    try:
+        for row in rows:
+            checked.append(row)
+    except (KeyError, TypeError, ValueError) as error:
+        number = len(checked) + 1
+        raise UserError(
+            f"{file.name}: annotation {number} is not MS-CXR's ({_reason(error)}); fetch it again"
+        ) from None
+    return checked
 
 
-def _what(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
@@ -186,7 +184,7 @@ def _row(
     phrase: str,
     category: str,
     box: Iterable[Any],
-    said: dict[str, Any],
+    ids: dict[str, Any],
     height: Any,
     width: Any,
 ) -> _Row:
@@ -199,9 +197,9 @@ def _row(
     patient, study = _of_path(path, PATIENT), _of_path(path, STUDY)
     return _Row(
         image_id, path, words, str(category), (x, y, w, h),
-        # v1.1.0 says subject and study; before, only the path did.
-        str(said.get("subject_id") or patient or image_id).removeprefix("p"),
-        str(said.get("study_id") or study or image_id).removeprefix("s"),
+        # v1.1.0 has columns for subject and study, v1.0.0 only the path.
+        str(ids.get("subject_id") or patient or image_id).removeprefix("p"),
+        str(ids.get("study_id") or study or image_id).removeprefix("s"),
         int(float(height)), int(float(width)),
     )  # fmt: skip
 

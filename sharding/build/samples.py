@@ -21,8 +21,9 @@ from pydicom import Dataset
 
 from sharding import pixels
 from sharding.contract import Reason, Rejected, Sentence, SentenceTuple, UserError
-from sharding.deid import deidentified_dicom, header_identifiers, pseudonyms, scan, secondary_captures
-from sharding.deid.identifiers import identifiers_of
+from sharding.deid import deidentified_dicom, header_identifiers, pseudonyms, secondary_captures
+from sharding.deid.reports import scan
+from sharding.deid.reports.identifiers import identifiers_of
 from sharding.leaks import perceptual_hash
 from sharding.pixels.picture import Grey
 from sharding.sources import REPORT, SourceImage

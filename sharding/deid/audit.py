@@ -1,7 +1,7 @@
-"""The audit of a build: by which rules it was de-identified, what was masked, what the headers said of their pixels.
+"""The audit of a build: the de-identification rules, what was masked, the header flags of the images.
 
-In: the counts that `scan.mask` and `secondary_captures.counted` gave for each sample, and the rejections. Out: a
-dictionary for audit.json. It holds numbers and names of rules only.
+In: the counts of `scan.mask` and `secondary_captures.counted` over all samples, and the rejections. Out: the content of
+audit.json, with numbers and names of rules only.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sharding.contract import FORMAT_VERSION, Reason
-from sharding.deid import deidentified_dicom, scan, secondary_captures
-from sharding.deid.identity_patterns import RULES_VERSION
+from sharding.deid import deidentified_dicom, secondary_captures
+from sharding.deid.reports import scan
+from sharding.deid.reports.identity_patterns import RULES_VERSION
 
 NO_HEADER = "none: pictures carry no header"
 
@@ -20,7 +21,7 @@ NO_HEADER = "none: pictures carry no header"
 def summary(
     counts: Counter[str], *, samples: int, rejected: Mapping[str, int], strict: bool, image_member: str
 ) -> dict[str, Any]:
-    """The audit of a build of so many samples; `rejected` counts by reason, `strict` says how captures were judged."""
+    """`rejected` counts by reason; `strict`: the rules for Secondary Captures."""
     return {
         "format_version": FORMAT_VERSION,
         "samples": samples,

@@ -1,9 +1,9 @@
-"""KEY.dcm: the stored pixel values of a DICOM file under a header that names nobody.
+"""KEY.dcm: the stored pixel values of a DICOM file under a header without identities.
 
-In: a parsed dataset and the pseudonyms of its image, study and patient. Out: the bytes of a Part 10 file: what
-`header_allow_list` lets through, new UIDs, the marks of de-identification of PS3.15 E.2, and the pixels decoded and
-coded again without loss, so that no comment, application marker or overlay of the source survives. Burned-in text is
-the business of `secondary_captures`.
+In: a parsed dataset and the pseudonyms of its image, study and patient. Out: the bytes of a Part 10 file: the elements
+of `header_allow_list`, new UIDs, the de-identification attributes of PS3.15 E.2, and the pixels, decoded and losslessly
+encoded again, so that no comment, application marker or overlay of the source survives. Burned-in text:
+`secondary_captures`.
 """
 
 # H rows, W columns, C samples
@@ -30,14 +30,14 @@ from sharding.pixels.header import text
 
 PROFILE = "sentalign KEY.dcm 1"
 IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION = uid.UID("2.25.135529297740588104503433416110916659174"), "SENTALIGN_1"
-# Required to be there by every image's modules, and allowed to be empty (PS3.3, type 2).
+# Required in every image, and allowed to be empty (PS3.3, type 2).
 EMPTY = (
     "PatientName PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber "
     "SeriesNumber InstanceNumber PatientOrientation Manufacturer"
 )
 EMPTY_IN_DX = "AnatomicRegionSequence DetectorType AcquisitionContextSequence"
-# Classes of images that stay, and what else may be empty in them. All others become Secondary Captures, since what
-# their own classes require is dropped.
+# Storage classes that are kept, and what else may be empty in them. All others become Secondary Captures, because
+# elements that their own class requires are dropped.
 CLASSES = {
     uid.ComputedRadiographyImageStorage: "BodyPartExamined ViewPosition",
     uid.DigitalXRayImageStorageForPresentation: EMPTY_IN_DX,
@@ -51,27 +51,27 @@ LOSSY_METHODS = {
     uid.JPEG2000: "ISO_15444_1",
     uid.HTJ2K: "ISO_15444_15",
 }
-MAYBE_LOSSY = frozenset((uid.JPEG2000, uid.HTJ2K))  # the header decides where it says so
+MAYBE_LOSSY = frozenset((uid.JPEG2000, uid.HTJ2K))  # unless the header tells
 
 
 def dicom(dataset: Dataset, *, key: str, study: str, patient: str, salt: bytes) -> bytes:
     """The file; the same dataset, pseudonyms and salt give the same bytes.
 
-    `display.decode` of it gives the same picture as of the source, whose picture has to have been decoded before.
-    Raises Rejected(DECODE) for pixels and Rejected(DEIDENTIFICATION) for a header that cannot be written anew.
+    `display.decode` gives the same picture for it as for the source, which must have been decoded before. Raises
+    Rejected(DECODE) for its pixels and Rejected(DEIDENTIFICATION) for a header that cannot be rewritten.
     """
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # pydicom's texts quote values of the header
-            return _written(_released(dataset, key, study, patient, salt))
+            return _encoded_file(_deidentified(dataset, key, study, patient, salt))
     except Rejected:
         raise
     except Exception:
-        raise Rejected(Reason.DEIDENTIFICATION, "the header cannot be written without what identifies") from None
+        raise Rejected(Reason.DEIDENTIFICATION, "the header cannot be rewritten without identities") from None
 
 
-def _released(dataset: Dataset, key: str, study: str, patient: str, salt: bytes) -> Dataset:
-    kept = header_allow_list.released(dataset)
+def _deidentified(dataset: Dataset, key: str, study: str, patient: str, salt: bytes) -> Dataset:
+    kept = header_allow_list.allowed(dataset)
     source = text(dataset, "SOPClassUID")
     kept.SOPClassUID = source if source in CLASSES else uid.SecondaryCaptureImageStorage
     if kept.SOPClassUID == uid.SecondaryCaptureImageStorage and "ConversionType" not in kept:
@@ -87,7 +87,7 @@ def _released(dataset: Dataset, key: str, study: str, patient: str, salt: bytes)
 
 
 def _fill(kept: Dataset) -> None:
-    """What the modules of the class ask for and the source did not say, empty or as "unspecified"."""
+    """The elements that the class requires and the source lacks, empty or as "unspecified"."""
     if "RescaleSlope" in kept and "RescaleType" not in kept:
         kept.RescaleType = "US"
     sides = "" if "BodyPartExamined" in kept or "ImageLaterality" in kept else "Laterality"
@@ -97,13 +97,13 @@ def _fill(kept: Dataset) -> None:
 
 
 def _uid(salt: bytes, source: str) -> str:
-    """A UID that a name-based UUID gives (PS3.5 B.2)."""
+    """The UID of a name-based UUID (PS3.5 B.2)."""
     digest = hmac.new(salt, f"uid\0{source}".encode(), hashlib.sha256).digest()
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
 
 
 def _mark(kept: Dataset, patient: str) -> None:
-    """What says that and how the file was de-identified (PS3.15 E.2, PS3.3 C.7.1.1, C.12.1.1.3.1 and CID 7050)."""
+    """The attributes of a de-identified file (PS3.15 E.2, PS3.3 C.7.1.1, C.12.1.1.3.1 and CID 7050)."""
     kept.PatientID = patient
     kept.PatientIdentityRemoved = "YES"
     kept.DeidentificationMethod = PROFILE
@@ -115,10 +115,10 @@ def _mark(kept: Dataset, patient: str) -> None:
 
 
 def _mark_lossy(kept: Dataset, dataset: Dataset) -> None:
-    """What was once compressed with loss says so for ever (PS3.3 C.7.6.1.1.5)."""
+    """An image that was compressed with loss once stays marked as lossy (PS3.3 C.7.6.1.1.5)."""
     syntax = dataset.file_meta.TransferSyntaxUID
-    said = "LossyImageCompression" in kept and syntax in MAYBE_LOSSY
-    if syntax in LOSSY_METHODS and not said:
+    header_decides = "LossyImageCompression" in kept and syntax in MAYBE_LOSSY
+    if syntax in LOSSY_METHODS and not header_decides:
         kept.LossyImageCompression = "01"
     if kept.get("LossyImageCompression") == "01" and syntax in LOSSY_METHODS:
         kept.LossyImageCompressionMethod = LOSSY_METHODS[syntax]
@@ -127,7 +127,7 @@ def _mark_lossy(kept: Dataset, dataset: Dataset) -> None:
 def _add_pixels(kept: Dataset, stored: Stored) -> None:
     layout, values = stored.layout, _samples(stored)
     low, high = layout.range
-    assert low <= values.min() <= values.max() <= high, "the stored bits hold the values"
+    assert low <= values.min() <= values.max() <= high, "the stored bits hold all values"
     kept.SamplesPerPixel = layout.samples
     kept.PhotometricInterpretation = _colour_space(stored)
     if layout.samples > 1:
@@ -136,33 +136,31 @@ def _add_pixels(kept: Dataset, stored: Stored) -> None:
     kept.BitsAllocated = values.dtype.itemsize * 8
     kept.BitsStored, kept.HighBit = layout.bits, layout.bits - 1
     kept.PixelRepresentation = int(layout.signed)
-    frame = _encoded(values, kept)
+    raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    frame = _jpeg_ls(raw, kept)
     kept.file_meta = FileMetaDataset()
     kept.file_meta.TransferSyntaxUID = uid.JPEGLSLossless if frame else uid.ExplicitVRLittleEndian
-    if frame:
-        kept.PixelData = encapsulate([frame])
-    else:
-        kept.PixelData = _native(values)
+    kept.PixelData = encapsulate([frame]) if frame else raw + b"\0" * (len(raw) % 2)
     kept["PixelData"].VR = "OB" if frame else "OW"
 
 
 def _samples(stored: Stored) -> NDArray[Any]:
-    """The values, (H, W) or (H, W, C); colour of which only the luminance was decoded becomes YBR without colour."""
+    """The values, (H, W) or (H, W, C); if only the luminance of a colour image was decoded: YBR with neutral chroma."""
     luminance_only = stored.layout.samples > 1 and stored.values.ndim == 2
     if not luminance_only:
         return np.ascontiguousarray(stored.values)
-    grey_HW = np.full_like(stored.values, 2 ** (stored.layout.bits - 1))
-    return np.stack([stored.values, grey_HW, grey_HW], axis=-1)
+    neutral_HW = np.full_like(stored.values, 2 ** (stored.layout.bits - 1))
+    return np.stack([stored.values, neutral_HW, neutral_HW], axis=-1)
 
 
 def _colour_space(stored: Stored) -> str:
-    """As the decoder left it; subsampled colour is whole by then."""
+    """That of the decoder, which has upsampled subsampled colour."""
     is_ybr = stored.photometric.startswith("YBR_FULL") or (stored.layout.samples > 1 and stored.values.ndim == 2)
     return "YBR_FULL" if is_ybr else stored.photometric
 
 
-def _encoded(values: NDArray[Any], layout: Dataset) -> bytes | None:
-    """JPEG-LS without loss; None for what it cannot hold: more than 16 bits or one, and a little noise."""
+def _jpeg_ls(raw: bytes, layout: Dataset) -> bytes | None:
+    """The frame in lossless JPEG-LS; None if it cannot hold it: more than 16 bits, 1 bit, or a tiny image of noise."""
     if not 2 <= layout.BitsStored <= 16 or layout.BitsAllocated > 16:
         return None
     options = {
@@ -178,17 +176,12 @@ def _encoded(values: NDArray[Any], layout: Dataset) -> bytes | None:
     }
     encoder = get_encoder(uid.JPEGLSLossless)
     try:
-        return bytes(encoder.encode(values.astype(values.dtype.newbyteorder("<")).tobytes(), **options))
-    except RuntimeError:  # the encoder's buffer is that of the raw image, which a few noisy pixels outgrow
+        return bytes(encoder.encode(raw, **options))
+    except RuntimeError:  # the encoder's buffer has the size of the raw image, which a few noisy pixels exceed
         return None
 
 
-def _native(values: NDArray[Any]) -> bytes:
-    raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
-    return raw + b"\0" * (len(raw) % 2)
-
-
-def _written(kept: Dataset) -> bytes:
+def _encoded_file(kept: Dataset) -> bytes:
     """A Part 10 file with an empty preamble and a meta header of its own."""
     meta = kept.file_meta
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kept.SOPClassUID, kept.SOPInstanceUID

@@ -1,9 +1,9 @@
-"""Which elements of a DICOM header may leave, and in what form: all others are dropped.
+"""The elements of a DICOM header that may leave, and in what form: all others are dropped.
 
 In: a parsed dataset. Out: a new dataset with what the display of the image needs and a few coded facts about it. After
-the Basic Application Level Confidentiality Profile (PS3.15 E.2), but stricter: no free text, no date, no device, and a
-coded word only from the lists below. Nothing is copied: every value is read, checked and written anew. Pixels, UIDs and
-pseudonyms are the business of `deidentified_dicom`.
+the Basic Application Level Confidentiality Profile (PS3.15 E.2), but stricter: no free text, no date, no device, and
+coded words only from the lists below. No value is copied: each is read, checked and encoded anew. Pixels, UIDs and
+pseudonyms: `deidentified_dicom`.
 """
 
 # E entries of a lookup table, C colour channels
@@ -43,13 +43,13 @@ VIEW_CODES, REGION_CODES = "cid4010", "cid4009"  # PS3.16, DX View and DX Anatom
 Clean = Callable[[Any], Any]
 
 
-def released(dataset: Dataset) -> Dataset:
-    """The elements that may leave; raises what damaged values raise."""
+def allowed(dataset: Dataset) -> Dataset:
+    """The elements that may leave; damaged values raise any exception."""
     kept = Dataset()
     for name, clean in ELEMENTS.items():
-        found = clean(value(dataset, name))
-        if found is not None:
-            setattr(kept, name, found)
+        cleaned = clean(value(dataset, name))
+        if cleaned is not None:
+            setattr(kept, name, cleaned)
     _add_padding(kept, dataset)
     _add_tables(kept, dataset, "ModalityLUTSequence", {"ModalityLUTType": _one_of(UNITS, "US")})
     _add_tables(kept, dataset, "VOILUTSequence", {})
@@ -59,73 +59,73 @@ def released(dataset: Dataset) -> Dataset:
     return kept
 
 
-def _values(found: Any) -> list[Any]:
-    return list(found) if isinstance(found, list | MultiValue) else [] if found is None else [found]
+def _values(raw: Any) -> list[Any]:
+    return list(raw) if isinstance(raw, list | MultiValue) else [] if raw is None else [raw]
 
 
 def _one_of(words: str | Iterable[str], otherwise: str | None = None) -> Clean:
-    """The word if it is one of these, else another or none."""
-    allowed = frozenset(words.split() if isinstance(words, str) else words)
+    """The word if it is one of these, else `otherwise`."""
+    listed = frozenset(words.split() if isinstance(words, str) else words)
 
-    def clean(found: Any) -> str | None:
-        word = str(found).strip().upper() if found is not None else ""
-        return word if word in allowed else otherwise
-
-    return clean
-
-
-def _each_of(*places: str) -> Clean:
-    """The words of a multi-valued element, each one of the list of its place; later ones are dropped."""
-
-    def clean(found: Any) -> list[str] | None:
-        words = [str(word).strip().upper() for word in _values(found)][: len(places)]
-        agree = all(word in allowed.split() for word, allowed in zip(words, places, strict=False))
-        return words if agree and len(words) == len(places) else None
+    def clean(raw: Any) -> str | None:
+        word = str(raw).strip().upper() if raw is not None else ""
+        return word if word in listed else otherwise
 
     return clean
 
 
-def _decimals(found: Any) -> list[str] | None:
-    """Decimal strings (VR DS), up to the first that is no finite number."""
-    numbers = itertools.takewhile(lambda number: number is not None, map(_decimal, _values(found)))
+def _each_of(*positions: str) -> Clean:
+    """The words of a multi-valued element, each from the list of its position; further ones are dropped."""
+
+    def clean(raw: Any) -> list[str] | None:
+        words = [str(word).strip().upper() for word in _values(raw)][: len(positions)]
+        agree = all(word in listed.split() for word, listed in zip(words, positions, strict=False))
+        return words if agree and len(words) == len(positions) else None
+
+    return clean
+
+
+def _decimals(raw: Any) -> list[str] | None:
+    """Decimal strings (VR DS), up to the first that is not a finite number."""
+    numbers = itertools.takewhile(lambda number: number is not None, map(_decimal, _values(raw)))
     return [number for number in numbers if number is not None] or None
 
 
-def _decimal(found: Any) -> str | None:
-    """As written, where that is a decimal of at most 16 characters; the nearest such decimal for longer ones."""
+def _decimal(raw: Any) -> str | None:
+    """The decimal as written if it has at most 16 characters, else the nearest that has."""
     try:
-        number = float(found)
+        number = float(raw)
     except (TypeError, ValueError):
         return None
-    written = str(found).strip()
+    written = str(raw).strip()
     if not math.isfinite(number):
         return None
     return written if len(written) <= 16 and DECIMAL.fullmatch(written) else format_number_as_ds(number)
 
 
-def _whole(found: Any) -> list[int] | None:
+def _integers(raw: Any) -> list[int] | None:
     try:
-        return [int(number) for number in _values(found)] or None
+        return [int(number) for number in _values(raw)] or None
     except (TypeError, ValueError):
         return None
 
 
-def _spacing(found: Any) -> list[str] | None:
-    """Two positive decimals; some writers give zeros for what they do not know."""
-    numbers = _decimals(found) or []
+def _spacing(raw: Any) -> list[str] | None:
+    """Two positive decimals; some writers give zeros for an unknown spacing."""
+    numbers = _decimals(raw) or []
     return numbers if len(numbers) == 2 and all(float(number) > 0 for number in numbers) else None
 
 
-def _sign(found: Any) -> int | None:
-    return found if found in (-1, 1) else None
+def _sign(raw: Any) -> int | None:
+    return raw if raw in (-1, 1) else None
 
 
-def _orientation(found: Any) -> list[str] | None:
-    words = [str(word).strip() for word in _values(found)]
+def _orientation(raw: Any) -> list[str] | None:
+    words = [str(word).strip() for word in _values(raw)]
     return words if len(words) == 2 and all(ORIENTATION.fullmatch(word) for word in words) else None
 
 
-# Keyword of an element at the top level → what may remain of its value.
+# Keyword of an element at the top level → how its value is cleaned.
 ELEMENTS: dict[str, Clean] = {
     "ImageType": _each_of("ORIGINAL DERIVED", "PRIMARY SECONDARY"),
     "Modality": _one_of(MODALITIES, "OT"),
@@ -140,7 +140,7 @@ ELEMENTS: dict[str, Clean] = {
     "RecognizableVisualFeatures": _one_of("NO"),
     "PixelSpacing": _spacing,
     "ImagerPixelSpacing": _spacing,
-    "PixelAspectRatio": _whole,
+    "PixelAspectRatio": _integers,
     "PixelIntensityRelationship": _one_of("LIN LOG DISP"),
     "PixelIntensityRelationshipSign": _sign,
     "RescaleIntercept": _decimals,
@@ -158,24 +158,24 @@ ELEMENTS: dict[str, Clean] = {
 
 def _add_padding(kept: Dataset, dataset: Dataset) -> None:
     for tag, name in ((0x00280120, "PixelPaddingValue"), (0x00280121, "PixelPaddingRangeLimit")):
-        numbers = _whole(value(dataset, name))
+        numbers = _integers(value(dataset, name))
         if numbers:
             _add_short(kept, tag, numbers[:1])
 
 
 def _add_short(item: Dataset, tag: int, numbers: list[int]) -> None:
-    """Numbers of 16 bits as SS where one is negative, else as US: the source may have chosen against its pixels."""
+    """16-bit numbers as SS if one is negative, else as US: the VR of the source may contradict its pixels."""
     item.add_new(tag, "SS" if min(numbers) < 0 else "US", numbers if len(numbers) > 1 else numbers[0])
 
 
 def _add_tables(kept: Dataset, dataset: Dataset, name: str, facts: dict[str, Clean]) -> None:
-    """The lookup tables of a sequence without their explanations (PS3.3 C.11.1 and C.11.2); none that is damaged."""
+    """The lookup tables of a sequence without their explanations (PS3.3 C.11), up to the first damaged one."""
     items = []
     for source in value(dataset, name) or ():
         try:
             item = _table(source)
         except Exception:
-            # Only the first table is displayed; whether it can be read was decided when the image was decoded.
+            # Only the first table is displayed, and decoding the image has read it.
             break
         for fact, clean in facts.items():
             setattr(item, fact, clean(value(source, fact)))
@@ -195,19 +195,20 @@ def _table(source: Dataset) -> Dataset:
 
 
 def _add_descriptor(item: Dataset, tag: int, entries: int, first: int, bits: int) -> None:
-    """The three numbers of a lookup table; the count wraps where the first value is negative (PS3.3 C.11.1.1)."""
+    """The three numbers of a lookup table; the count wraps if the first value is negative (PS3.3 C.11.1.1)."""
     count = entries % 2**16
     _add_short(item, tag, [count - 2**16 if first < 0 and count >= 2**15 else count, first, bits])
 
 
 def _add_palette(kept: Dataset, dataset: Dataset) -> None:
-    """The palette written out, whether it came whole or in segments (PS3.3 C.7.9)."""
+    """The palette in full, also if the source has it in segments (PS3.3 C.7.9)."""
     if value(dataset, "PhotometricInterpretation") != "PALETTE COLOR":
         return
     count, first, _ = (int(number) for number in dataset.RedPaletteColorLookupTableDescriptor)
     rgb_EC = apply_color_lut(np.arange(first, first + (count or 2**16)), dataset)
     if len(rgb_EC) % 2:
-        rgb_EC = np.concatenate([rgb_EC, rgb_EC[-1:]])  # bytes come in pairs, and all values beyond are the last
+        # An even number of bytes; values beyond the table map to its last entry anyway.
+        rgb_EC = np.concatenate([rgb_EC, rgb_EC[-1:]])
     bits = rgb_EC.dtype.itemsize * 8
     for channel in range(3):
         _add_descriptor(kept, 0x00281101 + channel, len(rgb_EC), first, bits)
@@ -215,16 +216,16 @@ def _add_palette(kept: Dataset, dataset: Dataset) -> None:
 
 
 def _add_codes(kept: Dataset, dataset: Dataset, name: str, group: str) -> None:
-    """Items of a code sequence that a context group of PS3.16 lists, with the meaning that the group gives."""
-    found = value(dataset, name)
-    if not found:
+    """Items of a code sequence that a context group of PS3.16 lists, with the meaning of the group."""
+    sequence = value(dataset, name)
+    if not sequence:
         return
     from pydicom.sr.codedict import codes  # takes half a second
     from pydicom.sr.coding import Code
 
     items = []
     known = {code.value: code for code in getattr(codes, group).concepts.values()}
-    for source in found:
+    for source in sequence:
         written = Code(str(value(source, "CodeValue")), str(value(source, "CodingSchemeDesignator")), "")
         code = known.get(written.value) or next((code for code in known.values() if code == written), None)
         if code is not None and code == written:

@@ -71,7 +71,7 @@ def _raster_faults(image: Image.Image, member: str, size: tuple[int, int]) -> li
 
 def _dicom_faults(dataset: Dataset, patient: str, size: tuple[int, int]) -> list[str]:
     """The faults of a header that must hold only what `deidentified_dicom` writes, for this patient."""
-    allowed = header_allow_list.released(dataset)
+    allowed = header_allow_list.allowed(dataset)
     extra = [
         element
         for element in dataset

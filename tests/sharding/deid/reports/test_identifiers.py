@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharding.deid.identifiers import NOBODY, identifiers_of, tokenize
+from sharding.deid.reports.identifiers import NOBODY, identifiers_of, tokenize
 
 
 def hidden(text: str, **known) -> str:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharding.deid.identifiers import identifiers_of
-from sharding.deid.identity_patterns import GROUPS, KINDS
-from sharding.deid.scan import mask
+from sharding.deid.reports.identifiers import identifiers_of
+from sharding.deid.reports.identity_patterns import GROUPS, KINDS
+from sharding.deid.reports.scan import mask
 
 HERE = Path(__file__).parent
 KNOWN = identifiers_of(

@@ -1,7 +1,7 @@
-"""Words of reports, of file names and of places that name nobody by themselves.
+"""Words of reports, file names and places that are not names by themselves.
 
-In: nothing. Out: sets of lower-case words for `identity_patterns` and `identifiers`. They are no dictionary: they hold
-what stands where a name could stand, and names that are also words of reports.
+In: nothing. Out: sets of lower-case words for `identity_patterns` and `identifiers`. Not a dictionary: words that are
+found where a name could be, and names that are also words of reports.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# Follows "Dr.", "discussed with", "signed by" and the like without being anybody's name.
+# Words after "Dr.", "discussed with", "signed by" and the like that are not a name.
 NOT_A_NAME = _set("""
     a abdomen abnormal abnormalities abnormality about acknowledged acquisition acute addendum additional admitted
     after again age agreed agrees all also am an and anesthesia angiogram angiography anterior any ap approximately
@@ -47,10 +47,10 @@ NOT_A_NAME = _set("""
     where which while who whom whose will with within without woman would x-ray xray yesterday you your
 """)
 
-# Abbreviations that are no name in capitals only: "Ng" is one.
+# Abbreviations that are not a name in capitals; "Ng" is one.
 ACRONYMS = _set("AI ARDS CABG CHF COPD CVA CVC DVT ET ETT HIV IJ IPF IVC NG NSIP OG PE PICC SOB SVC TB TIA UIP")
 
-# Names that are also ordinary words of reports: they count only where they look like a name.
+# Names that are also ordinary words of reports: masked only if they look like a name.
 ORDINARY = NOT_A_NAME | _set("""
     abel across admin administrator ago akin ally along angle angles anon anonymised anonymized anonymous apex april
     arch arm arms arrow art august axis baby ball ban band bands bar barrett base bases basis bass bay beam bean bed
@@ -93,7 +93,7 @@ ORDINARY = NOT_A_NAME | _set("""
     won wood woods worse worst worth wound wright wrist year years yellow yes yet young yum zip zone zones
 """)
 
-# Parts of file names, of folders and of made-up ids.
+# Parts of file names, folders and generated ids.
 FILE_WORDS = _set("""
     abnormal admission ap archive ards atelectasis bacterial baseline batch bedside bimcv bmp brixia
     cardiomediastinum cardiomegaly case cases center centre chest chexpert clinic common consolidation control
@@ -113,7 +113,7 @@ FILE_WORDS = _set("""
     views vindr viral virus visit visits volunteer x-ray xml xr xray xrays zip
     """)
 
-# Parts of the names of institutions, wards and addresses that stand for nothing alone.
+# Parts of the names of institutions, wards and addresses that identify nothing alone.
 PLACE_WORDS = _set("""
     affairs ag am and associates at avenue bed block box building campus cancer cardiology care center centers
     central centre centres chest children childrens city clinic clinics college community corp county court das de

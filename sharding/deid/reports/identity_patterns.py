@@ -1,8 +1,8 @@
-"""Patterns of what may identify a person in a report: dates, telephones, numbers, names behind titles, addresses, ages.
+"""Patterns of what may identify a person in a report: dates, telephones, numbers, names after titles, addresses, ages.
 
-In: nothing. Out: `GROUPS`, in the order in which they are tried. Names that a header gives are sought in `identifiers`;
-masking is in `scan`. The kinds are those of the HIPAA Safe Harbor list (45 CFR 164.514(b)(2)) that a report can
-hold. A year alone, a state and an age below 90 may stay, as that list says; the time of day goes where a date stands.
+In: nothing. Out: `GROUPS`, in the order in which they are tried. `identifiers` finds the names that a header gives;
+`scan` masks. The kinds are those of the HIPAA Safe Harbor list (45 CFR 164.514(b)(2)) that a report can hold. A year
+alone, a state and an age below 90 may stay, by that list; the time of day is masked beside a date.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sharding.deid.ordinary_words import ACRONYMS, NOT_A_NAME
+from sharding.deid.reports.ordinary_words import ACRONYMS, NOT_A_NAME
 
-RULES_VERSION = "2"  # raised whenever a change masks other things; stands in the audit
+RULES_VERSION = "2"  # raised with every change of what is masked; part of the audit
 
 # --- numbers -----------------------------------------------------------------------------------------------------
-# What a number counts or measures; a fraction or a day before it is none.
+# What a number counts or measures; before it, a fraction or a day is not a date.
 COUNTED = (
     r"(?i:views?|images?|films|ribs?|lobes?|nodules?|lesions?|masses|opacit\w+|levels?|fractures?|leads?|tubes?|wires|"
     r"vertebra\w*|segments?|zones?|days?|weeks?|months?|hours?|years?|times|mm|cm|m|ml|cc|mg|kg|lbs?|l|percent|%|"
@@ -28,7 +28,7 @@ YEAR = r"(?:19|20)\d{2}"
 CLEAR_MONTH = r"(?i:january|february|april|june|july|august|september|october|november|december)"
 SHORT = "Jan Feb Mar Apr Jun Jul Aug Sept? Oct Nov Dec".replace(" ", "|")
 SHORT_MONTH = rf"(?:{SHORT}|{SHORT.upper()})(?![A-Za-z])\.?"
-VERB_MONTH = r"(?:May|MAY|March|MARCH)"  # words of reports too: a capital and a number or a preposition make a month
+VERB_MONTH = r"(?:May|MAY|March|MARCH)"  # also words of reports: a capital with a number or a preposition makes a month
 MONTH = rf"(?:{CLEAR_MONTH}|{SHORT_MONTH}|{VERB_MONTH})"
 ANY_MONTH = rf"(?:{MONTH}|(?i:{SHORT}|may|march)(?![A-Za-z])\.?)"
 ORDINAL = r"(?:st|nd|rd|th)?"
@@ -53,7 +53,7 @@ NUMBER_DATES = (
     rf"(?<![\d.]){YEAR}[-/.](?:0[1-9]|1[0-2])[-/.](?:0[1-9]|[12]\d|3[01])(?:T[\d:.]+Z?)?(?!\d)",
     rf"(?<![\d.]){YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?!\d)",
     rf"(?<![\d./]){MONTH_NUMBER}/{YEAR}(?!\d)",
-    # A bare 3/12 only where its neighbours speak of a date: it may be a grade, a share or a count.
+    # A bare 3/12 only beside words of dates: it may be a grade, a share or a count.
     rf"(?<![\w./-])({FRACTION})\s?(?:-|–|to|and|through)\s?({FRACTION}){FRACTION_END}",
     rf"\b(?i:on|since|from|dated?|of|until|till|through|before|after|by|op|surgery|prior|previous|"
     rf"compar\w+(?:\s+(?:to|with|is|made))*|admi\w+|discharged?|placed|yesterday|today|tomorrow|mon|tues?|wed|thu|thurs|"
@@ -99,7 +99,7 @@ NUMBERS = (
     r"\((?i:id|mrn|no\.?)\s*:?\s*((?=[\w-]{3})[\w-]*\d[\w-]*)\)|\bID:?\s+(\d{3,})\b",
     r"\b(?i:encounter|requisition|accession)\s+([A-Z]{1,3}-?\d[\w-]+)|\b(?i:chart|record)\s+(\d[\d-]{4,})",
     r"\b(?i:ref|reference)\.?\s*[:#]\s*((?=[\w/.-]{3})[\w/.-]*\d[\w/-]*)|(?<!\w)[A-Z]{1,4}/(?=(?:/?\d){4})[\d/]+(?:/\w+)?",
-    r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)|(?<![\w.])\d+(?:\.\d+){5,}",  # addresses of machines, UIDs
+    r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)|(?<![\w.])\d+(?:\.\d+){5,}",  # IP addresses, UIDs
     r"(?<![\w.-])[A-Z]{1,4}-?\d{2,4}-\d{3,}\b|(?<![\w.-])(?=(?:\d-?){7})\d{2,5}(?:-\d+){2,}(?![\w-])",
     r"(?<![\w.-])(?=[A-Z0-9-]*[A-Z])(?=(?:[A-Z-]*\d){5})[A-Z0-9]+(?:-[A-Z0-9]+)*\b",
     r"(?<![\w.])\d{6,}(?![\w]|\.\d|\s?/|\s*(?i:cells|copies|iu|units|per)\b)",
@@ -121,7 +121,7 @@ WORD_AGES = (
 SPACE = r"(?:[ \t]+|[ \t]*\n[ \t]*)"
 STOP = "|".join(sorted(map(re.escape, NOT_A_NAME), key=lambda word: (-len(word), word)))
 CAPITAL = r"[A-Z\u00C0-\u00DE\u0100-\u017F]"
-# The cheap test of the capital stands first: the list of words is long. A word with a colon is the next header.
+# The cheap test for a capital comes first: the word list is long. A word with a colon is the next header.
 NAMED = rf"(?={CAPITAL})(?!(?:(?i:{STOP})|{'|'.join(sorted(ACRONYMS))})(?![\w'’-]))(?!\w+[ \t]*:)"
 WORD = rf"{NAMED}{CAPITAL}[\w'’-]{{0,30}}\w"
 MIXED = rf"{NAMED}{CAPITAL}[a-z\u00DF-\u00FF][\w'’-]{{0,30}}"
@@ -129,7 +129,7 @@ INITIAL = rf"{CAPITAL}(?:\.[ ]?|[ ])"
 PARTICLE = r"(?:(?i:de|da|del|della|di|du|la|le|van|von|der|den|ter|bin|ibn|el|zu|dos|das|al)[ -]){0,2}"
 MORE = rf"(?:{SPACE}(?:{INITIAL}){{0,2}}{PARTICLE}{WORD}){{0,2}}(?:[ ]{CAPITAL}\b\.?)?"
 NAME = rf"(?:{INITIAL}){{0,3}}{PARTICLE}{WORD}{MORE}"
-# Behind a title every word with a capital is a name: Dr. Will, Dr. May
+# After a title every word with a capital is a name: Dr. Will, Dr. May
 TITLED = rf"(?:{INITIAL}){{0,3}}{PARTICLE}(?:St\.?[ ])?(?:{CAPITAL}[a-z\u00DF-\u00FF][\w'’-]{{0,30}}|{WORD}){MORE}"
 LISTED = rf"{WORD}(?:[ ]{WORD})?,[ ]?(?:{WORD}(?:[ ]{CAPITAL}\b\.?)?|{CAPITAL}\b)"  # SMITH, JOHN A
 LOWER = rf"(?!(?i:{STOP})(?![\w'’-]))[a-z][\w'’-]{{2,30}}"
@@ -150,7 +150,7 @@ CONTACT = (
     r"(?i:discussed|d/w|reviewed|shared|consulted|spoken?|conferred|communicated|conveyed|relayed|reported|called|telephoned|"
     r"phoned|paged|texted|faxed|given|notified|notif(?:y|ying)|informed|told|alerted|contacted|updated|referring)"
 )
-# What is the patient's or a colleague's own; an eponym has a disease or a sign ("Crohn's disease").
+# What belongs to a patient or a colleague; an eponym has a disease or a sign ("Crohn's disease").
 POSSESSED = (
     r"(?i:films?|radiographs?|x-?rays?|stud(?:y|ies)|images?|scans?|exam\w*|chest|lungs?|heart|condition|symptoms|report|chart|"
     r"records?|history|request|mother|father|wife|husband|family|doctor|room|birthday|office)"
@@ -190,7 +190,7 @@ STATE = (
     r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT|V[AT]|"
     r"W[AIVY])"
 )
-NUMBERED_PLACES = (
+ADDRESSES = (
     r"(?<![\w.])\d{1,5}[A-Z]?[ ](?:[NSEW]\.?[ ])?(?:(?:[A-Z][\w'-]*|\d+(?:st|nd|rd|th))[ ]){1,3}"
     r"(?i:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|court|way|place|square|highway|hwy|parkway|pkwy|terrace|"
     r"circle)\b\.?(?:,?[ ](?i:apt|suite|ste|unit|#)\.?[ ]?[\w-]+)?(?:,[ ][A-Z][a-z]+)?",
@@ -204,22 +204,23 @@ ROOMS = (
     r"\b(?i:room|rm|bed|ward|bay|cubicle)\s*(?i:no\.?|number|#)?\s*(?=[A-Z]{0,2}-?\d)(\w+(?:-\w+)?)\b"
     rf"(?!\s*{COUNTED}\b|[./]\d)",
 )
-NOT_A_HOUSE = (
+NOT_A_FACILITY = (
     r"(?i:outside|outlying|the|our|this|that|an?|at|in|from|to|of|for|by|on|with|and|or|local|prior|previous|recent)"
 )
-HOUSE_WORD = rf"(?<!\w)(?={CAPITAL})(?!{NOT_A_HOUSE}\b){CAPITAL}[\w'’-]{{0,30}}"
-HOUSE = (
+FACILITY_WORD = rf"(?<!\w)(?={CAPITAL})(?!{NOT_A_FACILITY}\b){CAPITAL}[\w'’-]{{0,30}}"
+FACILITY = (
     r"(?=[A-Z])(?:(?i:hospital|medical cent(?:er|re)|clinic|infirmary|nursing home|hospice|klinikum|klinik)s?|"
     r"Imaging (?:Cent(?:er|re)|Associates|Group)|Radiology (?:Associates|Group|Partners)|"
     r"(?:Health(?:care)?|Rehabilitation|Surgery|Cancer) (?:System|Center)|University|Institute|Prison|Jail|School)\b"
 )
-HOUSES = (
-    rf"(?:(?:St\.?|Saint)[ ])?(?:{HOUSE_WORD}[ ]){{1,4}}{HOUSE}"
+FACILITIES = (
+    rf"(?:(?:St\.?|Saint)[ ])?(?:{FACILITY_WORD}[ ]){{1,4}}{FACILITY}"
     rf"(?:[ ]of[ ](?:the[ ])?{MIXED}(?:[ ]{MIXED})?|,[ ]{MIXED})?",
-    rf"\b(?i:at|from|to)[ ]((?:{HOUSE_WORD}[ ]){{1,3}}(?:General|Memorial|Regional|Presbyterian|Methodist|Baptist))\b",
+    rf"\b(?i:at|from|to)[ ]((?:{FACILITY_WORD}[ ]){{1,3}}"
+    r"(?:General|Memorial|Regional|Presbyterian|Methodist|Baptist))\b",
     rf"\b(?:Hospital|Clinic|University)s?[ ]of[ ]((?:the[ ])?{MIXED}(?:[ ]{MIXED}){{0,2}})",
 )
-HOMES = (
+RESIDENCES = (
     r"\b(?i:lives?|living|resid(?:es|ing)|resident|native|born|raised|emigrated|immigrated|moved|works?|worked|employed|"
     r"inmate)[ ](?i:in|of|at|near|from|to|by|for)[ ]"
     rf"({MIXED}(?:[ ,]+{MIXED}){{0,2}})",
@@ -233,21 +234,20 @@ URLS = (
 
 
 @dataclass(frozen=True)
-class Group:
-    """Patterns of one kind, tried only where the gate is found. The groups of a pattern are what is masked; where
-    it has none, all of it."""
+class PatternGroup:
+    """Patterns of one kind, tried only if the gate matches. A pattern masks its groups, or all of it if it has none."""
 
     kind: str
     gate: re.Pattern[str]
     patterns: tuple[re.Pattern[str], ...]
 
 
-def _group(kind: str, gate: str, *patterns: str) -> Group:
-    return Group(kind, re.compile(gate), tuple(re.compile(pattern, re.M) for pattern in patterns))
+def _group(kind: str, gate: str, *patterns: str) -> PatternGroup:
+    return PatternGroup(kind, re.compile(gate), tuple(re.compile(pattern, re.M) for pattern in patterns))
 
 
-# A telephone number may be a part of a longer number, and a time is known by the date beside it: the order matters.
-GROUPS: tuple[Group, ...] = (
+# The order matters: a telephone number may be part of a longer number, and a time is recognised by a masked date.
+GROUPS: tuple[PatternGroup, ...] = (
     _group("email", "@", *EMAILS),
     _group("url", r"[./\\]\w", *URLS),
     _group("age", r"\d\d", *AGES),
@@ -259,9 +259,9 @@ GROUPS: tuple[Group, ...] = (
     _group("date", "_", *TIMES_BESIDE_DATES),
     _group("phone", r"\d[ ()./-]{0,2}\d", *PHONES),
     _group("number", r"\d", *NUMBERS),
-    _group("address", r"\d", *NUMBERED_PLACES, *ROOMS),
-    _group("address", rf"{HOUSE}|General|Memorial|Regional|Presbyterian|Methodist|Baptist", *HOUSES),
-    _group("address", "", *HOMES),
+    _group("address", r"\d", *ADDRESSES, *ROOMS),
+    _group("address", rf"{FACILITY}|General|Memorial|Regional|Presbyterian|Methodist|Baptist", *FACILITIES),
+    _group("address", "", *RESIDENCES),
     _group("name", "", *NAMES),
     _group("name", CREDENTIAL, *NAMES_WITH_CREDENTIALS),
     _group("name", "_", *NAMES_BESIDE_NAMES),

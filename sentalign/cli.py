@@ -24,6 +24,7 @@ import sharding.cli
 from sharding.command_line import add_command, add_config, add_run, execute
 from sharding.contract import UserError
 
+RANK_MODULE = "sentalign.train"  # what every rank runs
 TRAIN_EXAMPLES = """\
   sentalign train configs/phantom-cpu.yaml --ranks 2
   sentalign train configs/paper.yaml data.shards=s3://bucket/shards run=runs/paper
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     sharding.cli.add_parser(commands)
     sentalign.stream.preview.cli.add_parser(commands)
     _add_train(commands)
-    sentalign.sweep.cli.add_parser(commands)
+    sentalign.sweep.cli.add_parser(commands, RANK_MODULE)
     sentalign.track.cli.add_parser(commands)
     sentalign.evaluate.cli.add_parser(commands)
     sentalign.localize.cli.add_parser(commands)
@@ -92,21 +93,19 @@ def _train(args: argparse.Namespace) -> None:
         return
     import torch
 
-    from sentalign.launch import ranks as launch_ranks
-    from sentalign.launch import supervisor
-    from sentalign.stream.order import plan
+    from sentalign.launch import local_ranks, supervisor
     from sentalign.stream.read import fetch
 
-    gpus = torch.cuda.device_count()
-    ranks = args.ranks or max(1, gpus)
-    # What every rank would find too late is said before the launcher starts them.
-    plan.check_shares(config.data.batch, ranks)
+    gpus = local_ranks.visible_gpus(os.environ, torch.cuda.device_count())
+    ranks = args.ranks or len(gpus) or 1
+    # Fails here, before the launcher starts ranks that would all fail the same way.
+    configuration.rank_share(config.data.batch, ranks)
     fetch.with_text(config.data.urls, config.data.train_split)
-    command = launch_ranks.command(args.config, args.overrides, ranks)
+    command = local_ranks.command(RANK_MODULE, [args.config, *args.overrides], ranks, gpus)
     sys.stdout.flush()
-    # The guard of the launcher takes this process's place, so that signals and the exit code are its own.
+    # The supervisor replaces this process, so that signals and the exit code are its own.
     command = supervisor.command(command)
-    os.execve(command[0], command, launch_ranks.environment(os.environ, ranks, gpus))
+    os.execve(command[0], command, local_ranks.environment(os.environ, ranks, gpus))
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

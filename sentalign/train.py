@@ -23,7 +23,7 @@ from sentalign import dist
 from sentalign.config import Config
 from sentalign.engine import build, loop, loss_scalars, nonfinite
 from sentalign.health import failures, heartbeat
-from sentalign.launch import ranks, stop_request
+from sentalign.launch import rank_environment, stop_request
 from sentalign.localize.predict import Predictor
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
@@ -36,6 +36,7 @@ from sharding.contract import UserError
 from sharding.store import atomic
 
 CONFIG_NAME = "config.yaml"
+EXPECTED = (UserError, WeightsError, nonfinite.NotFiniteError)  # their messages are for the user
 T = TypeVar("T")
 
 
@@ -45,14 +46,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args(words)
-    stop_request.hear()
+    stop_request.unblock_signals()
     try:
-        os.environ |= ranks.ranks_of_environment(os.environ)
+        os.environ |= rank_environment.read(os.environ)
         train(configuration.load(args.config, args.overrides))
     except failures.LostContact as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (UserError, WeightsError, nonfinite.NotFiniteError) as error:
+    except EXPECTED as error:
         # RANK, since the process group does not exist yet, or does no more.
         if int(os.environ.get("RANK", "0")) > 0:
             time.sleep(30)  # most mistakes happen on every rank: rank 0 prints them, and the launcher ends the others
@@ -64,8 +65,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def train(config: Config) -> None:
     """One whole run, or the rest of it. Raises UserError, WeightsError, NotFiniteError, LostContact."""
     run = Path(config.run)
-    heartbeat.begin(run, os.environ, config.train.timeout_minutes * 60, config.data.timeout)
-    with failures.told(run, int(os.environ["RANK"])):
+    heartbeat.start(run, os.environ, config.train.timeout_minutes * 60, config.data.timeout)
+    with failures.recorded(run, int(os.environ["RANK"]), EXPECTED):
         train_in_group(run, config)
 
 

@@ -189,3 +189,11 @@ def test_numbers_that_cannot_be_learned_are_refused(loss, said):
 def test_settings_without_a_meaning_are_refused(data):
     with pytest.raises(UserError, match=rf"^config: data.*{next(iter(data))}"):
         config.check({"run": "r", "data": {"shards": "s"} | data})
+
+
+def test_a_batch_that_ranks_cannot_share_says_what_would_fit():
+    assert config.rank_share(12, 4) == 3
+    with pytest.raises(UserError, match=r"data.batch 10 does not divide by 4 ranks; set data.batch=8 or 12"):
+        config.rank_share(10, 4)
+    with pytest.raises(UserError, match=r"set data.batch=4"):
+        config.rank_share(2, 4)

@@ -1,5 +1,6 @@
 """The configuration of a run, typed and checked: sections.py says what can be set, file.py reads and compares files."""
 
+from sentalign.config.batch_share import rank_share
 from sentalign.config.file import check, difference, dump, load
 from sentalign.config.sections import Augment, Config, Data, DataSource, Loss, Optimizer, StrictModel, Tag, Train
 
@@ -17,4 +18,5 @@ __all__ = [
     "difference",
     "dump",
     "load",
+    "rank_share",
 ]

@@ -36,7 +36,7 @@ def init_ranks(timeout_minutes: float) -> None:
     # An inference operator that every start on a CPU would compile with g++ for a minute. The name is internal.
     getattr(deepspeed.ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
     _set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    rendezvous.all_ranks(os.environ, timedelta(minutes=timeout_minutes))
+    rendezvous.wait_for_all_ranks(os.environ, timedelta(minutes=timeout_minutes))
     deepspeed.init_distributed(timeout=timedelta(minutes=timeout_minutes), verbose=False)
 
 

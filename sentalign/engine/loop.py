@@ -78,7 +78,7 @@ def run(
     save_seconds = 60 * config.train.checkpoint_every_minutes or math.inf
     saved_at, saved_pairs, clock_expired, replaced = time.monotonic(), progress.pairs, False, 0
 
-    with stop_request.listening() as stop_requested:
+    with stop_request.on_signals() as stop_requested:
         stop = StopAgreement(stop_requested)
         while True:
             # Validate.
@@ -114,7 +114,7 @@ def run(
             terms = train_step(engine, rows, config, progress.pairs, lr)
             progress = replace(progress, pairs=progress.pairs + batch, stream=state.as_dict())
             seconds = time.perf_counter() - started
-            heartbeat.stepped(seconds)
+            heartbeat.step_took(seconds)
 
             # Log, and agree: one message carries all that the ranks must know of each other.
             expired = time.monotonic() - saved_at >= save_seconds
@@ -180,7 +180,7 @@ class Evaluation:
         """Validates, and writes the weights if they are the best. Unchanged `progress`: a stop request came first."""
         terms: Metrics = {}
         if self.stream:
-            batches = stop.until_agreed(heartbeat.each(self.stream.validation_batches()))
+            batches = stop.until_agreed(heartbeat.ticking(self.stream.validation_batches()))
             terms = validate(self.engine, batches, self.config)
             if stop.agreed:
                 return progress

@@ -1,1 +1,1 @@
-"""Health."""
+"""What a run's ranks do: heartbeats, hangs, failures; `sentalign doctor`."""

@@ -1,7 +1,6 @@
-"""`sentalign doctor`: what this machine has; `sentalign doctor hang RUN`: which rank of a run stands still.
+"""`sentalign doctor`: what this machine has; `sentalign doctor hang --run RUN`: which rank of a run hangs.
 
-In: the words of the command line. Out: lines or JSON; exit code 0 healthy, 1 somebody stands still. The judging is
-hang.py.
+In: the command line. Out: lines or JSON; exit code 0 healthy, 1 a rank hangs or the run died. The diagnosis is hang.py.
 """
 
 from __future__ import annotations
@@ -12,42 +11,40 @@ import os
 import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from sharding.command_line import Subcommands, add_command, add_json
+from sharding.command_line import Subcommands, add_command, add_json, add_run
 
 EXAMPLES = "  sentalign doctor\n  sentalign doctor --json"
 HANG_EXAMPLES = """\
-  sentalign doctor hang runs/paper
-  sentalign doctor hang runs/paper --stale 20 --json
+  sentalign doctor hang --run runs/paper
+  sentalign doctor hang --run runs/paper --stale 20 --json
 
-Exit code: 0 nobody stands still (or the run has ended in good order), 1 somebody does, or the run died."""
+Exit code: 0 all ranks make progress or exited normally, 1 a rank hangs, or the run died."""
 PACKAGES = ("sentalign", "torch", "deepspeed", "transformers", "webdataset", "pydicom", "mlflow", "ray")
 
 
 def add_parser(commands: Subcommands) -> None:
     """Adds `doctor`, with its one command `hang`."""
-    doctor = add_command(
-        commands, "doctor", _machine, "what this machine has; which rank of a run hangs", examples=EXAMPLES
-    )
+    doctor = add_command(commands, "doctor", _machine, "what this machine has, or why a run hangs", examples=EXAMPLES)
     add_json(doctor)
     hang = add_command(
         doctor.add_subparsers(metavar="COMMAND"),
         "hang",
         _hang,
-        "which rank of a run stands still, and where",
-        description="Reads the heartbeats of a run, alive or dead, and names the rank and phase that stand still.",
+        "which rank of a run hangs, and where",
+        description="Reads the heartbeats of a run, alive or dead, and names the rank that hangs and its phase.",
         examples=HANG_EXAMPLES,
     )
-    hang.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
-    hang.add_argument("--stale", type=float, default=60.0, metavar="SECONDS", help="longest good phase (default 60)")
-    add_json(hang)
+    add_run(hang, "folder of the run")
+    hang.add_argument("--stale", type=float, default=60.0, metavar="SECONDS", help="longest normal phase (default 60)")
+    # Without a default of its own, which would undo a --json before `hang`.
+    hang.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON")
 
 
 def _hang(args: argparse.Namespace) -> int:
     from sentalign.health import hang
 
-    verdict = hang.observe(args.folder, args.stale)
+    verdict = hang.observe(args.run, args.stale)
     if args.json:
         print(json.dumps(asdict(verdict) | {"healthy": verdict.healthy}))
     else:
@@ -55,24 +52,20 @@ def _hang(args: argparse.Namespace) -> int:
     return 0 if verdict.healthy else 1
 
 
-def _machine(args: argparse.Namespace) -> int:
-    found = machine()
-    if args.json:
-        print(json.dumps(found))
-    else:
-        print("\n".join(f"{name:13} {value}" for name, value in found.items()))
-    return 0
+def _machine(args: argparse.Namespace) -> None:
+    facts = machine()
+    print(json.dumps(facts) if args.json else "\n".join(f"{name:13} {value}" for name, value in facts.items()))
 
 
 def machine() -> dict[str, str]:
     """Versions, processor cores and devices; nothing that names the machine."""
-    found = {"python": platform.python_version()}
+    facts = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            facts[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found | {"cores": str(len(os.sched_getaffinity(0))), "devices": _devices()}
+            facts[name] = "not installed"
+    return facts | {"cores": str(len(os.sched_getaffinity(0))), "devices": _devices()}
 
 
 def _devices() -> str:

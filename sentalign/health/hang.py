@@ -1,7 +1,7 @@
-"""Which rank hangs: the heartbeats of a run side by side.
+"""Which rank hangs: compares the heartbeats of a run's ranks.
 
-In: RUN/heartbeat/ (heartbeat.py), read twice. Out: a `Verdict`. A rank is compared with itself over a short while and
-with the others' phases, never by the clock of one host against another's. Nothing is stopped or mended here.
+In: RUN/heartbeat/ (heartbeat.py), read twice. Out: a `Verdict`. A rank is compared with itself over a short time and
+with the others' phases, never one host's clock with another's. Nothing is stopped or repaired here.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sentalign.health.heartbeat import FOLDER, PHASES, Heartbeat
 from sharding.contract import UserError
 
-# Phases that take minutes by nature: big files, a first compilation, weights that are fetched.
+# Phases that take minutes by nature: large files, a first compilation, weights that are downloaded.
 SLOW_PHASES, SLOW_FACTOR = ("start", "restore", "save"), 10
-GO_ON = "stop what is left of the run and run the same command: it goes on from its newest checkpoint"
+RESUME = "stop what is left of the run and run the same command: it resumes from its newest checkpoint"
 ADVICE = {
     "start": "look at that rank's output and at the hosts' network (launchers/env.sh: INTERFACE)",
     "restore": "look at the store of the run folder",
@@ -32,10 +32,10 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the heartbeats say. `healthy`: nobody stands still; `culprits`: the ranks that do; `lines`: for a person."""
+    """`suspects`: the ranks that hang, failed or are dead; `lines`: for a person."""
 
-    state: str  # running | finished | stands still | dead | failed
-    culprits: tuple[int, ...]
+    state: str  # running | finished | hangs | dead | failed
+    suspects: tuple[int, ...]
     lines: tuple[str, ...]
 
     @property
@@ -44,28 +44,28 @@ class Verdict:
 
 
 def read(run: Path) -> dict[int, Heartbeat]:
-    """The newest heartbeat of each rank of the newest launch, in the order in which they were written last.
+    """The newest heartbeat of each rank of the newest launch, in the order of their last writes.
 
-    The order is by the clock of the run folder's store, which is one for all. Raises UserError where there is none.
+    The order is by the clock of the run folder's store, which is the same for all. Raises UserError without heartbeats.
     """
-    found = {}
+    written = []
     for path in (run / FOLDER).glob("rank-*.json"):
         try:
-            found[path] = (Heartbeat(**json.loads(path.read_text(encoding="utf-8"))), path.stat().st_mtime)
+            written.append((path.stat().st_mtime, Heartbeat(**json.loads(path.read_text(encoding="utf-8")))))
         except (OSError, ValueError, TypeError):
-            continue  # just being replaced, or of another version
-    if not found:
+            continue  # being replaced at this moment, or of another version
+    if not written:
         raise UserError(f"no heartbeats in {run / FOLDER}; give the folder of a run that was started")
-    # A run that goes on with fewer ranks leaves the heartbeats of the others behind.
-    in_order = [beat for beat, _ in sorted(found.values(), key=lambda each: each[1])]
-    return {beat.rank: beat for beat in in_order if beat.rank < in_order[-1].ranks}
+    heartbeats = [heartbeat for _, heartbeat in sorted(written, key=lambda pair: pair[0])]
+    # A run that resumes with fewer ranks leaves the heartbeats of the others behind.
+    return {beat.rank: beat for beat in heartbeats if beat.rank < heartbeats[-1].ranks}
 
 
 def observe(run: Path, stale: float, sleep: Callable[[float], None] = time.sleep) -> Verdict:
-    """Reads, waits until every heart has beaten or five beats are over, reads again and judges. Raises UserError."""
+    """Reads, waits for a heartbeat of every rank or for five intervals, reads again and judges. Raises UserError."""
     first = last = read(run)
-    patience = max(5.0, 5 * max(beat.every for beat in first.values()))
-    for _ in range(round(patience / 0.5)):
+    longest = max(5.0, 5 * max(beat.interval for beat in first.values()))
+    for _ in range(round(longest / 0.5)):
         if all(beat.ended or beat != first.get(rank) for rank, beat in last.items()):
             break
         sleep(0.5)
@@ -74,93 +74,90 @@ def observe(run: Path, stale: float, sleep: Callable[[float], None] = time.sleep
 
 
 def judge(first: dict[int, Heartbeat], last: dict[int, Heartbeat], stale: float) -> Verdict:
-    """Two readings, some beats apart. `stale`: seconds that a phase may last, a slow one ten times that."""
+    """Two readings, some heartbeats apart. `stale`: seconds that a phase may last, ten times that for a slow one."""
     ranks = max(beat.ranks for beat in last.values())
     absent = [rank for rank in range(ranks) if rank not in last]
     failed = [r for r, beat in last.items() if beat.ended not in (None, "finished")]
     silent = [r for r, beat in last.items() if not beat.ended and beat == first.get(r)]
-    beating = [r for r, beat in last.items() if not beat.ended and r not in silent]
+    beating = {r: last[r] for r in sorted(last) if not last[r].ended and r not in silent}
     if silent or absent:
         return _silent(last, silent, absent, beating)
     if failed:
         return _failed(last, sorted(failed))
     if not beating:
         pairs = max(beat.pairs for beat in last.values())
-        return Verdict("finished", (), (f"all {ranks} ranks left in good order, after {pairs} pairs",))
-    if min(last[r].seconds - _allowed(last[r], stale) for r in beating) < 0:
-        pairs = min(last[r].pairs for r in beating)
-        return Verdict("running", (), (f"all {ranks} ranks move; the last of them has seen {pairs} pairs",))
-    return _standing({r: last[r] for r in sorted(beating)})
+        return Verdict("finished", (), (f"all {ranks} ranks exited normally, after {pairs} pairs",))
+    if any(beat.idle < _allowed(beat, stale) for beat in beating.values()):
+        pairs = min(beat.pairs for beat in beating.values())
+        return Verdict("running", (), (f"all {ranks} ranks make progress; the last of them has seen {pairs} pairs",))
+    return _hanging(beating)
 
 
 def _allowed(beat: Heartbeat, stale: float) -> float:
     return stale * (SLOW_FACTOR if beat.phase in SLOW_PHASES else 1)
 
 
-def _silent(last: dict[int, Heartbeat], silent: list[int], absent: list[int], beating: list[int]) -> Verdict:
+def _silent(last: dict[int, Heartbeat], silent: list[int], absent: list[int], beating: dict[int, Heartbeat]) -> Verdict:
     lines = [
         f"{_name(last[r])} gives no sign of life: its process is dead or frozen, or its host is gone; "
         f"last seen in phase {last[r].phase} after {last[r].pairs} pairs"
         for r in silent
     ]
-    lines += [f"rank {r} was never there" for r in absent]
+    lines += [f"rank {r} never started" for r in absent]
     if len(silent) > 1:
         lines.append(f"rank {silent[0]} was the first to fall silent")
-    others = [r for r in last if r not in silent]
-    lines += [f"{_name(last[r])}: {last[r].ended}, in phase {last[r].phase}" for r in others if last[r].ended]
+    lines += [f"{_name(beat)}: {beat.ended}, in phase {beat.phase}" for beat in last.values() if beat.ended]
     if beating:
-        phases = Counter(last[r].phase for r in beating)
-        lines.append("the others beat: " + ", ".join(f"{n} in phase {phase}" for phase, n in phases.items()))
-    lines.append(f"what to do: see whether those hosts and processes are there (memory, power, network); {GO_ON}")
-    return Verdict("stands still" if beating else "dead", (*silent, *absent), tuple(lines))
+        lines.append(f"ranks with a heartbeat: {_phases(beating.values())}")
+    lines.append(f"what to do: check that those hosts and processes exist (memory, power, network); {RESUME}")
+    return Verdict("hangs" if beating else "dead", (*silent, *absent), tuple(lines))
 
 
 def _failed(last: dict[int, Heartbeat], failed: list[int]) -> Verdict:
-    # Who lost contact or waited is the victim of who failed.
+    # Ranks that lost contact or waited are victims of those that failed.
     first = [r for r in failed if last[r].ended == "failed"] or failed
     lines = [f"{_name(last[r])}: {last[r].ended}, in phase {last[r].phase} after {last[r].pairs} pairs" for r in failed]
-    lines.append(f"what to do: read errors/ in the run folder, mend the cause, then {GO_ON}")
+    lines.append(f"what to do: read errors/ in the run folder, fix the cause, then {RESUME}")
     return Verdict("failed", tuple(first), tuple(lines))
 
 
-def _standing(beating: dict[int, Heartbeat]) -> Verdict:
-    """All hearts beat and nobody moves: who is behind the others, else who is not waiting in a collective."""
-    least = min(_stands(beat) for beat in beating.values())
-    behind = [r for r, beat in beating.items() if _stands(beat) == least]
+def _hanging(beating: dict[int, Heartbeat]) -> Verdict:
+    """Every rank has a heartbeat and none makes progress: those behind the others, else those outside a collective."""
+    least = min(_progress(beat) for beat in beating.values())
+    behind = [r for r, beat in beating.items() if _progress(beat) == least]
     if len(behind) == len(beating) > 1:
-        behind = [r for r, beat in beating.items() if not beat.waits]
+        behind = [r for r, beat in beating.items() if not beat.in_collective]
     if len(behind) in (0, len(beating)) and len(beating) > 1:
         behind = _elsewhere(beating)
-    if not behind:
-        beat = next(iter(beating.values()))
-        lines = [
-            f"all {len(beating)} ranks stand still in phase {beat.phase} after {beat.pairs} pairs, "
-            f"for {beat.seconds:.0f} s",
-            *(f"{_name(each)} stands at {each.place or 'an unknown place'}" for each in beating.values()),
-            f"what to do: no rank is behind, so look at the network between the hosts; {GO_ON}",
-        ]
-        return Verdict("stands still", tuple(beating), tuple(lines))
     lines = [
-        f"{_name(beating[r])} stands still in phase {beating[r].phase} after {beating[r].pairs} pairs, for "
-        f"{beating[r].seconds:.0f} s, at {beating[r].place or 'an unknown place'}"
-        for r in behind
+        f"{_name(beating[r])} hangs in phase {beating[r].phase} after {beating[r].pairs} pairs, for "
+        f"{beating[r].idle:.0f} s, at {beating[r].line or 'an unknown line'}"
+        for r in behind or beating
     ]
-    waiting = Counter(beat.phase for r, beat in beating.items() if r not in behind)
-    lines += [f"{count} waiting for it in phase {phase}" for phase, count in waiting.items()]
-    lines.append(f"what to do: {ADVICE[beating[behind[0]].phase]}; {GO_ON}")
-    return Verdict("stands still", tuple(behind), tuple(lines))
+    if not behind:
+        lines.append(f"what to do: no rank is behind, so look at the network between the hosts; {RESUME}")
+        return Verdict("hangs", tuple(beating), tuple(lines))
+    if len(behind) < len(beating):
+        lines.append(f"ranks that wait for it: {_phases(beat for r, beat in beating.items() if r not in behind)}")
+    lines.append(f"what to do: {ADVICE[beating[behind[0]].phase]}; {RESUME}")
+    return Verdict("hangs", tuple(behind), tuple(lines))
 
 
 def _elsewhere(beating: dict[int, Heartbeat]) -> list[int]:
-    """The ranks that are not where most are. On GPUs collectives return at once, and who waits for the others' numbers
-    stands in plain code; who keeps them waiting is likely at another line.
+    """The ranks that are at another line than most. On GPUs collectives return at once, and a rank that waits for the
+    others' values is in plain code; the rank that it waits for is likely at another line.
     """
-    place, count = Counter(beat.place for beat in beating.values()).most_common(1)[0]
-    return [r for r, beat in beating.items() if beat.place != place] if 2 * count > len(beating) else []
+    line, count = Counter(beat.line for beat in beating.values()).most_common(1)[0]
+    return [r for r, beat in beating.items() if beat.line != line] if 2 * count > len(beating) else []
 
 
-def _stands(beat: Heartbeat) -> tuple[int, int]:
+def _progress(beat: Heartbeat) -> tuple[int, int]:
     return beat.pairs, PHASES.index(beat.phase)
+
+
+def _phases(beats: Iterable[Heartbeat]) -> str:
+    counts = Counter(beat.phase for beat in beats)
+    return ", ".join(f"{count} in phase {phase}" for phase, count in counts.items())
 
 
 def _name(beat: Heartbeat) -> str:

@@ -1,1 +1,1 @@
-"""Ranks."""
+"""How the ranks of a training are started, numbered, joined and stopped."""

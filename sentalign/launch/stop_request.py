@@ -1,8 +1,8 @@
-"""The wish to stop: SIGTERM (Slurm's and Kubernetes' preemption) and SIGUSR1 (Slurm's --signal).
+"""A stop request: SIGTERM (Slurm's and Kubernetes' preemption) or SIGUSR1 (Slurm's --signal).
 
-In: signals of this process. Out: a flag that the loop looks at after each step; the ranks tell each other, so that one
-signal to one rank stops all of them at the same step. Outside of the loop the signals act as ever, but a process that
-has had the wish is leaving, and lets them pass: the launcher's guard and a whole group that is told say it twice.
+In: signals of this process. Out: a flag that the loop reads after each step; the ranks exchange it, so that one signal
+to one rank stops all of them at the same step. Outside of the loop the signals have their usual effect, but a process
+that got a stop request ignores further ones while it leaves: launchers and schedulers send them twice.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from contextlib import contextmanager
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
-def hear() -> None:
-    """Takes the signals again that supervisor.py keeps from the launcher and all that it starts."""
+def unblock_signals() -> None:
+    """Receives the signals again that supervisor.py blocks for the launcher and all its children."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 @contextmanager
-def listening() -> Iterator[Callable[[], bool]]:
-    """While it is open a signal only sets the flag, which the function that is given tells."""
-    wish = threading.Event()
+def on_signals() -> Iterator[Callable[[], bool]]:
+    """Inside, a signal only sets a flag; the yielded function returns it."""
+    requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield wish.is_set  # signals reach the main thread alone
+        yield requested.is_set  # signals reach the main thread only
         return
-    before = {number: signal.signal(number, lambda *_: wish.set()) for number in SIGNALS}
+    handlers = {number: signal.signal(number, lambda *_: requested.set()) for number in SIGNALS}
     try:
-        yield wish.is_set
+        yield requested.is_set
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if wish.is_set() else handler)
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_IGN if requested.is_set() else handler)

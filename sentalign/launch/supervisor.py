@@ -1,87 +1,75 @@
-"""Stands before DeepSpeed's launcher: `python -m sentalign.launch.supervisor LAUNCHER ...`.
+"""Passes stop requests from the user to the ranks: `python -m sentalign.launch.supervisor LAUNCHER ...`.
 
 In: the launcher's command, and signals. Out: its exit code. DeepSpeed's launcher dies of SIGTERM and leaves the ranks
-behind, or kills them after 30 seconds. Here the wish to stop (stop_request.py) goes to the ranks alone: they save and
-leave, and the launcher ends as after any run, also where Slurm told every process. On several hosts tell one rank.
+behind, or kills them after 30 seconds. Here a stop request (stop_request.py) reaches only the ranks: they save and
+exit, and the launcher ends as after any run, also where Slurm signals every process. On several hosts, signal one rank.
 """
 
 from __future__ import annotations
 
-import itertools
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 import psutil
 
-from sentalign.launch.ranks import MODULE, SCRIPT
 from sentalign.launch.stop_request import SIGNALS
 
 POLL_SECONDS = 0.5
 
 
 def command(launcher: Sequence[str]) -> list[str]:
-    """The words that start a launcher under this module's eyes."""
+    """The command line that runs a launcher under this module."""
     return [sys.executable, "-m", __name__, *launcher]
 
 
 def main() -> int:
     """Runs the command of `sys.argv`; returns its exit code, 128 + N where signal N ended it."""
-    wished: list[int] = []
-
-    def wish(number: int, _: FrameType | None) -> None:
-        wished.append(number)
-
-    # The launcher and its children start deaf to the signals; of them the ranks alone open their ears (stop.hear).
+    requests: list[int] = []
+    # The launcher and its children start with the signals blocked; only the ranks unblock them (stop_request.py).
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    launcher = subprocess.Popen(sys.argv[1:])
+    # RANK marks the ranks, so the launcher itself must not have it.
+    launcher = subprocess.Popen(sys.argv[1:], env={k: v for k, v in os.environ.items() if k != "RANK"})
     for number in SIGNALS:
-        signal.signal(number, wish)
+        signal.signal(number, lambda received, _: requests.append(received))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    told: set[int] = set()
+    signalled: set[int] = set()
     while True:
         try:
             code = launcher.wait(POLL_SECONDS)
             return code if code >= 0 else 128 - code
         except subprocess.TimeoutExpired:
-            if wished:  # also of ranks that were not there yet when the signal came
-                _tell(launcher.pid, wished[-1], told)
+            if requests:  # again and again: a rank may start after the signal
+                _send(launcher.pid, requests[-1], signalled)
         except KeyboardInterrupt:
-            _tell(launcher.pid, signal.SIGINT, set())
+            _send(launcher.pid, signal.SIGINT, set())
 
 
-def _tell(launcher: int, number: int, told: set[int]) -> None:
-    """Sends the signal to the ranks that have not had it."""
+def _send(launcher: int, number: int, signalled: set[int]) -> None:
+    """Sends the signal to the ranks that did not get it yet."""
     for rank in ranks_of(launcher):
-        if rank.pid not in told:
-            told.add(rank.pid)
+        if rank.pid not in signalled:
+            signalled.add(rank.pid)
             rank.send_signal(number)
 
 
 def ranks_of(launcher: int) -> list[psutil.Process]:
-    """The training processes below the launcher, without those that they have started in turn."""
-    found = []
+    """The ranks that the launcher started, without the processes that they started in turn."""
     try:
-        below = psutil.Process(launcher).children(recursive=True)
+        ranked = {p.pid: p for p in psutil.Process(launcher).children(recursive=True) if _has_rank(p)}
+        return [process for process in ranked.values() if process.ppid() not in ranked]
     except psutil.NoSuchProcess:
         return []
-    for process in below:
-        try:
-            if _is_rank(process) and not _is_rank(process.parent()):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
 
 
-def _is_rank(process: psutil.Process | None) -> bool:
-    """Whether the interpreter runs the training itself; a launcher has the same words among its arguments."""
-    words = process.cmdline()[1:] if process else []
-    options = itertools.takewhile(lambda word: word.startswith("-") and word != "-m", words)
-    program = words[len(list(options)) :]
-    return program[:2] == ["-m", MODULE] or (program[:1] != [] and program[0].endswith(SCRIPT))
+def _has_rank(process: psutil.Process) -> bool:
+    """Whether the launcher set RANK for the process or for one of its ancestors."""
+    try:
+        return "RANK" in process.environ()
+    except psutil.Error:  # it has ended meanwhile
+        return False
 
 
 if __name__ == "__main__":

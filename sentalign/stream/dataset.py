@@ -20,7 +20,7 @@ from typing import Any
 from torch import Generator
 from torch.utils.data import DataLoader
 
-from sentalign.config import Data
+from sentalign.config import Data, rank_share
 from sentalign.stream.batch import Batch, Padding, collate
 from sentalign.stream.order import plan
 from sentalign.stream.order.mixture import Mixture
@@ -42,7 +42,7 @@ class Stream:
 
     def __init__(self, data: Data, seed: int, rank: int, ranks: int, tokenizer: Tokenizer, split: str) -> None:
         """Reads the manifests. Raises UserError where the batch does not fit the ranks or there is no such data."""
-        plan.check_shares(data.batch, ranks)
+        rank_share(data.batch, ranks)
         self.data, self.seed, self.rank, self.ranks, self.split = data, seed, rank, ranks, split
         self.mixture = Mixture(data, split, seed)
         self.samples = Samples(self.mixture, data, seed, tokenizer)

@@ -1,5 +1,5 @@
-"""Search for settings with Ray Tune: many short trainings, the hopeless ones stopped early.
+"""Hyperparameter search with Ray Tune: many short trainings, the worst stopped early.
 
-In: a sweep file over a training configuration. Out: best.yaml, trials.json, one run folder a trial. A trial is
-`sentalign train` as a process of its own, so that nothing of the training knows of Ray.
+In: a sweep file and a training configuration. Out: best.yaml, trials.json, one run folder per trial. A trial is a
+training in a process of its own, so that the training does not depend on Ray.
 """

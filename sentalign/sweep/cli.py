@@ -1,4 +1,4 @@
-"""`sentalign tune CONFIG [key=value ...]`: a search over settings; the best goes to best.yaml.
+"""`sentalign tune CONFIG [key=value ...]`: hyperparameter search; the best settings are written to best.yaml.
 
 In: a sweep file. Out: a table of trials, or JSON. The search is tune.py.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from typing import Any
 
 from sharding.command_line import Subcommands, add_command, add_config, add_json
@@ -16,28 +17,28 @@ EXAMPLES = """\
   sentalign tune configs/sweep.yaml trials=4 concurrent=2 train.epochs=1
   sentalign train runs/sweep/best.yaml
 
-A word that names no setting of the sweep is a setting of the training, the same for all trials."""
+An override that is no setting of the sweep is a setting of the training, the same for all trials."""
 
 
-def add_parser(commands: Subcommands) -> None:
-    """Adds `tune`."""
+def add_parser(commands: Subcommands, module: str) -> None:
+    """Adds `tune`, whose trials run `module` on every rank."""
     tune = add_command(
         commands,
         "tune",
-        _tune,
+        partial(_tune, module=module),
         "search for the best settings",
-        description="Trains many times with different settings, stops the hopeless early and writes best.yaml.",
+        description="Trains many times with different settings, stops the worst trials early and writes best.yaml.",
         examples=EXAMPLES,
     )
     add_config(tune, "sweep file, for example configs/sweep.yaml")
     add_json(tune, "print the trials as JSON")
 
 
-def _tune(args: argparse.Namespace) -> None:
+def _tune(args: argparse.Namespace, module: str) -> None:
     from sentalign.sweep import space, tune
 
     sweep = space.load(args.config, args.overrides)
-    trials = tune.search(sweep)
+    trials = tune.search(sweep, module)
     if args.json:
         print(json.dumps(trials))
     else:

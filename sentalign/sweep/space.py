@@ -1,7 +1,7 @@
-"""The description of a sweep: which settings to vary, how often, with what machines; typed and checked.
+"""The configuration of a sweep: the search space, the number of trials, the resources of one; typed and validated.
 
-In: a YAML file (configs/sweep.yaml) and `key=value` words. Out: a `Sweep`, and its trials' configurations. Ray is not
-imported here (tune.py).
+In: a YAML file (configs/sweep.yaml) and `key=value` overrides. Out: a `Sweep`, and its trials' configurations. Ray is
+not imported here (tune.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sharding.contract import UserError
 
 
 class Domain(StrictModel):
-    """The values that one setting may take: exactly one of these."""
+    """The values that one setting may take, by exactly one of these distributions."""
 
     uniform: tuple[float, float] | None = None
     loguniform: tuple[float, float] | None = None
@@ -29,19 +29,19 @@ class Domain(StrictModel):
     choice: list[Any] | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Domain:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
+    def _one_distribution(self) -> Domain:
+        names = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(names) != 1:
             raise ValueError("give exactly one of uniform, loguniform, randint, choice")
-        if given[0] != "choice":
-            low, high = getattr(self, given[0])
-            if not low < high or (given[0] == "loguniform" and low <= 0):
-                raise ValueError(f"{given[0]} needs a lower and a larger bound, above 0 for loguniform")
+        if names[0] != "choice":
+            low, high = getattr(self, names[0])
+            if not low < high or (names[0] == "loguniform" and low <= 0):
+                raise ValueError(f"{names[0]} needs a lower and a larger bound, above 0 for loguniform")
         return self
 
     @property
     def extremes(self) -> list[Any]:
-        """Values that stand for all: the bounds, or every choice."""
+        """The values to validate: the bounds, or every choice."""
         if self.choice is not None:
             return self.choice
         if self.randint is not None:
@@ -52,19 +52,19 @@ class Domain(StrictModel):
 class Asha(StrictModel):
     """Early stopping (ASHA, Li et al. 2020); everything is counted in image-report pairs."""
 
-    grace_pairs: int = Field(ge=1, description="no trial is stopped before it has seen so many")
-    max_pairs: int = Field(ge=1, description="every trial is stopped at so many")
-    reduction_factor: float = Field(3, gt=1, description="one of so many trials goes on at each rung")
+    grace_pairs: int = Field(ge=1, description="pairs before which no trial is stopped")
+    max_pairs: int = Field(ge=1, description="pairs at which every trial is stopped")
+    reduction_factor: float = Field(3, gt=1, description="one in this many trials continues at each rung")
 
     @model_validator(mode="after")
-    def _grace_is_shorter(self) -> Asha:
+    def _grace_is_at_most_max(self) -> Asha:
         if self.grace_pairs > self.max_pairs:
             raise ValueError(f"grace_pairs {self.grace_pairs} is more than max_pairs {self.max_pairs}")
         return self
 
 
 class Sweep(StrictModel):
-    """Everything that decides a sweep."""
+    """All settings of a sweep."""
 
     base: Path = Field(description="training configuration; relative to the sweep file")
     out: Path = Field(description="folder of the sweep; one run folder a trial inside")
@@ -76,7 +76,7 @@ class Sweep(StrictModel):
     ranks: int = Field(1, ge=1, description="processes of one trial, all on one node")
     cpus: float = Field(1, gt=0, description="CPU cores that one trial takes")
     gpus: int = Field(0, ge=0, description="GPUs that one trial takes: none, or one a rank")
-    metric: str = Field("validation/loss", description="number of the journal that is compared")
+    metric: str = Field("validation/loss", description="metric of the journal that is compared")
     mode: Literal["min", "max"] = "min"
     asha: Asha
 
@@ -87,11 +87,11 @@ class Sweep(StrictModel):
         return self
 
 
-def load(path: str | Path, words: Sequence[str] = ()) -> Sweep:
-    """Reads a sweep file. Words name settings of the sweep (`trials=4`, `asha.max_pairs=800`) or of the training.
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
+    """Reads a sweep file. Overrides are settings of the sweep (`trials=4`, `asha.max_pairs=800`) or of the training.
 
-    Every bound of the space is tried on the training configuration, so that a misspelt or impossible setting is told
-    before anything starts. Raises UserError.
+    Every bound of the space is validated as part of the training configuration, so that a misspelt or impossible
+    setting is an error before anything starts. Raises UserError.
     """
     file = Path(path)
     if not file.is_file():
@@ -102,13 +102,13 @@ def load(path: str | Path, words: Sequence[str] = ()) -> Sweep:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds no settings; it must be a YAML mapping with base, out, asha and space")
-    for word in words:
-        _override(tree, word)
+    for override in overrides:
+        _apply(tree, override)
     try:
         sweep = Sweep.model_validate(tree)
     except ValidationError as error:
-        said = [f"{'.'.join(str(p) for p in e['loc']) or 'sweep'}: {e['msg']}" for e in error.errors()[:3]]
-        raise UserError("sweep: " + "; ".join(said)) from None
+        complaints = [f"{'.'.join(map(str, e['loc'])) or 'sweep'}: {e['msg']}" for e in error.errors()[:3]]
+        raise UserError("sweep: " + "; ".join(complaints)) from None
     sweep = sweep.model_copy(update={"base": (file.parent / sweep.base).resolve(), "out": sweep.out.resolve()})
     for setting, domain in sweep.space.items():
         for value in domain.extremes:
@@ -127,15 +127,15 @@ def draw(sweep: Sweep) -> list[dict[str, Any]]:
     ]
 
 
-def words_of(sweep: Sweep, parameters: dict[str, Any], run: Path) -> list[str]:
-    """The `key=value` words of one trial; JSON values are YAML values."""
+def trial_overrides(sweep: Sweep, parameters: dict[str, Any], run: Path) -> list[str]:
+    """The `key=value` overrides of one trial; JSON values are YAML values."""
     settings = {**sweep.overrides, **parameters, "run": str(run)}
     return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
 
 
 def configuration(sweep: Sweep, parameters: dict[str, Any], run: Path) -> config.Config:
     """The resolved training configuration of one trial. Raises UserError."""
-    return config.load(sweep.base, words_of(sweep, parameters, run))
+    return config.load(sweep.base, trial_overrides(sweep, parameters, run))
 
 
 def _value(domain: Domain, random: np.random.Generator) -> Any:
@@ -150,11 +150,11 @@ def _value(domain: Domain, random: np.random.Generator) -> Any:
     return float(random.uniform(*domain.uniform))
 
 
-def _override(tree: dict[str, Any], word: str) -> None:
-    """`trials=4` and `asha.max_pairs=8` are the sweep's; any other key is a setting that all trials share."""
-    key, equals, text = word.partition("=")
+def _apply(tree: dict[str, Any], override: str) -> None:
+    """`trials=4` and `asha.max_pairs=8` belong to the sweep; any other key is a setting of all trials."""
+    key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UserError(f"override {word!r} is not of the form key=value, for example trials=4 or train.epochs=1")
+        raise UserError(f"override {override!r} is not of the form key=value, for example trials=4 or train.epochs=1")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -1,8 +1,8 @@
-"""One trial: a training as a process of its own, its validations told while it runs, nothing left of it at the end.
+"""One trial: a training in a process of its own, whose validations are reported while it runs, killed at the end.
 
 In: a `Plan`, sampled parameters. Out: a run folder with journal.jsonl, train.log and trial.json. Ray is not imported
-here: whoever runs a trial hands in `report`, which may raise to stop it. MLflow is not either: the training's own
-uploader sends, and the sweep catches up at the end.
+here: the caller passes `report`, which may raise to stop the trial. MLflow is not either: the training's own uploader
+sends, and the sweep sends the rest at its end.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentalign.launch import ranks
-from sentalign.sweep.space import Sweep, words_of
+from sentalign.launch import local_ranks, process_group_guard
+from sentalign.sweep.space import Sweep, trial_overrides
 from sentalign.track import journal
 from sharding.store import atomic
 
@@ -29,10 +28,11 @@ TRIAL_NAME, LOG_NAME = "trial.json", "train.log"
 
 @dataclass(frozen=True)
 class Plan:
-    """What all trials share. `launcher` starts the training, given a config and words; None: DeepSpeed's launcher."""
+    """What all trials share. `launcher` replaces DeepSpeed's launcher of `module`: a program that takes its words."""
 
     sweep: Sweep
     folder: str
+    module: str
     parent_run: str | None = None
     launcher: tuple[str, ...] | None = None
 
@@ -43,8 +43,8 @@ class Plan:
 def execute(plan: Plan, number: int, parameters: dict[str, Any], report: Callable[[dict[str, float]], None]) -> None:
     """Trains once; each validation is reported as {metric: value, ..., "pairs": pairs}.
 
-    Raises RuntimeError where the training fails or says nothing of the metric, and whatever `report` raises; the
-    training and all that it started are dead when this returns or raises.
+    Raises RuntimeError where the training fails or never writes the metric, and whatever `report` raises; the training
+    and all its processes are dead when this returns or raises.
     """
     run = plan.run(number)
     run.mkdir(parents=True)
@@ -63,28 +63,13 @@ def execute(plan: Plan, number: int, parameters: dict[str, Any], report: Callabl
         _write(run, record)
 
 
-def train_command(plan: Plan, run: Path, parameters: dict[str, Any]) -> list[str]:
-    """The words that start one training, with a port of its own."""
-    words = words_of(plan.sweep, parameters, run)
-    if plan.parent_run:
-        words.append(f"track.parent_run={plan.parent_run}")
-    if plan.launcher:
-        return [*plan.launcher, str(plan.sweep.base), *words]
-    command = ranks.command(str(plan.sweep.base), words, plan.sweep.ranks)
-    if plan.sweep.gpus:
-        # With --num_gpus the launcher overlooks CUDA_VISIBLE_DEVICES, and every trial would take the first GPUs.
-        place = command.index("--num_gpus")
-        del command[place : place + 2]
-    return command
-
-
 def _start(plan: Plan, run: Path, parameters: dict[str, Any]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "sentalign.launch.guard", *train_command(plan, run, parameters)]
+    gpus = local_ranks.visible_gpus(os.environ, plan.sweep.gpus)  # Ray chose them
     with open(run / LOG_NAME, "ab") as log:
         return subprocess.Popen(
-            command,
+            process_group_guard.command(train_command(plan, run, parameters, gpus)),
             cwd=plan.folder,
-            env=ranks.environment(os.environ, plan.sweep.ranks, plan.sweep.gpus),
+            env=local_ranks.environment(os.environ, plan.sweep.ranks, gpus),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -92,26 +77,36 @@ def _start(plan: Plan, run: Path, parameters: dict[str, Any]) -> subprocess.Pope
         )
 
 
+def train_command(plan: Plan, run: Path, parameters: dict[str, Any], gpus: Sequence[int]) -> list[str]:
+    """The command line of one training, with a port of its own."""
+    arguments = [str(plan.sweep.base), *trial_overrides(plan.sweep, parameters, run)]
+    if plan.parent_run:
+        arguments.append(f"track.parent_run={plan.parent_run}")
+    if plan.launcher:
+        return [*plan.launcher, *arguments]
+    return local_ranks.command(plan.module, arguments, plan.sweep.ranks, gpus)
+
+
 def _tail(metric: str, run: Path, process: subprocess.Popen[bytes], report: Callable[[dict[str, float]], None]) -> None:
-    offset, heard = 0, False
+    offset, reported = 0, False
     while True:
         code = process.poll()  # before reading, so that the last lines are read after the end
-        for entry, behind in journal.follow(run, offset):
-            offset = behind
-            numbers = journal.metrics(entry)
-            if entry["kind"] == "validation" and metric in numbers:
-                heard = True
-                report({**numbers, "pairs": entry["pairs"]})
+        for entry, end in journal.follow(run, offset):
+            offset = end
+            metrics = journal.metrics(entry)
+            if entry["kind"] == "validation" and metric in metrics:
+                reported = True
+                report({**metrics, "pairs": entry["pairs"]})
         if code is not None:
             break
         time.sleep(POLL_SECONDS)
     if code:
-        raise RuntimeError(f"training ended with {code}: {_last_words(run)}")
-    if not heard:
+        raise RuntimeError(f"training ended with {code}: {_error_of(run)}")
+    if not reported:
         raise RuntimeError(f"the journal has no {metric}; choose a metric that validation writes")
 
 
-def _last_words(run: Path) -> str:
+def _error_of(run: Path) -> str:
     """The error line of the log, else its last line."""
     lines = [line.strip() for line in (run / LOG_NAME).read_text(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error:")]
@@ -119,7 +114,7 @@ def _last_words(run: Path) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kills the whole group at once: a trial that was given up needs no last checkpoint."""
+    """Kills the whole group at once: a stopped trial needs no last checkpoint."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

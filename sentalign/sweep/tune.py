@@ -1,4 +1,4 @@
-"""A sweep with Ray Tune and ASHA: the only importer of ray.
+"""Runs a sweep with Ray Tune and ASHA; the only importer of ray.
 
 In: a `Sweep`. Out: `out/best.yaml`, `out/trials.json`, a run folder a trial, a parent run in MLflow with the trials as
 children. The trials themselves are trial.py; a trial runs on one node, and on a cluster of several `out` and the
@@ -39,28 +39,28 @@ ENVIRONMENT = {
 }
 
 
-def search(sweep: Sweep, launcher: tuple[str, ...] | None = None) -> list[dict[str, Any]]:
-    """Runs all trials and writes best.yaml and trials.json; gives the trials, best first.
+def search(sweep: Sweep, module: str, launcher: tuple[str, ...] | None = None) -> list[dict[str, Any]]:
+    """Runs all trials and writes best.yaml and trials.json; returns the trials, best first.
 
-    `launcher` stands in for `deepspeed ... sentalign.train`. Raises UserError: `out` is in use, the cluster is too
-    small, or no trial came to an end.
+    Every rank of a trial runs `module`; `launcher` replaces DeepSpeed's. Raises UserError: `out` is in use, the cluster
+    is too small, or every trial failed.
     """
     if (sweep.out / "trials").exists():
         raise UserError(f"{sweep.out} already holds a sweep; choose another folder with out=FOLDER")
     base = configuration(sweep, {}, sweep.out)
     _start_cluster(sweep)
     try:
-        parent_run = _open_parent(sweep, base)
-        _run_trials(sweep, Plan(sweep, os.getcwd(), parent_run, launcher))
+        parent_run = _start_parent(sweep, base)
+        _run_trials(sweep, Plan(sweep, os.getcwd(), module, parent_run, launcher))
     finally:
         _stop_cluster()
-        trials = _account(sweep)
-        _send(sweep, base, trials)
-    return _conclude(sweep, trials)
+        trials = _collect(sweep)
+        _upload(sweep, base, trials)
+    return _write_results(sweep, trials)
 
 
 def _start_cluster(sweep: Sweep) -> None:
-    """A cluster on the loopback interface, or the one that RAY_ADDRESS names."""
+    """Starts a cluster on the loopback interface, or connects to the one at RAY_ADDRESS."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
@@ -84,7 +84,7 @@ def _stop_cluster() -> None:
 
 
 def check_fit(sweep: Sweep, nodes: list[dict[str, float]]) -> None:
-    """Raises UserError where no node could ever hold a trial: Ray would wait for it for good."""
+    """Raises UserError where no node is large enough for a trial: Ray would wait forever."""
     if any(node.get("CPU", 0) >= sweep.cpus and node.get("GPU", 0) >= sweep.gpus for node in nodes):
         return
     shapes = ", ".join(sorted({f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes}))
@@ -94,8 +94,8 @@ def check_fit(sweep: Sweep, nodes: list[dict[str, float]]) -> None:
     )
 
 
-def _open_parent(sweep: Sweep, base: config.Config) -> str | None:
-    """The sweep as a run of its own, with a journal like any other; None where MLflow is off or cannot be reached."""
+def _start_parent(sweep: Sweep, base: config.Config) -> str | None:
+    """The sweep's own run, with a journal; its MLflow id, or None where MLflow is off or cannot be reached."""
     sweep.out.mkdir(parents=True, exist_ok=True)
     with Journal(sweep.out) as book:
         book.append("start", run=sweep.out.name, config=sweep.model_dump(mode="json"), versions={})
@@ -146,14 +146,14 @@ def _trial(drawn: dict[str, int], plan: Plan, parameters: list[dict[str, Any]]) 
 def _bar(progress: Progress, trials: int) -> Any:
     from ray import tune
 
-    class Ended(tune.Callback):
-        """Moves the bar for each trial that ends, in whatever way."""
+    class TrialEnd(tune.Callback):
+        """Advances the bar when a trial ends, successfully or not."""
 
         def __init__(self, advance: Callable[[], None]) -> None:
             self.advance = advance
 
         def __getstate__(self) -> dict[str, Any]:
-            return {}  # Tune stores its callbacks, and a bar cannot be stored
+            return {}  # Tune pickles its callbacks, and a progress bar cannot be pickled
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self.advance()
@@ -161,11 +161,11 @@ def _bar(progress: Progress, trials: int) -> Any:
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self.advance()
 
-    return Ended(partial(progress.advance, progress.add_task("trials", total=trials)))
+    return TrialEnd(partial(progress.advance, progress.add_task("trials", total=trials)))
 
 
-def _account(sweep: Sweep) -> list[dict[str, Any]]:
-    """All trials, best first, from their own records and journals; each journal is given its end."""
+def _collect(sweep: Sweep) -> list[dict[str, Any]]:
+    """All trials, best first, from their own records and journals; completes each journal with its end."""
     trials = []
     for path in sorted((sweep.out / "trials").glob(f"*/{TRIAL_NAME}")):
         record = json.loads(path.read_text())
@@ -183,7 +183,7 @@ def _account(sweep: Sweep) -> list[dict[str, Any]]:
 
 
 def _best_validation(sweep: Sweep, run: Path) -> dict[str, Any]:
-    """Best value of the metric, the pairs at which it was reached, and the pairs seen at the last validation."""
+    """Best value of the metric, its pairs, and the pairs at the last validation."""
     seen = [(journal.metrics(e).get(sweep.metric), e["pairs"]) for e, _ in journal.follow(run) if journal.metrics(e)]
     values = [(value, pairs) for value, pairs in seen if value is not None and math.isfinite(value)]
     if not values:
@@ -192,8 +192,8 @@ def _best_validation(sweep: Sweep, run: Path) -> dict[str, Any]:
     return {"value": value, "best_pairs": pairs, "pairs": seen[-1][1]}
 
 
-def _send(sweep: Sweep, base: config.Config, trials: list[dict[str, Any]]) -> None:
-    """Brings MLflow up to date: trials that were stopped had no time to send their end."""
+def _upload(sweep: Sweep, base: config.Config, trials: list[dict[str, Any]]) -> None:
+    """Updates MLflow: stopped trials had no time to send their end."""
     if not (sweep.out / journal.JOURNAL_NAME).is_file():
         return
     with Journal(sweep.out) as book:
@@ -211,7 +211,7 @@ def _send(sweep: Sweep, base: config.Config, trials: list[dict[str, Any]]) -> No
         print(f"warning: {error}; later: {again}, and the same for each folder in trials/", file=sys.stderr)
 
 
-def _conclude(sweep: Sweep, trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _write_results(sweep: Sweep, trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
     (sweep.out / "trials.json").write_text(json.dumps(trials, indent=1) + "\n")
     usable = [trial for trial in trials if trial["status"] != "failed" and trial["value"] is not None]
     if not usable:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from sentalign.checkpoint import index
-from sentalign.launch import hosts, ranks, supervisor
+from sentalign.launch import hosts, local_ranks, process_group_guard, supervisor
 from sentalign.track import journal
 from tests.e2e.commands import COMMAND, ROOT, good
 from tests.e2e.test_whole_way import entries, started, tensors, wait_for_pairs
@@ -96,8 +96,8 @@ def by_script(folder):
 def by_ssh(folder):
     """What runs on one of several hosts, without the ssh before it."""
     (folder / "hosts").write_text("localhost slots=2\n")
-    meeting = ["--master_addr", "127.0.0.1", "--master_port", str(ranks.free_port())]
-    command = hosts.by_ssh("hosts", 0, meeting, [str(ROOT / "launchers/train.py")], ["DS_ACCELERATOR=cpu"])
+    meeting = ["--master_addr", "127.0.0.1", "--master_port", str(local_ranks.free_port())]
+    command = hosts.host_command("hosts", 0, meeting, [str(ROOT / "launchers/train.py")], ["DS_ACCELERATOR=cpu"])
     return ["bash", "-c", f'{command} "$@"', "bash"]
 
 
@@ -113,7 +113,7 @@ def test_the_wish_to_stop_reaches_the_ranks_of_other_launchers(folder, how, monk
     )  # fmt: skip
     wait_for_pairs(folder / how.__name__, 32, process)
     if how is by_ssh:
-        process.stdin.write(hosts.TERMINATE.decode())
+        process.stdin.write(process_group_guard.TERMINATE.decode())
         process.stdin.flush()
     else:
         process.terminate()

@@ -1,4 +1,4 @@
-"""What a failing rank leaves behind: a line, and a file that quotes no report and no address."""
+"""What a failing rank leaves behind: a line, and a file that contains no report and no address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ended(run):
 
 @pytest.fixture
 def run(tmp_path):
-    heartbeat.begin(tmp_path, {"RANK": "1", "WORLD_SIZE": "2"}, 60, 60)
+    heartbeat.start(tmp_path, {"RANK": "1", "WORLD_SIZE": "2"}, 60, 60)
     heartbeat.phase("step", 48)
     yield tmp_path
     heartbeat.end("finished")
@@ -27,10 +27,10 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("error", [RuntimeError(GLOO), dist.DistBackendError("watchdog of (node-a, 29500)")])
 def test_lost_peers_are_one_line_and_a_file(run, error):
-    with pytest.raises(failures.LostContact) as caught, failures.told(run, 1):
+    with pytest.raises(failures.LostContact) as caught, failures.recorded(run, 1, (UserError,)):
         raise error
     assert str(caught.value) == (
-        f"rank 1 lost contact with its peers in phase step after 48 pairs; see `sentalign doctor hang {run}`; "
+        f"rank 1 lost contact with its peers in phase step after 48 pairs; see `sentalign doctor hang --run {run}`; "
         "run the same command to go on"
     )
     text = (run / "errors/rank-00001.txt").read_text()
@@ -41,8 +41,8 @@ def test_lost_peers_are_one_line_and_a_file(run, error):
     assert ended(run) == "lost contact"
 
 
-def test_other_failures_come_as_they_are_and_quote_nothing(run):
-    with pytest.raises(KeyError), failures.told(run, 1):
+def test_other_failures_are_raised_unchanged_and_nothing_is_quoted(run):
+    with pytest.raises(KeyError), failures.recorded(run, 1, (UserError,)):
         raise KeyError("Small left effusion.")
     text = (run / "errors/rank-00001.txt").read_text()
     assert "KeyError (message left out)" in text
@@ -51,15 +51,21 @@ def test_other_failures_come_as_they_are_and_quote_nothing(run):
     assert ended(run) == "failed"
 
 
-def test_a_users_mistake_leaves_no_file(run):
-    with pytest.raises(UserError, match="the reason"), failures.told(run, 1):
+def test_an_expected_error_leaves_no_file(run):
+    with pytest.raises(UserError, match="the reason"), failures.recorded(run, 1, (UserError,)):
         raise UserError("the reason")
     assert not (run / "errors").exists()
     assert ended(run) == "failed"
 
 
-def test_a_good_end_is_told_too(run):
-    with failures.told(run, 1):
+def test_errors_that_the_caller_does_not_expect_leave_a_file(run):
+    with pytest.raises(UserError), failures.recorded(run, 1, (KeyError,)):
+        raise UserError("the reason")
+    assert "UserError (message left out)" in (run / "errors/rank-00001.txt").read_text()
+
+
+def test_a_normal_exit_is_recorded_too(run):
+    with failures.recorded(run, 1, (UserError,)):
         pass
     assert ended(run) == "finished"
 

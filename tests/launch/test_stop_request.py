@@ -1,4 +1,4 @@
-"""Signals that only set a flag, and only while the loop listens; the guard of the launcher."""
+"""Signals that only set a flag, and only inside the loop; the supervisor of the launcher."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -24,84 +23,87 @@ def handlers():
         signal.signal(number, handler)
 
 
-def test_unheard_the_handlers_come_back(handlers):
-    with stop_request.listening() as asked:
-        assert not asked()
+def test_without_a_signal_the_handlers_are_restored(handlers):
+    with stop_request.on_signals() as requested:
+        assert not requested()
     assert {number: signal.getsignal(number) for number in stop_request.SIGNALS} == handlers
 
 
 @pytest.mark.parametrize("number", stop_request.SIGNALS)
-def test_a_signal_sets_the_flag_and_a_second_one_does_not_kill_the_process_that_leaves(number, handlers):
-    with stop_request.listening() as asked:
-        assert not asked()
+def test_a_signal_sets_the_flag_and_a_second_one_does_not_kill_the_exiting_process(number, handlers):
+    with stop_request.on_signals() as requested:
+        assert not requested()
         os.kill(os.getpid(), number)
-        assert asked()
+        assert requested()
     for again in stop_request.SIGNALS:
         os.kill(os.getpid(), again)
-    with stop_request.listening() as asked:
-        assert not asked(), "of an earlier signal nothing is left"
+    with stop_request.on_signals() as requested:
+        assert not requested(), "an earlier signal has no effect"
 
 
-def test_in_another_thread_nothing_is_heard():
-    heard = []
+def test_in_another_thread_signals_have_no_effect():
+    flags = []
 
-    def listen():
-        with stop_request.listening() as asked:
-            heard.append(asked())
+    def run():
+        with stop_request.on_signals() as requested:
+            flags.append(requested())
 
-    thread = threading.Thread(target=listen)
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert heard == [False]
+    assert flags == [False]
 
 
-# A launcher that starts "ranks" as DeepSpeed's does; each rank forks a worker of the same command line.
+# A launcher that starts ranks as DeepSpeed's does, from a script of any name; each rank forks a worker.
 RANK = """
 import os, signal, sys, time
-from stop import hear
-wish = []
-signal.signal(signal.SIGTERM, lambda *_: wish.append(1))
-hear()
+from sentalign.launch.stop_request import unblock_signals
+requests = []
+signal.signal(signal.SIGTERM, lambda *_: requests.append(1))
+unblock_signals()
 if os.fork() == 0:
-    if not int(sys.argv[2]):
+    if not int(sys.argv[1]):
         signal.signal(signal.SIGTERM, lambda *_: os._exit(9))
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(0.05)
     os._exit(0)
 os.write(1, b"ready\\n")
-while not wish:
+while not requests:
     time.sleep(0.05)
 _, status = os.waitpid(-1, os.WNOHANG)
 os.write(1, b"worker killed\\n" if status else b"saved\\n")
 """
 LAUNCHER = """
-import subprocess, sys
-words = [sys.executable, "-u", "-m", "sentalign.train", "c.yaml", sys.argv[2]]
-ranks = [subprocess.Popen(words, cwd=sys.argv[1]) for _ in range(2)]
+import os, subprocess, sys
+assert "RANK" not in os.environ
+command = [sys.executable, "-u", *sys.argv[1:]]
+ranks = [subprocess.Popen(command, env=os.environ | {"RANK": str(rank)}) for rank in range(2)]
 sys.exit(max(rank.wait() for rank in ranks) or 5)
 """
 
 
 @pytest.mark.parametrize("everyone", [False, True])
-def test_the_guard_tells_the_ranks_and_the_launcher_lives_on(tmp_path, everyone):
-    (tmp_path / "sentalign").mkdir()
-    (tmp_path / "sentalign/__init__.py").write_text("")
-    (tmp_path / "sentalign/train.py").write_text(RANK)
-    (tmp_path / "stop_request.py").write_text(Path(stop_request.__file__).read_text())
-    words = supervisor.command([sys.executable, "-c", LAUNCHER, str(tmp_path), str(int(everyone))])
-    guard = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
+@pytest.mark.parametrize("environ", [{}, {"RANK": "0"}])
+def test_the_supervisor_signals_the_ranks_and_the_launcher_survives(tmp_path, everyone, environ):
+    """Also in a job whose environment has a RANK of its own."""
+    script = tmp_path / "my_training.py"
+    script.write_text(RANK)
+    words = supervisor.command([sys.executable, "-c", LAUNCHER, str(script), str(int(everyone))])
+    supervised = subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | environ
+    )
     try:
-        assert [guard.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+        assert [supervised.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
         time.sleep(0.2)
-        (os.killpg if everyone else os.kill)(guard.pid, signal.SIGTERM)
-        assert guard.communicate(timeout=30)[0] == "saved\nsaved\n"
-        assert guard.returncode == 5, "the launcher's own exit code"
+        (os.killpg if everyone else os.kill)(supervised.pid, signal.SIGTERM)
+        assert supervised.communicate(timeout=30)[0] == "saved\nsaved\n"
+        assert supervised.returncode == 5, "the launcher's own exit code"
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(guard.pid, signal.SIGKILL)
+            os.killpg(supervised.pid, signal.SIGKILL)
 
 
-def test_the_guard_of_a_launcher_that_a_signal_ended():
+def test_the_exit_code_of_a_launcher_that_a_signal_ended():
     done = subprocess.run(supervisor.command([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]))
     assert done.returncode == 128 + 9

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sentalign.launch.ranks import free_port
+from sentalign.launch.local_ranks import free_port
 from tests.e2e.commands import ROOT, good
 
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])

@@ -211,12 +211,12 @@ def test_a_host_that_is_not_there_is_named_soon(hosts: Hosts, shards: Path) -> N
     assert len(said.splitlines()) == 1
 
 
-def test_a_peer_that_never_comes_is_counted(hosts: Hosts, shards: Path) -> None:
+def test_a_peer_that_never_starts_is_named(hosts: Hosts, shards: Path) -> None:
     hostfile(hosts.folder, 1, 1)
     script = f'. {ROOT}/launchers/env.sh && exec {DEEPSPEED} --hostfile hosts --no_ssh --quiet "$@"'
     more = ["--master_addr", "10.77.0.1", "--node_rank", "0", TRAIN, *words(shards, "run", "train.timeout_minutes=0.1")]
     code, said = ended(start(hosts, "bash", "-c", script, "bash", *more), 120)
     assert code == 2
     [told] = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert told.startswith("error: 1 of 2 ranks came; missing: rank 1; ")
+    assert told.startswith("error: 1 of 2 ranks joined; missing: rank 1; ")
     assert "Traceback" not in said

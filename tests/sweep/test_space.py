@@ -1,4 +1,4 @@
-"""The sweep file: what is right is read, what is wrong is told in one line before anything starts."""
+"""The sweep file: settings are read, and mistakes are one line before anything starts."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def test_a_sweep_is_read(sweep_file: Write, tmp_path: Path) -> None:
     sweep = space.load(sweep_file(overrides={"train.epochs": 2}))
     assert sweep.base == tmp_path / "base.yaml"
     assert sweep.space["optimizer.lr"].loguniform == (1e-3, 10.0)
-    made = space.configuration(sweep, {"optimizer.lr": 1e-5}, tmp_path / "trial")
-    assert (made.optimizer.lr, made.train.epochs, made.run) == (1e-5, 2, str(tmp_path / "trial"))
+    configured = space.configuration(sweep, {"optimizer.lr": 1e-5}, tmp_path / "trial")
+    assert (configured.optimizer.lr, configured.train.epochs, configured.run) == (1e-5, 2, str(tmp_path / "trial"))
 
 
 def test_words_name_the_sweep_or_the_training(sweep_file: Write) -> None:
     sweep = space.load(sweep_file(), ["trials=2", "asha.max_pairs=32", "train.epochs=3", "optimizer.weight_decay=1e-4"])
     assert (sweep.trials, sweep.asha.max_pairs) == (2, 32)
-    made = space.configuration(sweep, {}, Path("x"))
-    assert (made.train.epochs, made.optimizer.weight_decay) == (3, 1e-4)
+    configured = space.configuration(sweep, {}, Path("x"))
+    assert (configured.train.epochs, configured.optimizer.weight_decay) == (3, 1e-4)
 
 
 @pytest.mark.parametrize("value", [1e-05, 3, True, None, "a: b", [1, "x"], 0.1])
 def test_every_value_survives_its_word(sweep_file: Write, tmp_path: Path, value: Any) -> None:
     sweep = space.load(sweep_file(overrides={"model.image.backbone.extra": value}))
-    made = space.configuration(sweep, {}, tmp_path).model.image.backbone["extra"]
+    configured = space.configuration(sweep, {}, tmp_path).model.image.backbone["extra"]
     # YAML 1.1 reads 1e-05 as a word; typed settings take it for the number.
-    assert made == value or float(made) == value
+    assert configured == value or float(configured) == value
 
 
 SPACE = {
@@ -80,19 +80,19 @@ def test_draws_fill_their_domains(sweep_file: Write) -> None:
         ({"base": "nowhere.yaml"}, "no config file"),
     ],
 )
-def test_mistakes_are_told_in_one_line(sweep_file: Write, changed: dict[str, Any], message: str) -> None:
+def test_mistakes_are_one_line(sweep_file: Write, changed: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         space.load(sweep_file(**changed))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("word", ["trials", "=3", "trials=[", "train.epoch=3"])
-def test_wrong_words_are_told(sweep_file: Write, word: str) -> None:
+def test_wrong_overrides_are_refused(sweep_file: Write, word: str) -> None:
     with pytest.raises(UserError):
         space.load(sweep_file(), [word])
 
 
-def test_no_sweep_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_sweep_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no sweep file"):
         space.load(tmp_path / "none.yaml")
     (tmp_path / "empty.yaml").write_text("")

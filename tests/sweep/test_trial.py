@@ -1,4 +1,4 @@
-"""One trial without Ray: its validations are reported, and nothing of it outlives it."""
+"""One trial without Ray: its validations are reported, and no process outlives it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Running = Callable[[Path], list[str]]
 
 
 def plan(file: Path, launcher: tuple[str, ...] | None, *words: str) -> Plan:
-    return Plan(space.load(file, words), str(file.parent), "parent", launcher)
+    return Plan(space.load(file, words), str(file.parent), "some.module", "parent", launcher)
 
 
-def status(made: Plan) -> str:
-    return json.loads((made.run(0) / TRIAL_NAME).read_text())["status"]
+def status(of: Plan) -> str:
+    return json.loads((of.run(0) / TRIAL_NAME).read_text())["status"]
 
 
 def gone(find: Running, folder: Path) -> bool:
@@ -37,46 +37,44 @@ def gone(find: Running, folder: Path) -> bool:
 
 
 def test_validations_are_reported(sweep_file: Write, launcher: tuple[str, ...], running: Running) -> None:
-    made = plan(sweep_file(), launcher, "train.epochs=3")
+    trial_plan = plan(sweep_file(), launcher, "train.epochs=3")
     reported: list[dict[str, float]] = []
-    execute(made, 0, {"optimizer.lr": 2.0}, reported.append)
+    execute(trial_plan, 0, {"optimizer.lr": 2.0}, reported.append)
     assert [r["pairs"] for r in reported] == [8, 16, 24]
     assert reported[1]["validation/loss"] == 2.5
-    assert status(made) == "finished"
-    assert gone(running, made.sweep.out)
+    assert status(trial_plan) == "finished"
+    assert gone(running, trial_plan.sweep.out)
 
 
 class Stop(Exception):
     """What Ray raises from a report to end a trial."""
 
 
-def test_a_trial_that_is_given_up_leaves_nothing(
-    sweep_file: Write, launcher: tuple[str, ...], running: Running
-) -> None:
-    made = plan(sweep_file(), launcher, "train.epochs=500")
+def test_a_stopped_trial_leaves_no_process(sweep_file: Write, launcher: tuple[str, ...], running: Running) -> None:
+    trial_plan = plan(sweep_file(), launcher, "train.epochs=500")
 
     def stop(_: dict[str, float]) -> None:
-        assert len(running(made.sweep.out)) == 4  # guard, watcher, training and its child
+        assert len(running(trial_plan.sweep.out)) == 4  # guard, watcher, training and its child
         raise Stop
 
     with pytest.raises(Stop):
-        execute(made, 0, {"optimizer.lr": 2.0}, stop)
-    assert status(made) == "stopped"
-    assert gone(running, made.sweep.out)
+        execute(trial_plan, 0, {"optimizer.lr": 2.0}, stop)
+    assert status(trial_plan) == "stopped"
+    assert gone(running, trial_plan.sweep.out)
 
 
-def test_a_training_that_fails_says_why(sweep_file: Write, launcher: tuple[str, ...]) -> None:
-    made = plan(sweep_file(), launcher, "loss.t2=13")
+def test_the_error_of_a_failed_training_is_reported(sweep_file: Write, launcher: tuple[str, ...]) -> None:
+    trial_plan = plan(sweep_file(), launcher, "loss.t2=13")
     with pytest.raises(RuntimeError, match="ended with 1: error: thirteen is refused"):
-        execute(made, 0, {}, print)
-    assert status(made) == "failed"
-    assert "thirteen" in (made.run(0) / LOG_NAME).read_text()
+        execute(trial_plan, 0, {}, print)
+    assert status(trial_plan) == "failed"
+    assert "thirteen" in (trial_plan.run(0) / LOG_NAME).read_text()
 
 
-def test_a_metric_that_nobody_writes_is_told(sweep_file: Write, launcher: tuple[str, ...]) -> None:
-    made = plan(sweep_file(metric="validation/nothing"), launcher, "train.epochs=1")
+def test_a_metric_that_is_never_written_is_an_error(sweep_file: Write, launcher: tuple[str, ...]) -> None:
+    trial_plan = plan(sweep_file(metric="validation/nothing"), launcher, "train.epochs=1")
     with pytest.raises(RuntimeError, match="no validation/nothing"):
-        execute(made, 0, {}, print)
+        execute(trial_plan, 0, {}, print)
 
 
 @pytest.mark.parametrize("guard_dies_first", [False, True])
@@ -87,7 +85,7 @@ def test_a_guarded_command_dies_with_a_parent_that_is_killed(
     child = ["-c", "import time; time.sleep(300)", f"{folder}/trials"]
     program = (
         "import subprocess, sys, time\n"
-        "command = [sys.executable, '-m', 'sentalign.launch.guard', sys.executable, *sys.argv[1:]]\n"
+        "command = [sys.executable, '-m', 'sentalign.launch.process_group_guard', sys.executable, *sys.argv[1:]]\n"
         "guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)\n"
         "print(guard.pid, flush=True)\n"
         "time.sleep(300)\n"
@@ -107,8 +105,8 @@ def test_a_guarded_command_dies_with_a_parent_that_is_killed(
 
 
 def test_two_trials_never_share_a_port(sweep_file: Write) -> None:
-    made = plan(sweep_file(), None)
-    commands = [train_command(made, made.run(n), {"optimizer.lr": 0.5}) for n in range(2)]
+    trial_plan = plan(sweep_file(), None)
+    commands = [train_command(trial_plan, trial_plan.run(n), {"optimizer.lr": 0.5}, []) for n in range(2)]
     ports = {command[command.index("--master_port") + 1] for command in commands}
     assert len(ports) == 2
     assert "optimizer.lr=0.5" in commands[0]
@@ -116,6 +114,8 @@ def test_two_trials_never_share_a_port(sweep_file: Write) -> None:
     assert commands[0][commands[0].index("--num_gpus") + 1] == "1"
 
 
-def test_trials_on_gpus_keep_to_those_that_they_were_given(sweep_file: Write) -> None:
-    made = plan(sweep_file(gpus=2, ranks=2), None)
-    assert "--num_gpus" not in train_command(made, made.run(0), {})
+def test_trials_on_gpus_use_those_that_ray_assigned(sweep_file: Write) -> None:
+    trial_plan = plan(sweep_file(gpus=2, ranks=2), None)
+    command = train_command(trial_plan, trial_plan.run(0), {}, [4, 6])
+    assert command[command.index("--include") + 1] == "localhost:4,6"
+    assert command[command.index("--module") + 1] == "some.module"

@@ -22,7 +22,7 @@ Write = Callable[..., Path]
 Running = Callable[[Path], list[str]]
 
 
-def test_a_trial_that_fits_nowhere_is_told(sweep_file: Write) -> None:
+def test_a_trial_larger_than_every_node_is_refused(sweep_file: Write) -> None:
     sweep = space.load(sweep_file(cpus=8))
     with pytest.raises(UserError, match="takes 8 CPU and 0 GPU on one node, and the nodes have 2 CPU and 0 GPU"):
         tune.check_fit(sweep, [{"CPU": 2.0}, {"CPU": 2.0}])
@@ -32,16 +32,16 @@ def test_a_trial_that_fits_nowhere_is_told(sweep_file: Write) -> None:
         tune.check_fit(sweep, [{"CPU": 64.0, "GPU": 1.0}] * 2)
 
 
-def test_a_folder_in_use_is_told(sweep_file: Write, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused(sweep_file: Write, tmp_path: Path) -> None:
     (tmp_path / "sweep" / "trials").mkdir(parents=True)
     with pytest.raises(UserError, match="already holds a sweep"):
-        tune.search(space.load(sweep_file()))
+        tune.search(space.load(sweep_file()), "some.module")
 
 
 @pytest.mark.slow
 def test_a_search(sweep_file: Write, launcher: tuple[str, ...], running: Running, tmp_path: Path) -> None:
     sweep = space.load(sweep_file(concurrent=2, seed=2), ["train.epochs=10", "asha.max_pairs=80"])
-    trials = tune.search(sweep, launcher)
+    trials = tune.search(sweep, "some.module", launcher)
     assert sorted(trial["trial"] for trial in trials) == [0, 1, 2, 3]
     assert "stopped" in {trial["status"] for trial in trials}
     assert any(trial["status"] == "finished" and trial["pairs"] == 80 for trial in trials)
@@ -75,7 +75,8 @@ def test_a_search_that_is_interrupted_leaves_nothing_running(
 ) -> None:
     file = sweep_file(concurrent=2, overrides={"train.epochs": 1000})
     program = (
-        "import sys; from sentalign.sweep import space, tune\ntune.search(space.load(sys.argv[1]), tuple(sys.argv[2:]))"
+        "import sys; from sentalign.sweep import space, tune\n"
+        "tune.search(space.load(sys.argv[1]), 'some.module', tuple(sys.argv[2:]))"
     )
     search = subprocess.Popen([sys.executable, "-c", program, str(file), *launcher], start_new_session=True)
     deadline = time.monotonic() + 90

@@ -133,16 +133,6 @@ def batches_per_epoch(samples: int, batch: int) -> int:
     return samples // batch
 
 
-def check_shares(batch: int, ranks: int) -> None:
-    """Raises UserError unless a global batch of `batch` splits into equal shares for `ranks` ranks."""
-    if batch % ranks:
-        low = batch // ranks * ranks
-        fitting = f"{low} or {low + ranks}" if low else f"{ranks}"
-        raise UserError(
-            f"data.batch {batch} does not divide by {ranks} ranks; set data.batch={fitting}, or change the ranks"
-        )
-
-
 def share(lanes: range, part: int, parts: int) -> range:
     """The contiguous share of one of `parts`; the shares of all in a row are `lanes`, none larger by more than one."""
     cut = [lanes.start + len(lanes) * i // parts for i in (part, part + 1)]

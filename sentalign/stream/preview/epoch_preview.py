@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sentalign.config import Config
+from sentalign.config import Config, rank_share
 from sentalign.stream.order import plan
 from sentalign.stream.order.limit_duplicates import bounded, surplus
 from sentalign.stream.order.mixture import Mixture
@@ -35,7 +35,7 @@ def outlook(config: Config, batches: Sequence[int], epochs: int, ranks: int, tel
     The rates are means over the first `epochs` epochs. `tell` hears the share that is done. Raises UserError for
     settings or data with which the run could not start, and for a batch that the data cannot fill.
     """
-    plan.check_shares(config.data.batch, ranks)
+    rank_share(config.data.batch, ranks)
     bare = config.data.model_copy(update={"cache": None})  # nothing is kept, so no folder is made
     mixture = Mixture(bare, config.data.train_split, config.seed)
     sizes = list(batches) or [size for size in sorted({*USUAL, config.data.batch}) if _fits(mixture, size)]

@@ -1,13 +1,11 @@
 """The plan: every sample once, and nothing but the named inputs decides the order."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sentalign.stream.order import plan
 from sentalign.stream.order.plan import StreamState
-from sharding.contract import UserError
 
 
 def shards_of(sizes):
@@ -102,13 +100,6 @@ def test_a_substitute_is_another_one_for_each_attempt():
 
 def test_names_of_draws_do_not_run_into_each_other():
     assert (plan.draws(2, "a", 1, 11) != plan.draws(2, "a", 11, 1)).all()
-
-
-def test_batch_that_ranks_cannot_share_says_what_would_do():
-    with pytest.raises(UserError, match=r"data.batch 10 does not divide by 4 ranks; set data.batch=8 or 12"):
-        plan.check_shares(10, 4)
-    with pytest.raises(UserError, match=r"set data.batch=4"):
-        plan.check_shares(2, 4)
 
 
 def test_state_goes_on_into_the_next_epoch_and_through_a_checkpoint():

@@ -1,4 +1,4 @@
-"""The commands build, verify, inspect and resolve.
+"""The commands of the sharding tool: build, verify, inspect and resolve.
 
 In: arguments. Out: printed lines or JSON, and an exit code: 0 success, 1 a failed build or an invalid data set, 2 a
 user's mistake. Heavy modules are imported inside the commands, so that `--help` is quick.
@@ -8,38 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from sharding.build import cli as build
 from sharding.command_line import Command, Subcommands, add_command, add_json, execute
-from sharding.contract import Reason, UserError
 from sharding.deid import resolve
 
-if TYPE_CHECKING:
-    from sharding.build.finish import BuildSettings
-    from sharding.build.pool import Workers
-    from sharding.build.samples import WorkerConfig
-    from sharding.sources import SourceListing
-    from sharding.sources.folder import FolderTable
-    from sharding.sources.inventory import Inventory
-
 SUMMARY = "turn X-rays and reports into shards"
-COLUMNS = ("image", "text", "patient", "view", "split")
-BUILD_EXAMPLES = """\
-  sentalign shard build mimic-cxr /data/mimic-cxr --out /data/shards
-  sentalign shard build mimic-cxr /data/mimic-cxr --out s3://bucket/shards --exclude-subjects ms_cxr.csv
-  sentalign shard build open-i /data/openi --out /data/shards --private /secure/openi
-  sentalign shard build folder /data/xrays --out /data/shards \\
-      --table metadata.csv --image-column filename --text-column clinical_notes --patient-column patientid
-  sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --modality any
-  sentalign shard build mimic-cxr s3://raw/mimic --out s3://bucket/shards --private /secure/mimic --ray auto
-  sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --retry-failed decode
-"""
-VERIFY_EXAMPLES = "  sentalign shard verify /data/shards --leaks same-patients.csv"
-INSPECT_EXAMPLES = "  sentalign shard inspect /data/shards --html shards.html"
 
 
 def add_parser(commands: Subcommands) -> None:
@@ -56,217 +31,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="shard_command", required=True, metavar="COMMAND")
-    _add_build(commands)
-    verify = _over_data_set(
-        commands, "verify", run_verify, "check every checksum, offset, count and split", VERIFY_EXAMPLES
-    )
-    verify.add_argument(
-        "--leaks",
-        type=Path,
-        metavar="FILE",
-        help="also write the patients that seem to be one person, for --same-patient",
-    )
-    inspect = _over_data_set(commands, "inspect", run_inspect, "print the statistics of a data set", INSPECT_EXAMPLES)
+    build.add_parser(commands)
+    checks = "check every checksum, offset, count and split"
+    verify = _add_reader(commands, "verify", run_verify, checks, "/data/shards --leaks same-patients.csv")
+    leaks = "also write the patients that seem to be one person, for --same-patient"
+    verify.add_argument("--leaks", type=Path, metavar="FILE", help=leaks)
+    statistics = "print the statistics of a data set"
+    inspect = _add_reader(commands, "inspect", run_inspect, statistics, "/data/shards --html shards.html")
     inspect.add_argument("--html", type=Path, metavar="FILE", help="also write a page with thumbnails")
     resolve.add_parser(commands)
 
 
-def _over_data_set(
-    commands: Subcommands, name: str, command: Command, summary: str, examples: str
+def _add_reader(
+    commands: Subcommands, name: str, command: Command, summary: str, example: str
 ) -> argparse.ArgumentParser:
-    parser = add_command(commands, name, command, summary, examples=examples)
+    """A command that reads a data set."""
+    parser = add_command(commands, name, command, summary, examples=f"  sentalign shard {name} {example}")
     parser.add_argument("url", metavar="URL", help="folder or s3://, gs://, az:// URL of the data set")
     add_json(parser)
     return parser
-
-
-def _add_build(commands: Subcommands) -> None:
-    build = add_command(
-        commands,
-        "build",
-        run_build,
-        "make shards of a source; the same command resumes an interrupted build",
-        examples=BUILD_EXAMPLES,
-    )
-    build.add_argument(
-        "source", choices=("mimic-cxr", "open-i", "folder"), metavar="SOURCE", help="mimic-cxr | open-i | folder"
-    )
-    build.add_argument("input", metavar="INPUT", help="folder or s3://, gs://, az:// URL that holds the source")
-    build.add_argument("--out", required=True, metavar="URL", help="where the shards go")
-    build.add_argument("--private", type=Path, metavar="DIR", help="salt, ledger and journal; default INPUT-private")
-    build.add_argument("--modality", default="CR,DX", help="DICOM modalities to take, or any (default CR,DX)")
-    build.add_argument(
-        "--allow-no-text", action="store_true", help="keep images without text; they are never trained on"
-    )
-    build.add_argument(
-        "--max-failures",
-        type=_share,
-        default=0.05,
-        metavar="SHARE",
-        help="rejected share that is allowed (0.05)",
-    )
-    build.add_argument("--size", type=_positive, default=1024, help="longest side of an image, in pixels (1024)")
-    build.add_argument("--views", choices=("frontal", "all"), default="frontal", help="frontal (default): AP and PA")
-    build.add_argument(
-        "--exclude-subjects", default="", metavar="FILE", help="subjects to leave out: ids, or an MS-CXR CSV or JSON"
-    )
-    build.add_argument(
-        "--same-patient",
-        type=Path,
-        metavar="FILE",
-        help="patients that are one person, from verify --leaks",
-    )
-    build.add_argument(
-        "--captures",
-        choices=("flagged", "strict"),
-        default="flagged",
-        help="refuse images whose header flags burned-in identity (default), or all that it does not clear",
-    )
-    build.add_argument(
-        "--image",
-        choices=("jpg", "png", "dcm"),
-        default="jpg",
-        help="stored format; dcm: the original pixels with an allow-listed header, whatever --size is",
-    )
-    build.add_argument("--shard-images", type=_positive, default=1000, metavar="N", help="images per shard (1000)")
-    build.add_argument("--shard-studies", type=_renamed("--shard-images"), help=argparse.SUPPRESS)
-    build.add_argument(
-        "--split-share",
-        type=_split_share,
-        default=(0.8, 0.1, 0.1),
-        metavar="T,V,E",
-        help="shares of train,validate,test (0.8,0.1,0.1)",
-    )
-    build.add_argument(
-        "--processes", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N", help="workers (all cores)"
-    )
-    build.add_argument(
-        "--timeout", type=_positive, default=120, metavar="SECONDS", help="per image; then it is rejected (120)"
-    )
-    build.add_argument("--ray", metavar="ADDRESS", help="work on the machines of a Ray cluster: auto, or HOST:PORT")
-    build.add_argument(
-        "--retry-failed",
-        choices=[reason.value for reason in Reason],
-        action="append",
-        default=[],
-        metavar="REASON",
-        help="try images again that were rejected for " + " | ".join(Reason),
-    )
-    add_json(build, "print the account as JSON")
-    folder = build.add_argument_group("folder")
-    folder.add_argument("--table", metavar="T", help="CSV, TSV or Parquet, as given or below INPUT")
-    for part in COLUMNS:
-        folder.add_argument(f"--{part}-column", default="", metavar="C", help=f"column of the {part}")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
-
-
-def _renamed(name: str) -> Callable[[str], None]:
-    def refuse(_: str) -> None:
-        raise argparse.ArgumentTypeError(f"this option is called {name} now")
-
-    return refuse
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError("must lie between 0 and 1")
-    return value
-
-
-def _split_share(text: str) -> tuple[float, float, float]:
-    values = tuple(_share(part) for part in text.split(","))
-    if len(values) != 3 or abs(sum(values) - 1) > 1e-6:
-        raise argparse.ArgumentTypeError("give three shares that add up to 1, such as 0.8,0.1,0.1")
-    return values
-
-
-def run_build(values: argparse.Namespace) -> int:
-    """`build`; exit code 1 if more than the allowed share was rejected or nothing was written."""
-    from sharding.build import run
-    from sharding.deid import private_folder
-    from sharding.leaks import same_patient
-    from sharding.sources.inventory import Inventory
-
-    settings = _settings(values)
-    listing = _listing(values, Inventory.of(values.input))
-    private = private_folder.open_private(values.private, values.input, values.out)
-    plan = run.Build(
-        settings,
-        values.out,
-        private,
-        _workers(values),
-        same_patient=same_patient.read(values.same_patient) if values.same_patient else {},
-        retry=frozenset(values.retry_failed),
-        timeout=values.timeout,
-    )
-    account = run.build(listing, plan)
-    print(json.dumps(account.as_dict()) if values.json else "\n".join(account.lines()))
-    failure = account.failure(values.max_failures)
-    if failure:
-        print(f"failed: {failure}", file=sys.stderr)
-    return 1 if failure else 0
-
-
-def _workers(values: argparse.Namespace) -> Callable[[WorkerConfig], Workers[Any]]:
-    from sharding.build import cluster, pool
-
-    if values.ray:
-        return lambda config: cluster.RayWorkers(values.ray, config)
-    return lambda config: pool.Processes(config, values.processes)
-
-
-def _settings(values: argparse.Namespace) -> BuildSettings:
-    from sharding.build.finish import BuildSettings
-    from sharding.build.samples import SampleSettings
-
-    modalities = tuple(sorted(name.strip().upper() for name in values.modality.split(",") if name.strip()))
-    if not modalities:
-        raise UserError("--modality is empty; give a list such as CR,DX, or any")
-    samples = SampleSettings(
-        size=values.size,
-        image=values.image,
-        modalities=None if modalities == ("ANY",) else modalities,
-        allow_no_text=values.allow_no_text,
-        frontal_only=values.views == "frontal",
-        strict_captures=values.captures == "strict",
-        split_share=values.split_share,
-    )
-    return BuildSettings(values.source, samples, values.shard_images)
-
-
-def _listing(values: argparse.Namespace, inventory: Inventory) -> SourceListing:
-    from sharding.sources import folder, mimic_cxr, open_i
-
-    frontal = values.views == "frontal"
-    if values.source != "folder":
-        source = mimic_cxr if values.source == "mimic-cxr" else open_i
-        return source.read(inventory, frontal, values.exclude_subjects)
-    return folder.read(inventory, _folder_table(values), frontal, values.exclude_subjects)
-
-
-def _folder_table(values: argparse.Namespace) -> FolderTable | None:
-    from sharding.sources.folder import FolderTable
-
-    if values.table is None:
-        if any(getattr(values, f"{part}_column") for part in COLUMNS):
-            raise UserError("columns are given without a table; add --table")
-        if not values.allow_no_text:
-            raise UserError(
-                "a folder without a table has no text; give --table, or keep the images with --allow-no-text"
-            )
-        return None
-    if not values.image_column:
-        raise UserError("no column of image names is given; add --image-column")
-    if not values.text_column and not values.allow_no_text:
-        raise UserError("no column of texts is given; add --text-column, or --allow-no-text")
-    return FolderTable(values.table, *(getattr(values, f"{part}_column") for part in COLUMNS))
 
 
 def run_verify(values: argparse.Namespace) -> int:

@@ -1,0 +1,204 @@
+"""The command `shard build`.
+
+In: arguments. Out: the account as lines or JSON, and an exit code: 1 if more than the allowed share was rejected or
+nothing was written. Heavy modules are imported inside the functions, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sharding.command_line import Subcommands, add_command, add_json
+from sharding.contract import IMAGE_MEMBERS, Reason, UserError
+
+if TYPE_CHECKING:
+    from sharding.build.finish import BuildSettings
+    from sharding.build.pool import Workers
+    from sharding.build.samples import WorkerConfig
+    from sharding.sources import SourceListing
+    from sharding.sources.folder import FolderTable
+    from sharding.sources.inventory import Inventory
+
+COLUMNS = ("image", "text", "patient", "view", "split")
+EXAMPLES = """\
+  sentalign shard build mimic-cxr /data/mimic-cxr --out /data/shards
+  sentalign shard build mimic-cxr /data/mimic-cxr --out s3://bucket/shards --exclude-subjects ms_cxr.csv
+  sentalign shard build open-i /data/openi --out /data/shards --private /secure/openi
+  sentalign shard build folder /data/xrays --out /data/shards \\
+      --table metadata.csv --image-column filename --text-column clinical_notes --patient-column patientid
+  sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --modality any
+  sentalign shard build mimic-cxr s3://raw/mimic --out s3://bucket/shards --private /secure/mimic --ray auto
+  sentalign shard build folder /data/dicom --out /data/shards --allow-no-text --retry-failed decode
+"""
+
+
+def add_parser(commands: Subcommands) -> None:
+    """Adds `build`."""
+    summary = "make shards of a source; the same command resumes an interrupted build"
+    parser = add_command(commands, "build", run_build, summary, examples=EXAMPLES)
+    _add_source(parser)
+    _add_samples(parser.add_argument_group("samples"))
+    _add_work(parser.add_argument_group("work"))
+    add_json(parser, "print the account as JSON")
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    sources = ("mimic-cxr", "open-i", "folder")
+    parser.add_argument("source", choices=sources, metavar="SOURCE", help=" | ".join(sources))
+    parser.add_argument("input", metavar="INPUT", help="folder or s3://, gs://, az:// URL that holds the source")
+    parser.add_argument("--out", required=True, metavar="URL", help="folder or URL of the shards")
+    parser.add_argument("--private", type=Path, metavar="DIR", help="salt, ledger and journal; default INPUT-private")
+    parser.add_argument("--views", choices=("frontal", "all"), default="frontal", help="frontal (default): AP and PA")
+    subjects = "subjects to leave out: ids, or an MS-CXR CSV or JSON"
+    parser.add_argument("--exclude-subjects", default="", metavar="FILE", help=subjects)
+    same = "patients that are one person, from verify --leaks"
+    parser.add_argument("--same-patient", type=Path, metavar="FILE", help=same)
+    folder = parser.add_argument_group("folder")
+    folder.add_argument("--table", metavar="T", help="CSV, TSV or Parquet, as given or below INPUT")
+    for part in COLUMNS:
+        folder.add_argument(f"--{part}-column", default="", metavar="C", help=f"column of the {part}")
+
+
+def _add_samples(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--modality", default="CR,DX", help="DICOM modalities to take, or any (default CR,DX)")
+    no_text = "keep images without text; they are never trained on"
+    group.add_argument("--allow-no-text", action="store_true", help=no_text)
+    group.add_argument("--size", type=_positive, default=1024, help="longest side of an image, in pixels (1024)")
+    captures = "refuse images whose header flags burned-in identity (default), or all that it does not clear"
+    group.add_argument("--captures", choices=("flagged", "strict"), default="flagged", help=captures)
+    image = "stored format; dcm: the original pixels with an allow-listed header, whatever --size is"
+    group.add_argument("--image", choices=IMAGE_MEMBERS, default="jpg", help=image)
+    group.add_argument("--shard-images", type=_positive, default=1000, metavar="N", help="images per shard (1000)")
+    group.add_argument("--shard-studies", type=_renamed("--shard-images"), help=argparse.SUPPRESS)
+    share = "shares of train,validate,test (0.8,0.1,0.1)"
+    group.add_argument("--split-share", type=_split_share, default=(0.8, 0.1, 0.1), metavar="T,V,E", help=share)
+
+
+def _add_work(group: argparse._ArgumentGroup) -> None:
+    cores = len(os.sched_getaffinity(0))
+    group.add_argument("--processes", type=_positive, default=cores, metavar="N", help="workers (all cores)")
+    group.add_argument("--ray", metavar="ADDRESS", help="work on the machines of a Ray cluster: auto, or HOST:PORT")
+    timeout = "per image; then it is rejected (120)"
+    group.add_argument("--timeout", type=_positive, default=120, metavar="SECONDS", help=timeout)
+    failures = "rejected share that is allowed (0.05)"
+    group.add_argument("--max-failures", type=_share, default=0.05, metavar="SHARE", help=failures)
+    reasons = [reason.value for reason in Reason]
+    retry = "try images again that were rejected for " + " | ".join(reasons)
+    group.add_argument("--retry-failed", choices=reasons, action="append", default=[], metavar="REASON", help=retry)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _renamed(name: str) -> Callable[[str], None]:
+    def refuse(_: str) -> None:
+        raise argparse.ArgumentTypeError(f"this option is called {name} now")
+
+    return refuse
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("must be between 0 and 1")
+    return value
+
+
+def _split_share(text: str) -> tuple[float, float, float]:
+    values = tuple(_share(part) for part in text.split(","))
+    if len(values) != 3 or abs(sum(values) - 1) > 1e-6:
+        raise argparse.ArgumentTypeError("give three shares that add up to 1, such as 0.8,0.1,0.1")
+    return values
+
+
+def run_build(values: argparse.Namespace) -> int:
+    """Builds the data set; returns the exit code."""
+    from sharding.build import run
+    from sharding.deid import private_folder
+    from sharding.leaks import same_patient
+    from sharding.sources.inventory import Inventory
+
+    settings = _settings(values)
+    listing = _listing(values, Inventory.of(values.input))
+    private = private_folder.open_private(values.private, values.input, values.out)
+    plan = run.Build(
+        settings,
+        values.out,
+        private,
+        _workers(values),
+        same_patient=same_patient.read(values.same_patient) if values.same_patient else {},
+        retry=frozenset(values.retry_failed),
+        timeout=values.timeout,
+    )
+    account = run.build(listing, plan)
+    print(json.dumps(account.as_dict()) if values.json else "\n".join(account.lines()))
+    failure = account.failure(values.max_failures)
+    if failure:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if failure else 0
+
+
+def _workers(values: argparse.Namespace) -> Callable[[WorkerConfig], Workers[Any]]:
+    from sharding.build import cluster, pool
+
+    if values.ray:
+        return lambda config: cluster.RayWorkers(values.ray, config)
+    return lambda config: pool.Processes(config, values.processes)
+
+
+def _settings(values: argparse.Namespace) -> BuildSettings:
+    from sharding.build.finish import BuildSettings
+    from sharding.build.samples import SampleSettings
+
+    modalities = tuple(sorted(name.strip().upper() for name in values.modality.split(",") if name.strip()))
+    if not modalities:
+        raise UserError("--modality is empty; give a list such as CR,DX, or any")
+    samples = SampleSettings(
+        size=values.size,
+        image=values.image,
+        modalities=None if modalities == ("ANY",) else modalities,
+        allow_no_text=values.allow_no_text,
+        frontal_only=values.views == "frontal",
+        strict_captures=values.captures == "strict",
+        split_share=values.split_share,
+    )
+    return BuildSettings(values.source, samples, values.shard_images)
+
+
+def _listing(values: argparse.Namespace, inventory: Inventory) -> SourceListing:
+    from sharding.sources import folder, mimic_cxr, open_i
+
+    frontal = values.views == "frontal"
+    if values.source == "folder":
+        return folder.read(inventory, _folder_table(values), frontal, values.exclude_subjects)
+    source = mimic_cxr if values.source == "mimic-cxr" else open_i
+    return source.read(inventory, frontal, values.exclude_subjects)
+
+
+def _folder_table(values: argparse.Namespace) -> FolderTable | None:
+    from sharding.sources.folder import FolderTable
+
+    columns = [getattr(values, f"{part}_column") for part in COLUMNS]
+    if values.table is None:
+        if any(columns):
+            raise UserError("columns are given without a table; add --table")
+        if not values.allow_no_text:
+            raise UserError(
+                "a folder without a table has no text; give --table, or keep the images with --allow-no-text"
+            )
+        return None
+    if not values.image_column:
+        raise UserError("no column of image names is given; add --image-column")
+    if not values.text_column and not values.allow_no_text:
+        raise UserError("no column of texts is given; add --text-column, or --allow-no-text")
+    return FolderTable(values.table, *columns)

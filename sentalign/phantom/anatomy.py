@@ -1,8 +1,7 @@
 """Healthy chest: the picture before any lesion, and the fields that lesions need.
 
-Comes in: random generators and a picture size.
-Goes out: a `Chest` (float picture, bright = dense, body coordinates, visible lung).
-Not here: lesions, devices in front of the chest, gain and noise of the detector.
+In: random generators and a picture size. Out: a `Chest` (float picture, bright = dense, body coordinates, visible
+lung). Lesions are painted in `lesions`; devices, gain and noise of the detector are in `devices`.
 
 Body coordinates: unit = the long side of a nominal picture, x to the picture's right (the patient's left), y down.
 """
@@ -42,7 +41,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the body lies in the picture: pixels = size * (R(angle) @ body * scale + shift) + centre."""
+    """The position of the body in the picture: pixels = size * (R(angle) @ body * scale + shift) + centre."""
 
     rows: int
     columns: int
@@ -71,7 +70,7 @@ class Pose:
 
 @dataclass
 class Chest:
-    """A chest that is being drawn; lesions change `picture_HW` in place."""
+    """A chest being drawn; lesions change `picture_HW` in place."""
 
     picture_HW: Array
     markings_HW: Array
@@ -91,27 +90,27 @@ def _pixel_grid(rows: int, columns: int, size: int) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=512)
 def _interpolation(length: int, knots: int) -> tuple[NDArray[np.intp], Array]:
-    """For each of `length` points its lower knot and the way to the next one, 0 to 1."""
-    place = np.linspace(0, knots - 1, length, dtype=np.float32)
-    lower = np.minimum(place.astype(np.intp), knots - 2)
-    return lower, place - lower.astype(np.float32)
+    """For each of `length` points its lower knot and the fraction of the way to the next one."""
+    position = np.linspace(0, knots - 1, length, dtype=np.float32)
+    lower = np.minimum(position.astype(np.intp), knots - 2)
+    return lower, position - lower.astype(np.float32)
 
 
 def smooth_noise(rng: np.random.Generator, rows: int, columns: int, knots: int) -> Array:
     """White noise on a `knots` x `knots` grid, interpolated linearly to (rows, columns); unit variance at the knots."""
     coarse_NN = rng.standard_normal((knots, knots), dtype=np.float32)
-    lower, way = _interpolation(rows, knots)
-    coarse_HN = coarse_NN[lower] + way[:, None] * (coarse_NN[lower + 1] - coarse_NN[lower])
-    lower, way = _interpolation(columns, knots)
+    lower, fraction = _interpolation(rows, knots)
+    coarse_HN = coarse_NN[lower] + fraction[:, None] * (coarse_NN[lower + 1] - coarse_NN[lower])
+    lower, fraction = _interpolation(columns, knots)
     steps_HN = np.diff(coarse_HN, axis=1)
     noise_HW = np.take(steps_HN, lower, axis=1)
-    noise_HW *= way
+    noise_HW *= fraction
     noise_HW += np.take(coarse_HN, lower, axis=1)
     return noise_HW
 
 
 def ramp(distance: Array, width: float) -> Array:
-    """0 below -width/2, 1 above +width/2, linear between: a cheap soft edge."""
+    """0 below -width/2, 1 above +width/2, linear in between: a cheap soft edge."""
     soft = distance * np.float32(1 / width)
     soft += np.float32(0.5)
     np.maximum(soft, 0, out=soft)

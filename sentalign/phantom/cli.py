@@ -1,7 +1,6 @@
 """The command `sentalign phantom`.
 
-Comes in: command-line arguments. Goes out: an archive of phantom studies.
-Not here: the making (study), the writing (write).
+In: command-line arguments. Out: an archive of phantom studies. Studies are drawn in `study` and written in `write`.
 """
 
 from __future__ import annotations
@@ -53,14 +52,14 @@ def add_parser(commands: Subcommands) -> None:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """Checked settings; raises UserError for numbers that do not fit together."""
+    """The settings. Raises UserError for counts and values out of range."""
     from sentalign.phantom.lesions import KINDS
     from sentalign.phantom.study import Settings
 
     test = round(0.15 * args.studies) if args.test_studies is None else args.test_studies
     validate = round(0.05 * args.studies) if args.validation_studies is None else args.validation_studies
     if args.studies < 1:
-        raise UserError(f"--studies {args.studies}: ask for at least one study")
+        raise UserError(f"--studies {args.studies}: choose 1 or more")
     if min(test, validate) < 0 or test + validate > args.studies:
         raise UserError(
             f"{test} test and {validate} validation studies do not fit into {args.studies}; raise --studies"

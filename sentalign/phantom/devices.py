@@ -1,8 +1,7 @@
-"""What lies in front of the chest, and what the detector does to the picture.
+"""Devices and markers in front of the chest, and the detector that exposes the picture.
 
-Comes in: a finished `Chest`. Goes out: wires, electrodes, tubes, side markers in it; a 12-bit picture.
-The detector adds gain, gradient and noise.
-Not here: lesions; nothing of this module is ever a finding with a box.
+In: a finished `Chest`. Out: wires, electrodes, tubes and side markers in it; a 12-bit picture with the detector's gain,
+gradient and noise. Nothing of this module is a finding with a box.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def _wire(rng: np.random.Generator, chest: Chest) -> None:
     """A lead from the neck or the shoulder across the chest, one of the brightest lines of the picture."""
     start, drift, bend = rng.uniform(-0.33, 0.33), rng.uniform(-0.5, 0.5), rng.uniform(-1.2, 1.2)
     rows, gain = int(chest.pose.rows * rng.uniform(0.55, 0.95)), rng.uniform(0.28, 0.42)
-    y = chest.y_HW[:rows, :1] + np.float32(0.1)  # followed row by row: turning with the body would add nothing
+    y = chest.y_HW[:rows, :1] + np.float32(0.1)  # row by row: rotating it with the body would add nothing
     middle = np.float32(start) + np.float32(drift) * y + np.float32(bend) * y * y
     chest.picture_HW[:rows] += ramp(np.float32(0.0065) - np.abs(chest.x_HW[:rows] - middle), 0.006) * np.float32(gain)
 
@@ -114,7 +113,7 @@ def expose(rng: np.random.Generator, picture_HW: Array, pose: Pose) -> NDArray[n
 
 def _collimate(rng: np.random.Generator, out_HW: Array, pose: Pose) -> None:
     shut = [int(pose.size * rng.uniform(0.008, 0.03)) for _ in range(4)]
-    leave = rng.random(4) < 0.4
-    top, bottom, left, right = (0 if skip else width for skip, width in zip(leave, shut, strict=True))
+    is_open = rng.random(4) < 0.4
+    top, bottom, left, right = (0 if skip else width for skip, width in zip(is_open, shut, strict=True))
     out_HW[:top], out_HW[out_HW.shape[0] - bottom :] = 0, 0
     out_HW[:, :left], out_HW[:, out_HW.shape[1] - right :] = 0, 0

@@ -1,9 +1,7 @@
-"""Encoding of a 12-bit picture as a DICOM file, in the variety that real archives have.
+"""Encoding of a 12-bit picture as a DICOM file, in the variety of real archives.
 
-Comes in: the picture (bright = dense), its study's place, a random generator.
-Goes out: the bytes of a DICOM file and what the metadata table says of it.
-Planted on purpose: an invented identity in the header, for the tests of de-identification.
-Not here: where files go (write).
+In: a study (picture bright = dense) and a random generator. Out: the bytes of a DICOM file, and its values for the
+metadata table. The header holds an invented identity, for the tests of de-identification. Files are written in `write`.
 """
 
 from __future__ import annotations
@@ -62,23 +60,23 @@ def _code(rng: np.random.Generator, image_HW: NDArray[np.uint16]) -> _Coding:
 
 
 def _identity(dataset: pydicom.Dataset, study: Study, dicom_id: str, date: str, time: str) -> None:
-    """Invented names, numbers and dates: everything here must be gone after de-identification."""
-    place = study.place
-    dataset.PatientName = f"Phantom^N{place.patient:04d}"
-    dataset.PatientID = str(place.subject_id)
-    dataset.PatientBirthDate = f"19{30 + place.patient % 60}0{1 + place.patient % 9}1{place.patient % 10}"
-    dataset.PatientSex = "FM"[place.patient % 2]
-    dataset.AccessionNumber = f"ACC{place.study_id}"
-    dataset.StudyID = str(place.study_id)
+    """Invented names, numbers and dates, all of which de-identification must remove."""
+    planned = study.planned
+    dataset.PatientName = f"Phantom^N{planned.patient:04d}"
+    dataset.PatientID = str(planned.subject_id)
+    dataset.PatientBirthDate = f"19{30 + planned.patient % 60}0{1 + planned.patient % 9}1{planned.patient % 10}"
+    dataset.PatientSex = "FM"[planned.patient % 2]
+    dataset.AccessionNumber = f"ACC{planned.study_id}"
+    dataset.StudyID = str(planned.study_id)
     dataset.StudyDate = dataset.ContentDate = date
     dataset.StudyTime = dataset.ContentTime = time
     dataset.InstitutionName = "Phantom General Hospital"
-    dataset.ReferringPhysicianName = f"Referrer^N{place.patient % 40:02d}"
-    dataset.OperatorsName = f"Operator^N{place.number % 20:02d}"
-    dataset.StationName = f"ROOM{place.number % 7}"
-    dataset.DeviceSerialNumber = f"SN{place.number % 7:06d}"
-    dataset.StudyInstanceUID = f"{_UID_ROOT}.1.{place.study_id}"
-    dataset.SeriesInstanceUID = f"{_UID_ROOT}.2.{place.study_id}"
+    dataset.ReferringPhysicianName = f"Referrer^N{planned.patient % 40:02d}"
+    dataset.OperatorsName = f"Operator^N{planned.number % 20:02d}"
+    dataset.StationName = f"ROOM{planned.number % 7}"
+    dataset.DeviceSerialNumber = f"SN{planned.number % 7:06d}"
+    dataset.StudyInstanceUID = f"{_UID_ROOT}.1.{planned.study_id}"
+    dataset.SeriesInstanceUID = f"{_UID_ROOT}.2.{planned.study_id}"
     dataset.SOPInstanceUID = f"{_UID_ROOT}.3.{int(dicom_id.replace('-', '')[:16], 16)}"
 
 

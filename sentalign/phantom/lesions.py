@@ -1,7 +1,7 @@
-"""Lesions: painted into a healthy chest, each with its visible box.
+"""Lesions, painted into a healthy chest, each with its visible box.
 
-Comes in: a `Chest`, a kind, a side and a zone. Goes out: the changed picture and a `Lesion` with its box.
-Not here: which lesions a study has (study), how they are called (wording).
+In: a `Chest`, a kind, a side and a zone. Out: the changed picture and a `Lesion` with its box. `study` draws which
+lesions a study has, `wording` holds their names.
 """
 # h, w rows and columns of the window around a lesion
 
@@ -14,16 +14,8 @@ import numpy as np
 
 from sentalign.phantom.anatomy import SIDES, Array, Chest, lung_depth, ramp, smooth_noise
 
-KINDS = (
-    "consolidation",
-    "nodule",
-    "cavity",
-    "effusion",
-    "pneumothorax",
-    "reticular",
-    "granulomas",
-    "atelectasis",
-)
+KINDS = ("consolidation", "nodule", "cavity", "effusion", "pneumothorax", "reticular", "granulomas",
+         "atelectasis")  # fmt: skip
 ZONES = {"upper": (-0.245, -0.125), "mid": (-0.105, 0.035), "lower": (0.055, 0.165)}
 FREE_ZONES = ("upper", "mid", "lower")
 ALLOWED_ZONES = dict.fromkeys(KINDS, FREE_ZONES) | {
@@ -33,7 +25,7 @@ ALLOWED_ZONES = dict.fromkeys(KINDS, FREE_ZONES) | {
 }
 SMALLEST_SHARE, LARGEST_SHARE = 0.0052, 0.098
 _VISIBLE = 0.4
-_TRIES = 14
+_ATTEMPTS = 14
 
 
 @dataclass(frozen=True)
@@ -49,7 +41,7 @@ class Lesion:
 
 @dataclass
 class _Stroke:
-    """What a painter returns for its window: change of the picture, and the mask that the box is drawn around."""
+    """The result of a painter for its window: the change of the picture, and the mask that the box surrounds."""
 
     change_hw: Array
     mask_hw: Array
@@ -91,12 +83,12 @@ def _reticular(rng: np.random.Generator, u: Array, v: Array, half: tuple[float, 
 
 def _granulomas(rng: np.random.Generator, u: Array, v: Array, half: tuple[float, float]) -> _Stroke:
     angles = rng.uniform(0, 2 * np.pi) + np.arange(6) * (2 * np.pi / 6) + rng.uniform(-0.25, 0.25, 6)
-    places = [
+    foci = [
         (r * half[0] * np.cos(a), r * half[1] * np.sin(a))
         for a, r in zip(angles, rng.uniform(0.68, 0.84, 6), strict=True)
     ]
     mask = _disc(u, v, 0.012, 0.007)
-    for x, y in places:
+    for x, y in foci:
         mask = np.maximum(mask, _disc(u - np.float32(x), v - np.float32(y), rng.uniform(0.0095, 0.0125), 0.007))
     return _Stroke(mask * np.float32(0.40), mask)
 
@@ -121,13 +113,13 @@ _PAINTERS: dict[str, tuple[_Painter, tuple[float, float], tuple[float, float] | 
 
 
 def paint(
-    rng: np.random.Generator, chest: Chest, kind: str, side: str, zone: str, taken: list[Lesion]
+    rng: np.random.Generator, chest: Chest, kind: str, side: str, zone: str, others: list[Lesion]
 ) -> Lesion | None:
     """Paint one lesion into `chest.picture_HW`.
 
-    Returns None, the picture untouched, when no place was found that is visible, of fitting size and clear of `taken`.
+    Returns None, with the picture unchanged, if no attempt is visible, of a valid size and clear of the `others`.
     """
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         if kind == "effusion":
             rows, columns, stroke, diameter = _effusion(rng, chest, side)
         elif kind == "pneumothorax":
@@ -138,7 +130,7 @@ def paint(
         if (
             box is None
             or not _fits(chest, stroke, rows, columns, box, kind)
-            or any(_overlap(box, t.box_xywh) for t in taken)
+            or any(_overlap(box, other.box_xywh) for other in others)
         ):
             continue
         chest.picture_HW[rows, columns] += (
@@ -195,8 +187,8 @@ def _pneumothorax(rng: np.random.Generator, chest: Chest, side: str) -> tuple[sl
 
 
 def _box(mask_hw: Array, top: int, left: int) -> tuple[int, int, int, int] | None:
-    seen = mask_hw > _VISIBLE
-    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    visible_hw = mask_hw > _VISIBLE
+    rows, columns = np.flatnonzero(visible_hw.any(axis=1)), np.flatnonzero(visible_hw.any(axis=0))
     if len(rows) == 0:
         return None
     x, y = left + int(columns[0]), top + int(rows[0])

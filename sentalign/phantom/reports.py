@@ -1,8 +1,7 @@
 """Report text of one study in the manner of MIMIC-CXR, and the phrases of its lesions in the manner of MS-CXR.
 
-Comes in: the lesions and devices of a picture, the kinds that may be named, a random generator.
-Goes out: the report (headers after a newline and one space, lines wrapped at 79) and `Case`s.
-Not here: the word tables (wording).
+In: the lesions and devices of a picture, the kinds that may be named, a random generator. Out: the report (headers
+after a newline and one space, lines wrapped at 79) and `PhantomCase`s. The word tables are in `wording`.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ WITHHELD_SHARE = 0.3
 
 
 @dataclass(frozen=True)
-class Case:
-    """One phrase and the lesions that it names; their boxes together are the truth."""
+class PhantomCase:
+    """One phrase and the lesions that it names; the union of their boxes is the ground truth."""
 
     kind: str
     phrase: str
@@ -31,10 +30,14 @@ class Case:
     withheld_wording: bool
     lesions: tuple[Lesion, ...]
 
+    @property
+    def boxes_xywh(self) -> list[tuple[int, int, int, int]]:
+        return [lesion.box_xywh for lesion in self.lesions]
+
 
 @dataclass(frozen=True)
-class _Words:
-    number: str
+class _NounPhrase:
+    number: str  # as in wording
     phrase: str
     wording: str
     withheld: bool
@@ -44,12 +47,12 @@ def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
     return options[int(rng.integers(len(options)))]
 
 
-def _word(rng: np.random.Generator, lesions: tuple[Lesion, ...], unseen: bool) -> _Words:
+def _noun_phrase(rng: np.random.Generator, lesions: tuple[Lesion, ...], unseen: bool) -> _NounPhrase:
     """A noun phrase for one lesion, or for one of each side."""
     first = lesions[0]
     if len(lesions) > 1:
         number, template = wording.BILATERAL_WORDINGS[first.kind]
-        return _Words(number, template, template, False)
+        return _NounPhrase(number, template, template, False)
     withheld = unseen and rng.random() < WITHHELD_SHARE
     table = (wording.WITHHELD_WORDINGS if withheld else wording.SEEN_WORDINGS)[first.kind]
     number, template = table[int(rng.integers(len(table)))]
@@ -61,18 +64,19 @@ def _word(rng: np.random.Generator, lesions: tuple[Lesion, ...], unseen: bool) -
         place=_pick(rng, wording.PLACES[first.zone]).format(side=first.side),
         where=_pick(rng, wording.WHERES[first.zone]).format(side=first.side),
     )
-    return _Words(number, " ".join(filled.split()), template, withheld)
+    return _NounPhrase(number, " ".join(filled.split()), template, withheld)
 
 
-def _sentence(rng: np.random.Generator, words: _Words, frames: Sequence[str]) -> str:
+def _sentence(rng: np.random.Generator, noun: _NounPhrase, frames: Sequence[str]) -> str:
     frame = _pick(rng, frames)
-    article = ("an " if words.phrase[0] in "aeiou" else "a ") if words.number == "a" else ""
-    noun = words.phrase if frame == "{Np}." else article + words.phrase
-    return frame.format(**{"np": noun, "Np": noun[0].upper() + noun[1:], "is": "are" if words.number == "p" else "is"})
+    article = ("an " if noun.phrase[0] in "aeiou" else "a ") if noun.number == "a" else ""
+    phrase = noun.phrase if frame == "{Np}." else article + noun.phrase
+    verb = "are" if noun.number == "p" else "is"
+    return frame.format(**{"np": phrase, "Np": phrase[0].upper() + phrase[1:], "is": verb})
 
 
 def group_lesions(rng: np.random.Generator, lesions: Sequence[Lesion]) -> list[tuple[Lesion, ...]]:
-    """The lesions as the reader words them: each alone, or the two sides of one kind together (half of such pairs)."""
+    """The lesions as a radiologist reports them: each alone, or both sides of a kind together (half of such pairs)."""
     groups: list[tuple[Lesion, ...]] = []
     for kind in dict.fromkeys(lesion.kind for lesion in lesions):
         same = tuple(lesion for lesion in lesions if lesion.kind == kind)
@@ -81,18 +85,18 @@ def group_lesions(rng: np.random.Generator, lesions: Sequence[Lesion]) -> list[t
     return groups
 
 
-def make_cases(rng: np.random.Generator, groups: Sequence[tuple[Lesion, ...]], unseen: bool) -> list[Case]:
+def make_cases(rng: np.random.Generator, groups: Sequence[tuple[Lesion, ...]], unseen: bool) -> list[PhantomCase]:
     """A phrase for each group, drawn independently of the report; `unseen` allows the withheld wordings."""
     cases = []
     for group in groups:
-        words = _word(rng, group, unseen)
-        phrase = words.phrase[0].upper() + words.phrase[1:] if rng.random() < 0.5 else words.phrase
-        cases.append(Case(group[0].kind, phrase, words.wording, words.withheld, group))
+        noun = _noun_phrase(rng, group, unseen)
+        phrase = noun.phrase[0].upper() + noun.phrase[1:] if rng.random() < 0.5 else noun.phrase
+        cases.append(PhantomCase(group[0].kind, phrase, noun.wording, noun.withheld, group))
     return cases
 
 
 def _negations(rng: np.random.Generator, present: set[str], allowed: Sequence[str]) -> list[str]:
-    """Some of the absent kinds, negated, the usual suspects first."""
+    """Sentences that negate some of the absent kinds, those that reports negate most often first."""
     absent = [kind for kind in ("pneumothorax", "effusion", "consolidation") if kind in allowed and kind not in present]
     rare = [
         kind for kind in ("atelectasis", "nodule", "cavity", "reticular") if kind in allowed and kind not in present
@@ -150,14 +154,14 @@ def write_report(
     unseen: bool,
     follow_up: bool,
 ) -> str:
-    """The report of a study: every group is named once in the findings (or, without that header, in the body)."""
-    words = [_word(rng, group, unseen) for group in groups]
-    positive = [_sentence(rng, each, wording.FRAMES) for each in words]
+    """The report of a study, which names every group once in the findings (or, without that header, in the body)."""
+    nouns = [_noun_phrase(rng, group, unseen) for group in groups]
+    positive = [_sentence(rng, noun, wording.FRAMES) for noun in nouns]
     present = {group[0].kind for group in groups}
     body = " ".join(_findings(rng, positive, present, allowed, devices, follow_up))
-    repeated = [_sentence(rng, each, wording.IMPRESSION_FRAMES) for each in words if rng.random() < 0.5]
-    if words and not repeated:
-        repeated = [_sentence(rng, words[0], wording.IMPRESSION_FRAMES)]
+    repeated = [_sentence(rng, noun, wording.IMPRESSION_FRAMES) for noun in nouns if rng.random() < 0.5]
+    if nouns and not repeated:
+        repeated = [_sentence(rng, nouns[0], wording.IMPRESSION_FRAMES)]
     layout = rng.random()
     sections = [("EXAMINATION", "CHEST (PORTABLE AP)"), ("INDICATION", _pick(rng, wording.INDICATIONS))]
     if rng.random() < 0.5:

@@ -1,7 +1,7 @@
 """One synthetic study from its number: plan of patients and splits, picture, lesions, report, phrases.
 
-Comes in: `Settings` and a study number. Goes out: a `Study`. Not here: files (write), DICOM (dicom).
-Everything random derives from Philox of (seed, stream, number): a study does not depend on who draws it or when.
+In: `Settings` and a study number. Out: a `Study`. DICOM is encoded in `dicom`, files are written in `write`.
+All random numbers come from Philox of (seed, stream, number): a study does not depend on the process that draws it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SECOND_SIDE = 0.13
 
 @dataclass(frozen=True)
 class Settings:
-    """What determines every byte; `withheld` is a kind or None; `test`, `validate` count studies."""
+    """Settings that determine every byte; `withheld` is a kind or None; `test` and `validate` count studies."""
 
     studies: int
     seed: int
@@ -33,13 +33,13 @@ class Settings:
     validate: int
 
     def kinds(self, split: str) -> tuple[str, ...]:
-        """The kinds that may occur, in the picture or in words."""
+        """The kinds that may occur in pictures and reports."""
         return tuple(kind for kind in KINDS if split == "test" or kind != self.withheld)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a study stands in the archive."""
+class PlannedStudy:
+    """The identifiers and the split of one study, drawn before its picture."""
 
     number: int
     patient: int
@@ -53,36 +53,38 @@ class Place:
 class Study:
     """`image_HW` uint16, 12 bits, bright = dense; boxes in its pixels."""
 
-    place: Place
+    planned: PlannedStudy
     image_HW: NDArray[np.uint16]
     lesions: tuple[Lesion, ...]
-    cases: tuple[reports.Case, ...]
+    cases: tuple[reports.PhantomCase, ...]
     report: str
     portable: bool
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """The generator of one stream; equal keys, equal numbers."""
+    """The generator of one stream; equal keys give equal numbers."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, *key))))
 
 
 @lru_cache(maxsize=4)
-def plan(settings: Settings) -> tuple[Place, ...]:
-    """Patients of 1 to 3 studies, each in one split; exactly the demanded number of studies in every split."""
+def plan(settings: Settings) -> tuple[PlannedStudy, ...]:
+    """Patients of 1 to 3 studies, each in one split; with the exact number of studies in every split."""
     rng = stream(settings.seed, _PLAN)
-    wanted = (settings.studies - settings.validate - settings.test, settings.validate, settings.test)
+    counts = (settings.studies - settings.validate - settings.test, settings.validate, settings.test)
     subjects = 10_000_000 + rng.permutation(max(1000, 2 * settings.studies)) * 37 + 32
     study_ids = 50_000_000 + rng.permutation(max(1000, 2 * settings.studies)) * 41 + 68
-    places: list[Place] = []
+    planned: list[PlannedStudy] = []
     patient = 0
-    for split, count in zip(SPLITS, wanted, strict=True):
-        end = len(places) + count
-        while len(places) < end:
-            for visit in range(min(int(rng.choice(3, p=(0.6, 0.25, 0.15))) + 1, end - len(places))):
-                number = len(places)
-                places.append(Place(number, patient, int(subjects[patient]), int(study_ids[number]), visit, split))
+    for split, count in zip(SPLITS, counts, strict=True):
+        end = len(planned) + count
+        while len(planned) < end:
+            for visit in range(min(int(rng.choice(3, p=(0.6, 0.25, 0.15))) + 1, end - len(planned))):
+                number = len(planned)
+                planned.append(
+                    PlannedStudy(number, patient, int(subjects[patient]), int(study_ids[number]), visit, split)
+                )
             patient += 1
-    return tuple(places)
+    return tuple(planned)
 
 
 def _paint_lesions(rng: np.random.Generator, chest: anatomy.Chest, kinds: tuple[str, ...]) -> list[Lesion]:
@@ -102,19 +104,19 @@ def _paint_lesions(rng: np.random.Generator, chest: anatomy.Chest, kinds: tuple[
 
 
 def generate(number: int, settings: Settings) -> Study:
-    """Draw study `number` (0 .. studies - 1) of `settings`: pure, and independent of all other studies."""
-    place = plan(settings)[number]
-    body = anatomy.draw_body(stream(settings.seed, _PATIENT, place.patient))
+    """Draw study `number` (0 .. studies - 1) of `settings`, independently of all other studies."""
+    planned = plan(settings)[number]
+    body = anatomy.draw_body(stream(settings.seed, _PATIENT, planned.patient))
     rng = stream(settings.seed, _STUDY, number)
     pose = anatomy.draw_pose(rng, settings.size)
     chest = anatomy.draw_chest(rng, body, pose)
-    kinds = settings.kinds(place.split)
+    kinds = settings.kinds(planned.split)
     lesions = _paint_lesions(rng, chest, kinds)
-    seen_devices = devices.add_devices(rng, chest)
+    device_names = devices.add_devices(rng, chest)
     devices.add_marker(rng, chest)
-    unseen = place.split == "test"
+    unseen = planned.split == "test"
     groups = reports.group_lesions(rng, lesions)
     cases = reports.make_cases(rng, groups, unseen)
-    report = reports.write_report(rng, groups, seen_devices, kinds, unseen, place.visit > 0)
+    report = reports.write_report(rng, groups, device_names, kinds, unseen, planned.visit > 0)
     image_HW = devices.expose(rng, chest.picture_HW, pose)
-    return Study(place, image_HW, tuple(lesions), tuple(cases), report, bool(rng.random() < 0.4))
+    return Study(planned, image_HW, tuple(lesions), tuple(cases), report, bool(rng.random() < 0.4))

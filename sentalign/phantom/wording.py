@@ -1,6 +1,6 @@
-"""The radiologist's vocabulary: how each kind of lesion, each place and each normal observation is worded.
+"""The radiologist's vocabulary: words for each kind of lesion, each location and each normal observation.
 
-Comes in: nothing. Goes out: tables. Not here: choosing among them (reports).
+Only tables; `reports` chooses among them.
 
 A wording is (number, text): "a" a countable thing, "m" a mass noun, "p" a plural. Slots: {sev} severity,
 {size} diameter, {place} adjective ("right upper lobe"), {where} adverbial ("in the right upper lobe").

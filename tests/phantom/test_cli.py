@@ -32,7 +32,7 @@ def test_counts_and_withholding_can_be_chosen() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--studies", "0", "--seed", "1"), "at least one"),
+        (("--studies", "0", "--seed", "1"), "--studies 0: choose 1 or more"),
         (("--studies", "5", "--seed", "1", "--test-studies", "6"), "raise --studies"),
         (("--studies", "5", "--seed", "-1"), "--seed -1"),
         (("--studies", "5", "--seed", "1", "--size", "8"), "64 to 4096"),

@@ -58,7 +58,7 @@ def test_the_archive_varies(files: list[tuple[Study, Encoded, pydicom.FileDatase
 def test_identity_is_planted(files: list[tuple[Study, Encoded, pydicom.FileDataset]]) -> None:
     for study, encoded, dataset in files:
         assert str(dataset.PatientName).startswith("Phantom^N")
-        assert dataset.PatientID == str(study.place.subject_id)
+        assert dataset.PatientID == str(study.planned.subject_id)
         assert dataset.StudyDate == encoded.date
         assert dataset.InstitutionName
         assert len(dataset.SOPInstanceUID) <= 64

@@ -82,7 +82,7 @@ def test_the_withheld_kind_is_in_no_picture_and_no_word_of_training(withheld: st
     stems = re.compile("|".join(wording.KIND_STEMS[withheld]), re.IGNORECASE)
     for number in range(100):  # the training and validation studies
         study = generate(number, settings)
-        assert study.place.split != "test"
+        assert study.planned.split != "test"
         assert withheld not in {lesion.kind for lesion in study.lesions}
         assert not stems.search(" ".join(study.report.split()))
         assert not any(stems.search(case.phrase) for case in study.cases)

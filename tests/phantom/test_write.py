@@ -77,7 +77,7 @@ def test_truth_is_that_of_the_studies(archive: Path, stem: str, split: str, firs
     }
     count = SETTINGS.test if split == "test" else SETTINGS.validate
     expected = {
-        (f"s{study.place.study_id}", case.phrase, CATEGORY_NAMES[case.kind], *lesion.box_xywh)
+        (f"s{study.planned.study_id}", case.phrase, CATEGORY_NAMES[case.kind], *lesion.box_xywh)
         for study in (generate(number, SETTINGS) for number in range(first, first + count))
         for case in study.cases
         for lesion in case.lesions
@@ -114,10 +114,10 @@ def test_account(archive: Path) -> None:
 
 
 def test_bytes_do_not_depend_on_the_number_of_processes(archive: Path, tmp_path: Path) -> None:
-    told: list[int] = []
-    write_archive(SETTINGS, tmp_path / "again", processes=2, advance=told.append)
+    advances: list[int] = []
+    write_archive(SETTINGS, tmp_path / "again", processes=2, advance=advances.append)
     assert fingerprint(tmp_path / "again") == fingerprint(archive)
-    assert sum(told) == SETTINGS.studies
+    assert sum(advances) == SETTINGS.studies
 
 
 def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
@@ -126,6 +126,6 @@ def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
         write_archive(SETTINGS, tmp_path)
     with pytest.raises(UserError, match="not an empty folder"):
         write_archive(SETTINGS, tmp_path / "letter.txt")
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="cannot create"):
         write_archive(SETTINGS, tmp_path / "letter.txt" / "below")
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]

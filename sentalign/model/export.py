@@ -1,7 +1,7 @@
 """A trained model as a folder of its own: what localize and evaluate need, nothing of the training data.
 
 In: a run folder. Out: a folder with weights, towers.json, tokenizer and config.yaml, of the same layout, so that
-`--run` takes it too.
+`--run` accepts it too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FILES = (dual.WEIGHTS, dual.TOWERS, "config.yaml", "tokenizer/vocab.txt", "token
 
 
 def export(run: Path, out: Path) -> str:
-    """Copies the model and loads it once to prove that it is whole. Raises WeightsError; returns a line to print."""
+    """Copies the model and loads it once to check that it is complete. Raises WeightsError; returns a line to print."""
     missing = [name for name in FILES if not (run / name).is_file()]
     if missing:
         raise WeightsError(f"{run} has no {missing[0]}; give the folder of a run that has validated at least once")

@@ -51,11 +51,11 @@ def length(change):
 
 
 def test_the_weights_move_by_the_clipped_gradient_at_every_stage_and_precision():
-    made = dict(zip(CASES, on_ranks(2, moved, CASES)[0], strict=True))
-    for (stage, clipping, precision), (terms, change) in made.items():
+    results = dict(zip(CASES, on_ranks(2, moved, CASES)[0], strict=True))
+    for (stage, clipping, precision), (terms, change) in results.items():
         assert terms["grad_norm"] > 10 * CLIPPING, "the limit is never reached"
         assert length(change) == pytest.approx(clipping or terms["grad_norm"], rel=1e-3), (stage, clipping, precision)
-        exact_terms, exact = made[stage, clipping, "float32"]
+        exact_terms, exact = results[stage, clipping, "float32"]
         off = length({name: change[name] - exact[name] for name in exact})
         if precision == "bfloat16":
             assert 0 < off < 0.1 * length(exact), stage
@@ -129,11 +129,11 @@ def test_a_rank_without_a_gpu_of_its_own_is_refused(monkeypatch):
 
 def compiled(backbone, norm="batch"):
     """Builds an engine with a compiled image tower; the text tower is tiny."""
-    made = image.build(None, backbone, "stage1", "stage2", 16, norms=norm)
+    image_tower = image.build(None, backbone, "stage1", "stage2", 16, norms=norm)
     bert = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     tree = {"run": "r", "data": {"shards": "s"}, "train": {"compile": True}}
     tree["model"] = {"width": 16, "image": {"norm": norm}, "text": {"backbone": {"hidden_size": 16}}}
-    build.build(dual.DualEncoder(made, text.build(None, bert, 40, 1)), config.check(tree))
+    build.build(dual.DualEncoder(image_tower, text.build(None, bert, 40, 1)), config.check(tree))
 
 
 CONVNEXT = {"model_type": "convnext", "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1]}

@@ -29,7 +29,7 @@ TOTAL = EPOCHS * 2 * BATCH
 
 
 class Recorder:
-    """Loop callbacks that keep what they got; `sums` are of model.safetensors at each validation and best weights."""
+    """Loop callbacks that record their arguments; `sums` are hashes of model.safetensors at validations and bests."""
 
     def __init__(self, folder):
         self.folder, self.events, self.weights, self.sums, self.replaced = folder, [], None, {}, 0
@@ -81,7 +81,7 @@ class Run:
         arguments = (self.config.data, self.config.seed, dist.rank(), dist.ranks(), tokenizer)
         self.train, self.validation = (Stream(*arguments, split) for split in ("train", "validate"))
         self.engine, self.callbacks = build.build(towers(), self.config), Recorder(folder)
-        # What the image tower is given: counts of its calls, and a fault of the test's choice at one of them.
+        # Calls of the image tower, counted, and a fault of the test's choice at one of them.
         self.training = self.validating = 0
         self.fault = lambda kind, number, images: images
         self.engine.module.image.register_forward_pre_hook(self._called)
@@ -124,9 +124,9 @@ def signalled(kind, number, rank):
 
 def results(run, progress=None, **more):
     """What the test needs of a run, as plain values."""
-    told = run.callbacks
+    seen = run.callbacks
     return SimpleNamespace(
-        events=told.events, sums=told.sums, validating=run.validating, state=run.state(), progress=progress, **more
+        events=seen.events, sums=seen.sums, validating=run.validating, state=run.state(), progress=progress, **more
     )
 
 
@@ -140,7 +140,7 @@ def scenarios(folder, shards):
     handler = logging.Handler()
     handler.emit = lambda record: warnings.append(record.getMessage())
     logging.getLogger("sentalign").addHandler(handler)
-    made = {}
+    done = {}
 
     def new(name, **train):
         warnings.clear()
@@ -150,14 +150,14 @@ def scenarios(folder, shards):
     run = new("whole", ema_pairs=16.0)
     progress = run.go()
     average = plain(run.engine.average.state())
-    made["whole"] = results(run, progress, average=average, weights=plain(run.callbacks.weights))
+    done["whole"] = results(run, progress, average=average, weights=plain(run.callbacks.weights))
 
     run = new("plain")
-    made["plain"] = results(run, run.go())
+    done["plain"] = results(run, run.go())
 
     run = new("nan")
     run.fault = lambda kind, n, images: images * math.nan if kind == "validating" and n in (1, 5) else images
-    made["nan"] = results(run, run.go(), warnings=list(warnings))
+    done["nan"] = results(run, run.go(), warnings=list(warnings))
 
     for name, kind, number in (
         ("in-validation", "validating", 3),
@@ -166,9 +166,9 @@ def scenarios(folder, shards):
     ):
         run = new(name)
         run.fault = signalled(kind, number, rank=1)
-        made[name] = results(run, run.go())
+        done[name] = results(run, run.go())
         run = new(name)
-        made[f"{name}, resumed"] = results(run, run.go())
+        done[f"{name}, resumed"] = results(run, run.go())
 
     run = new("while-writing")
     save = loop.dual.save
@@ -179,7 +179,7 @@ def scenarios(folder, shards):
             os.kill(os.getpid(), signal.SIGTERM)
 
     loop.dual.save = signalled_save
-    made["while-writing"] = results(run, run.go())
+    done["while-writing"] = results(run, run.go())
     loop.dual.save = save
 
     run = new("full")
@@ -187,28 +187,28 @@ def scenarios(folder, shards):
         (folder / "full").mkdir()
         (folder / "full" / "checkpoints").write_text("in the way")
     dist.barrier()
-    made["full"] = results(run, error=run.refused(), warnings=list(warnings))
+    done["full"] = results(run, error=run.refused(), warnings=list(warnings))
     dist.barrier()
     if dist.rank() == 0:
         (folder / "full" / "checkpoints").unlink()
     run = new("full")
-    made["full, resumed"] = results(run, run.go())
+    done["full, resumed"] = results(run, run.go())
 
     run = new("no-weights")
     if dist.rank() == 0:
         (folder / "no-weights" / "model.safetensors.part").mkdir(parents=True)
     dist.barrier()
-    made["no-weights"] = results(run, error=run.refused())
+    done["no-weights"] = results(run, error=run.refused())
 
     for name, fast in (("clock", 0), ("clock-of-rank-1", 1)):
         minutes = 1e-9 if dist.rank() == fast else 1e9
         every = {"checkpoint_every_pairs": 10 * TOTAL, "validate_every_pairs": TOTAL}
         run = new(name, checkpoint_every_minutes=minutes, **every)
-        made[name] = results(run, run.go())
+        done[name] = results(run, run.go())
 
-    made["damaged"] = damaged(new("damaged"), folder)
+    done["damaged"] = damaged(new("damaged"), folder)
     build.leave_ranks()
-    return made
+    return done
 
 
 def damaged(run, folder):
@@ -241,7 +241,7 @@ def damaged(run, folder):
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    """Of each rank the results of all scenarios."""
+    """The results of all scenarios, per rank."""
     folder = tmp_path_factory.mktemp("loop")
     shards = write(folder / "shards", [*tuples(16), *tuples(16, "validate")], per_shard=16)
     return on_ranks(2, scenarios, folder, shards), folder

@@ -1,4 +1,4 @@
-"""Learning rates by hand."""
+"""Learning rates, calculated by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_constant():
     assert {lr(settings, pairs, 10, 100) for pairs in (0, 10, 99, 1000)} == {3.0}
 
 
-def test_cosine_from_the_rate_to_nothing():
+def test_cosine_from_lr_to_zero():
     settings = Optimizer(lr=4.0, schedule="cosine")
     assert lr(settings, 0, 10, 80) == 4.0
     assert lr(settings, 20, 10, 80) == pytest.approx(4 * (1 + math.sqrt(0.5)) / 2)
@@ -33,7 +33,7 @@ def test_cosine_from_the_rate_to_nothing():
 
 
 @pytest.mark.parametrize("schedule", ["exponential", "cosine", "constant"])
-def test_warm_up_is_linear_from_above_nothing(schedule):
+def test_warm_up_is_linear_from_above_zero(schedule):
     settings = Optimizer(lr=1.0, warmup_pairs=8, schedule=schedule, decay=1.0)
     assert [lr(settings, pairs, 100, 108) for pairs in (0, 3, 7)] == [1 / 8, 4 / 8, 1.0]
     assert lr(settings, 8, 100, 108) == 1.0
@@ -44,7 +44,7 @@ def test_cosine_counts_from_the_end_of_warm_up():
     assert lr(settings, 60, 10, 100) == pytest.approx(0.5)
 
 
-def test_a_run_that_is_all_warm_up_does_not_divide_by_nothing():
+def test_a_run_that_is_all_warm_up_does_not_divide_by_zero():
     settings = Optimizer(lr=1.0, warmup_pairs=20, schedule="cosine")
     assert lr(settings, 9, 10, 20) == 0.5
     assert lr(settings, 20, 10, 20) == 1.0

@@ -21,14 +21,14 @@ def run(tmp_path, model):
     return folder
 
 
-def test_export_takes_the_model_and_nothing_of_the_training(tmp_path, run, model):
-    said = export.export(run, tmp_path / "deep" / "out")
+def test_export_copies_the_model_and_nothing_of_the_training(tmp_path, run, model):
+    line = export.export(run, tmp_path / "deep" / "out")
     out = tmp_path / "deep" / "out"
     assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == set(export.FILES)
     state = dual.load(out).state_dict()
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert Tokenizer.load(out / "tokenizer").vocabulary == [*SPECIAL, "heart"]
-    assert f"{sum(p.numel() for p in model.parameters()):,} parameters" in said
+    assert f"{sum(p.numel() for p in model.parameters()):,} parameters" in line
     assert [p.name for p in out.parent.iterdir()] == ["out"]
 
 
@@ -46,7 +46,7 @@ def test_an_existing_folder_is_never_written_over(tmp_path, run):
         export.export(run, tmp_path / "out")
 
 
-def test_what_a_broken_export_left_is_no_hindrance(tmp_path, run):
+def test_the_rest_of_an_interrupted_export_is_replaced(tmp_path, run):
     (tmp_path / "out.part").mkdir()
     (tmp_path / "out.part" / "left").write_text("over")
     export.export(run, tmp_path / "out")

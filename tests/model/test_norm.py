@@ -14,7 +14,7 @@ from tests.model.conftest import RESNET, both
 
 
 def backbone(kind, settings=RESNET):
-    """A backbone whose norms have numbers of their own."""
+    """A backbone whose norms have values of their own."""
     torch.manual_seed(3)
     tower = image.build(None, settings, "stage2", "stage3", 16, norms="batch")
     for layer in tower.modules():
@@ -25,39 +25,39 @@ def backbone(kind, settings=RESNET):
     return norm.replace(tower.backbone, kind)
 
 
-def out(net, pictures):
-    return net(pictures).feature_maps[-1]
+def out(net, images):
+    return net(images).feature_maps[-1]
 
 
 @pytest.fixture
-def pictures():
+def images():
     return torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(1))
 
 
-def test_frozen_is_batch_norm_by_running_statistics_whatever_the_mode(pictures):
+def test_frozen_is_batch_norm_by_running_statistics_whatever_the_mode(images):
     frozen, plain = backbone("frozen").train(), backbone("batch").eval()
     before = {name: b.clone() for name, b in frozen.named_buffers()}
-    assert torch.equal(out(frozen, pictures), out(plain, pictures))
-    out(frozen, pictures).sum().backward()
+    assert torch.equal(out(frozen, images), out(plain, images))
+    out(frozen, images).sum().backward()
     assert all(torch.equal(b, before[name]) for name, b in frozen.named_buffers())
     assert all(p.grad is not None for p in frozen.parameters())  # scale and shift are trained
 
 
-def test_one_rank_synchronised_is_torchs_batch_norm_in_value_gradient_and_statistics(pictures):
+def test_one_rank_synchronised_is_torchs_batch_norm_in_value_gradient_and_statistics(images):
     nets = [backbone(kind).train() for kind in ("sync", "batch")]
-    made = [out(net, pictures) for net in nets]
-    torch.testing.assert_close(*made, rtol=1e-5, atol=1e-5)
-    for value in made:
+    outputs = [out(net, images) for net in nets]
+    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
+    for value in outputs:
         value.square().sum().backward()
     largest = max(float(p.grad.abs().max()) for p in nets[1].parameters())
     for one, other in zip(*(net.parameters() for net in nets), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6 * largest)
     for one, other in zip(*(net.buffers() for net in nets), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(*[out(net.eval(), pictures) for net in nets], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(*[out(net.eval(), images) for net in nets], rtol=1e-5, atol=1e-5)
 
 
-def test_group_keeps_scale_and_shift_and_does_not_see_the_batch(pictures):
+def test_group_keeps_scale_and_shift_and_does_not_see_the_batch(images):
     grouped, plain = backbone("group").train(), backbone("batch")
     assert not any(isinstance(m, nn.BatchNorm2d) for m in grouped.modules())
     state = plain.state_dict()
@@ -66,19 +66,19 @@ def test_group_keeps_scale_and_shift_and_does_not_see_the_batch(pictures):
         8,
         4,
     }  # of 8, 12 and 20 channels
-    torch.testing.assert_close(out(grouped, pictures)[:1], out(grouped, pictures[:1]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(out(grouped, images)[:1], out(grouped, images[:1]), rtol=1e-4, atol=1e-5)
     wide = norm.replace(nn.Sequential(nn.BatchNorm2d(2048)), "group")
     assert wide[0].num_groups == 32
 
 
-def test_running_statistics_stay_where_they_must(pictures):
+def test_frozen_running_stats_do_not_change(images):
     for kind in ("batch", "sync"):
         net = backbone(kind).train()
         before = [b.clone() for b in net.buffers()]
         with norm.frozen_running_stats(net):
-            kept = out(net, pictures)
+            kept = out(net, images)
         assert all(map(torch.equal, net.buffers(), before))
-        assert torch.equal(kept, out(net, pictures))
+        assert torch.equal(kept, out(net, images))
         assert not any(map(torch.equal, net.buffers(), before))
 
 
@@ -94,26 +94,26 @@ def test_what_differs_between_ranks():
     )
 
 
-def test_nothing_to_replace_is_the_users_mistake():
+def test_a_backbone_without_batch_norm_is_refused():
     settings = {"model_type": "convnext", "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1]}
     with pytest.raises(WeightsError, match=r"norm=group replaces batch norm, and a convnext has none; set it to batch"):
         image.build(None, settings, "stage2", "stage3", 8, norms="group")
 
 
 @pytest.mark.parametrize("kind", norm.KINDS)
-def test_a_run_folder_knows_its_norm(tmp_path, kind, pictures):
+def test_a_run_folder_knows_its_norm(tmp_path, kind, images):
     model = both(norms=kind)
     dual.save(tmp_path, model.describe(), model.state_dict())
     again = dual.load(tmp_path)
     assert again.image.norms == kind
     assert [type(m) for m in again.modules()] == [type(m) for m in model.modules()]
-    one, other = (m.encode_images(pictures[:, :1])[0] for m in (model.eval(), again))
+    one, other = (m.encode_images(images[:, :1])[0] for m in (model.eval(), again))
     assert torch.equal(one, other)
 
 
 def test_a_folder_without_a_choice_has_batch_norm(tmp_path):
     model = both()
-    said = model.describe()
-    del said["norm"]
-    dual.save(tmp_path, json.loads(json.dumps(said)), model.state_dict())
+    description = model.describe()
+    del description["norm"]
+    dual.save(tmp_path, json.loads(json.dumps(description)), model.state_dict())
     assert dual.load(tmp_path).image.norms == "batch"

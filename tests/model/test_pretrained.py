@@ -1,4 +1,4 @@
-"""Weights from folders of several kinds, from hubs that are out of reach, and from files that want to run code."""
+"""Weights from folders of several kinds, from hubs that cannot be reached, and from files that try to run code."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def bert_config():
     )
 
 
-def equal(made, original):
-    state = made.state_dict()
+def equal(loaded, original):
+    state = loaded.state_dict()
     return all(torch.equal(value, state[name]) for name, value in original.state_dict().items() if name in state)
 
 
@@ -39,9 +39,9 @@ def text_of(folder, pieces=30):
 def complaint(build):
     with pytest.raises(WeightsError) as caught:
         build()
-    said = str(caught.value)
-    assert "\n" not in said
-    return said
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def test_bert_in_a_folder_and_from_there_into_a_run(tmp_path):
     transformers.ResNetModel(resnet_config()).save_pretrained(tmp_path / "resnet")
     tower = text_of(tmp_path / "bert")
     assert equal(tower.bert, original)
-    made = dual.DualEncoder(image.build(str(tmp_path / "resnet"), {}, "stage1", "stage2", 16), tower)
-    dual.save(tmp_path / "run", made.describe(), made.state_dict())
-    assert equal(dual.load(tmp_path / "run"), made)
+    model = dual.DualEncoder(image.build(str(tmp_path / "resnet"), {}, "stage1", "stage2", 16), tower)
+    dual.save(tmp_path / "run", model.describe(), model.state_dict())
+    assert equal(dual.load(tmp_path / "run"), model)
 
 
 def test_pickled_weights(pickled):
@@ -131,24 +131,24 @@ def test_a_pickle_that_runs_code_is_refused(pickled, write):
 def test_torn_files_are_one_line(pickled, name, content):
     folder, _ = pickled
     (folder / name).write_bytes(content)
-    said = complaint(lambda: text_of(folder))
-    assert "cannot load folder" in said
-    assert "model.text.weights" in said
+    message = complaint(lambda: text_of(folder))
+    assert "cannot load folder" in message
+    assert "model.text.weights" in message
 
 
-def test_a_hub_out_of_reach_names_the_setting():
-    said = complaint(lambda: image.build("nobody/nothing", {}, "stage1", "stage2", 16))
-    assert "cannot load hub name 'nobody/nothing'" in said
-    assert "set model.image.weights to its local folder" in said
+def test_an_unreachable_hub_names_the_setting():
+    message = complaint(lambda: image.build("nobody/nothing", {}, "stage1", "stage2", 16))
+    assert "cannot load hub name 'nobody/nothing'" in message
+    assert "set model.image.weights to its local folder" in message
     assert "set model.text.weights to its local folder" in complaint(lambda: text_of("nobody/nothing"))
     assert "set model.text.weights to its local folder" in complaint(lambda: vocabulary("nobody/nothing"))
 
 
 def test_weights_of_another_model_are_not_replaced_by_random_ones(tmp_path):
     transformers.ResNetModel(resnet_config()).save_pretrained(tmp_path)
-    said = complaint(lambda: text_of(tmp_path))
-    assert "has no values for" in said
-    assert "model.text.weights" in said
+    message = complaint(lambda: text_of(tmp_path))
+    assert "has no values for" in message
+    assert "model.text.weights" in message
 
 
 def test_a_folder_that_lacks_a_layer_is_refused(pickled):
@@ -170,8 +170,8 @@ def test_a_vocabulary_larger_than_the_weights_is_refused(pickled):
 def test_vocabulary_keeps_its_case_whatever_the_tokenizer_says(pickled):
     folder, _ = pickled
     (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n")
-    said = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
-    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     assert vocabulary(str(folder)) == PIECES
 
 

@@ -33,14 +33,14 @@ class Spoilt:
         self.engine = build.build(towers(config.model.image.norm), config)
         before(self.engine)
 
-    def step(self, number, picture=False, gradient=False):
+    def step(self, number, image=False, gradient=False):
         from sentalign.engine.step import train_step
 
         last = dist.rank() == dist.ranks() - 1
         rows = slice(dist.rank() * BATCH // dist.ranks(), (dist.rank() + 1) * BATCH // dist.ranks())
         hooks = []
-        if picture and last:
-            hooks.append(self.engine.module.image.register_forward_pre_hook(lambda _, given: (given[0] * torch.inf,)))
+        if image and last:
+            hooks.append(self.engine.module.image.register_forward_pre_hook(lambda _, inputs: (inputs[0] * torch.inf,)))
         if gradient and last:
             parameter = dict(self.engine.module.named_parameters())[NAME]
             hooks.append(parameter.register_hook(lambda g: g * torch.inf))
@@ -68,8 +68,8 @@ def stopped():
     start()
     from sentalign.engine.nonfinite import NotFiniteError
 
-    found = []
-    for kind in ("gradient", "picture"):
+    results = []
+    for kind in ("gradient", "image"):
         for stage, offload in PLACES if kind == "gradient" else PLACES[::3]:
             run = Spoilt(case(stage, offload, norm="group"))
             run.step(0)
@@ -77,19 +77,19 @@ def stopped():
             with pytest.raises(NotFiniteError) as error:
                 run.step(1, **{kind: True})
             after = run.state()
-            found.append((kind, str(error.value), all((after[name] == before[name]).all() for name in before)))
-    return found
+            results.append((kind, str(error.value), all((after[name] == before[name]).all() for name in before)))
+    return results
 
 
 def test_stop_names_step_rank_and_place_and_no_weight_has_moved():
-    found = on_ranks(2, stopped)
-    assert found[0] == [(kind, text, True) for kind, text, _ in found[1]]
-    texts = {kind: {text for k, text, _ in found[0] if k == kind} for kind in ("gradient", "picture")}
+    results = on_ranks(2, stopped)
+    assert results[0] == [(kind, text, True) for kind, text, _ in results[1]]
+    texts = {kind: {text for k, text, _ in results[0] if k == kind} for kind in ("gradient", "image")}
     advice = "(lower optimizer.lr or data.augment, or set train.on_nonfinite=skip)"
     assert texts["gradient"] == {
         f"the gradient is NaN or inf in step 2, after {BATCH} pairs {advice}: rank 1, first in {NAME}"
     }
-    (text,) = texts["picture"]
+    (text,) = texts["image"]
     assert text == (
         f"the loss is nan in step 2, after {BATCH} pairs {advice}: rank 1, in the image tower, first after "
         "image.backbone.embedder.embedder.convolution; its input is already NaN or inf"
@@ -99,24 +99,24 @@ def test_stop_names_step_rank_and_place_and_no_weight_has_moved():
 def skipped():
     """Weights, statistics and averages with two spoilt steps skipped, and without these steps; the steps' metrics."""
     start()
-    found = []
+    results = []
     for stage, offload in PLACES:
         spoilt, clean = (Spoilt(case(stage, offload, on_nonfinite="skip", ema_pairs=20.0)) for _ in range(2))
-        steps = [spoilt.step(0), spoilt.step(7, picture=True), spoilt.step(8, gradient=True), spoilt.step(1)]
+        steps = [spoilt.step(0), spoilt.step(7, image=True), spoilt.step(8, gradient=True), spoilt.step(1)]
         clean.step(0)
         clean.step(1)
         averages = [{n: v.numpy() for n, v in run.engine.average.state().items()} for run in (spoilt, clean)]
-        found.append((steps, spoilt.state(), clean.state(), *averages))
-    return found
+        results.append((steps, spoilt.state(), clean.state(), *averages))
+    return results
 
 
 def test_a_skipped_step_leaves_no_trace_on_any_rank():
     ranks = on_ranks(2, skipped)
     assert [steps for steps, *_ in ranks[0]] == [steps for steps, *_ in ranks[1]]
     for steps, spoilt, clean, average, clean_average in ranks[0]:
-        assert [numbers["skipped"] for numbers in steps] == [0, 1, 2, 2]
-        assert ["grad_norm" in numbers for numbers in steps] == [True, False, False, True]
-        assert all(value == value for numbers in steps for value in numbers.values())  # the journal takes no NaN
+        assert [metrics["skipped"] for metrics in steps] == [0, 1, 2, 2]
+        assert ["grad_norm" in metrics for metrics in steps] == [True, False, False, True]
+        assert all(value == value for metrics in steps for value in metrics.values())  # JSON has no NaN
         assert all((spoilt[name] == clean[name]).all() for name in clean)
         assert all((average[name] == clean_average[name]).all() for name in clean_average)
 
@@ -127,7 +127,7 @@ def averaged(folder):
     from sentalign.checkpoint import ema_state, read, write
     from sentalign.checkpoint.write import Progress
 
-    found = []
+    results = []
     for stage in (0, 1, 3):
         config = case(stage, ema_pairs=20.0)
         whole, first, again = (Spoilt(config) for _ in range(3))
@@ -146,8 +146,8 @@ def averaged(folder):
         other = Spoilt(case(3 - stage, ema_pairs=20.0))
         ema_state.load(next((folder / str(stage) / "checkpoints").iterdir()), other.engine)
         first_state = {n: v.numpy() for n, v in first.engine.average.state().items()}
-        found.append((*states, first_state, {n: v.numpy() for n, v in other.engine.average.state().items()}))
-    return found
+        results.append((*states, first_state, {n: v.numpy() for n, v in other.engine.average.state().items()}))
+    return results
 
 
 def test_the_average_goes_on_from_a_checkpoint(tmp_path):

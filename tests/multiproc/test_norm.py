@@ -20,7 +20,7 @@ def net():
     ).train()
 
 
-def pictures():
+def whole_batch():
     """Not around zero."""
     return 3 + torch.randn(ROWS, 2, 7, 7, generator=torch.Generator().manual_seed(1))
 
@@ -30,30 +30,30 @@ def loss(out_BCHW, weights_B):
 
 
 def synchronised(seen):
-    """Output, gradients by the pictures and summed over ranks by the parameters, and buffers."""
-    made = norm.replace(net(), "sync")
+    """Output, gradients by the images and summed over ranks by the parameters, and buffers."""
+    model = norm.replace(net(), "sync")
     rows = slice(dist.rank() * ROWS // dist.ranks(), (dist.rank() + 1) * ROWS // dist.ranks())
-    given = pictures()[rows].requires_grad_()
+    images = whole_batch()[rows].requires_grad_()
     weights_B = torch.arange(1.0, ROWS + 1)[rows]
     for _ in range(seen):
-        out = made(given)
+        out = model(images)
     loss(out, weights_B).backward()
-    gradients = [p.grad for p in made.parameters()]
+    gradients = [p.grad for p in model.parameters()]
     dist.mean_in_place(gradients)
-    parts = [out, given.grad, *(g * dist.ranks() for g in gradients), *made.buffers()]
+    parts = [out, images.grad, *(g * dist.ranks() for g in gradients), *model.buffers()]
     return [part.detach().numpy() for part in parts]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_equals_batch_norm_on_the_whole_batch(ranks):
-    found = on_ranks(ranks, synchronised, 2)
-    plain, given = net(), pictures().requires_grad_()
+    results = on_ranks(ranks, synchronised, 2)
+    plain, images = net(), whole_batch().requires_grad_()
     for _ in range(2):
-        out = plain(given)
+        out = plain(images)
     loss(out, torch.arange(1.0, ROWS + 1)).backward()
-    exact = [out, given.grad, *(p.grad for p in plain.parameters()), *plain.buffers()]
-    for place, said in enumerate(exact):
-        parts = [torch.from_numpy(rank[place]) for rank in found]
-        made = [torch.cat(parts)] if place < 2 else parts  # rows of each rank; what all ranks share
-        for part in made:
-            assert float((part - said).abs().max()) <= 2e-5 * float(said.abs().max()), place
+    exact = [out, images.grad, *(p.grad for p in plain.parameters()), *plain.buffers()]
+    for index, expected in enumerate(exact):
+        parts = [torch.from_numpy(rank[index]) for rank in results]
+        values = [torch.cat(parts)] if index < 2 else parts  # rows of each rank; what all ranks share
+        for part in values:
+            assert float((part - expected).abs().max()) <= 2e-5 * float(expected.abs().max()), index

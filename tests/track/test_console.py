@@ -1,4 +1,4 @@
-"""The console: rate, remaining time and metrics, as plain lines now and then where nobody watches."""
+"""The console: speed, remaining time and metrics, as plain lines now and then where stderr is no terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sentalign.track.console import Console
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -30,7 +30,7 @@ def test_a_log_gets_a_line_now_and_then() -> None:
     assert "loss 0.02564" in lines[-1]
 
 
-def test_closing_says_nothing_twice() -> None:
+def test_closing_prints_nothing_twice() -> None:
     out = io.StringIO()
     console = Console(10, stream=out, clock=Clock())
     console.step(10, {"loss": 1.0})

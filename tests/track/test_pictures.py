@@ -16,7 +16,7 @@ from tests.stream.conftest import tuples, write
 
 
 class Drawn(Predictor):
-    """A predictor that keeps which sentences it was asked for."""
+    """A predictor that records its sentences."""
 
     asked: list[str]
 
@@ -48,18 +48,18 @@ def config(run):
 
 
 def predictor(run):
-    made = Drawn.load(run)
-    made.asked = []
-    return made
+    drawn = Drawn.load(run)
+    drawn.asked = []
+    return drawn
 
 
 def test_the_first_findings_are_drawn(run, config):
-    made = predictor(run)
-    pictures = SamplePictures(run, config, lambda _: made)
+    drawn = predictor(run)
+    pictures = SamplePictures(run, config, lambda _: drawn)
     pictures.draw({}, 16)
     paths = tuple(f"pictures/sample-{number:02d}.png" for number in range(COUNT))
     assert pictures.close(60) == [Drawing(16, paths)]
-    assert made.asked == [f"Nodule number {n}." for n in range(1, 1 + COUNT)], "no negated sentence has a place"
+    assert drawn.asked == [f"Nodule number {n}." for n in range(1, 1 + COUNT)], "no negated sentence has a place"
     assert all((run / path).stat().st_size > 1000 for path in paths)
     assert pictures.close(0) == []
 

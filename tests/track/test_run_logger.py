@@ -14,7 +14,7 @@ from sentalign.track.run_logger import RunLogger
 from sharding.contract import UserError
 
 
-def made(run, **more):
+def settings(run, **more):
     return config.check({"run": str(run), "data": {"shards": "none"}, "track": {"uri": None}} | more)
 
 
@@ -23,13 +23,13 @@ def entries(run):
 
 
 def test_a_run_that_fails_before_its_start_keeps_its_reason(tmp_path):
-    with pytest.raises(UserError, match="the reason"), RunLogger(tmp_path, made(tmp_path), ""):
+    with pytest.raises(UserError, match="the reason"), RunLogger(tmp_path, settings(tmp_path), ""):
         raise UserError("the reason")
     assert [(e["kind"], e.get("status")) for e in entries(tmp_path)] == [("end", "failed")]
 
 
 def test_the_run_logger_writes_the_journal(tmp_path, capfd):
-    with RunLogger(tmp_path, made(tmp_path, data={"shards": "none", "workers": 0}), "all samples") as logger:
+    with RunLogger(tmp_path, settings(tmp_path, data={"shards": "none", "workers": 0}), "all samples") as logger:
         logger.start(16, 64)
         logger.step(256, {"loss": 1.5})
         logger.validation(32, {"loss": 1.25})
@@ -47,14 +47,14 @@ def test_the_run_logger_writes_the_journal(tmp_path, capfd):
 
 
 def test_a_stopped_run_says_how_to_go_on(tmp_path, capfd):
-    with RunLogger(tmp_path, made(tmp_path), "") as logger:
+    with RunLogger(tmp_path, settings(tmp_path), "") as logger:
         logger.stopped(48)
     assert [(e["kind"], e.get("status")) for e in entries(tmp_path)] == [("end", "stopped")]
     assert "stopped at 48 pairs; run the same command to go on\n" in capfd.readouterr().err
 
 
 def test_nan_is_text_in_the_journal_for_json_has_no_such_number(tmp_path):
-    with RunLogger(tmp_path, made(tmp_path), "") as logger:
+    with RunLogger(tmp_path, settings(tmp_path), "") as logger:
         logger.validation(32, {"loss": math.nan, "local_image": 2.0, "local_text": math.inf})
 
     def refuse(name):
@@ -84,7 +84,7 @@ class Pictures:
 
 def test_pictures_are_journal_entries_and_their_failures_warnings(tmp_path, caplog):
     pictures = Pictures()
-    with RunLogger(tmp_path, made(tmp_path), "", pictures) as logger:
+    with RunLogger(tmp_path, settings(tmp_path), "", pictures) as logger:
         logger.start(0, 64)
         logger.best(16, 1.0, {"weight": 1})
         logger.step(24, {"loss": 1.0})
@@ -102,6 +102,6 @@ def test_pictures_are_journal_entries_and_their_failures_warnings(tmp_path, capl
 
 def test_a_run_that_fails_does_not_wait_for_its_pictures(tmp_path):
     pictures = Pictures()
-    with pytest.raises(UserError, match="the reason"), RunLogger(tmp_path, made(tmp_path), "", pictures):
+    with pytest.raises(UserError, match="the reason"), RunLogger(tmp_path, settings(tmp_path), "", pictures):
         raise UserError("the reason")
     assert pictures.closed == 0

@@ -23,7 +23,7 @@ import torch
 
 from sentalign.model import text
 from sentalign.stream.batch import Batch, Padding, collate
-from sentalign.stream.read.fetch import Sample
+from sentalign.stream.read.fetch import DecodedSample
 from sentalign.text import Tokenizer
 from sharding.sources import ecitation
 from sharding.text.sections import official
@@ -53,7 +53,7 @@ def batches(said: list[list[str]], tokenizer: Tokenizer, rows: int, buckets: int
         part = said[begin : begin + rows]
         encoded = [tokenizer.encode(sentences, 97) for sentences in part]
         units = 1 + max(len(sentences) for sentences in said)
-        samples = [Sample(str(i), GREY, (), (), (), "", "") for i in range(len(part))]
+        samples = [DecodedSample(str(i), GREY, (), (), (), "", "") for i in range(len(part))]
         made.append(
             collate(samples, encoded, [[]] * len(part), [0] * len(part), Padding(97, units, tokenizer.pad_id, buckets))
         )

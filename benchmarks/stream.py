@@ -1,18 +1,18 @@
-"""How fast the stream is beside a bare decode loop, webdataset and mosaicml-streaming; and what stands beside speed.
+"""Throughput of the stream, a bare decode loop, webdataset and mosaicml-streaming; and resume, shuffle and memory.
 
 In: a folder of X-rays (without one: phantoms). Out: printed figures, all of one run, over shards as the sharding tool
-writes them by default and in the same rounds, so that a noisy neighbour meets all alike:
-- by one process: processor time a sample of fetch, decode, square and collate, as a share of the bare loops'
-  throughput. `decode` is JPEG bytes in memory to pixels, `decode + square` scales them to the network's input besides,
-  which all three pipelines do. Squaring is also measured alone, and taken off in one line. Checksums are only in ours,
-  which is measured without them too.
-- by two worker processes of each: processor time of all processes, and wall time, in the steady state;
-- tokenising alone: in the pipelines nobody tokenises;
+writes them by default and in the same rounds, so that other load of the machine affects all of them:
+- in one process: processor time a sample of fetch, decode, square and collate, as a share of the bare loops'
+  throughput. `decode` is JPEG bytes in memory to pixels, `decode + square` also scales them to the network's input,
+  which all three pipelines do. Squaring is also measured alone, and subtracted in one line. Only the stream takes
+  checksums; it is measured without them too.
+- with two worker processes of each: processor time of all processes, and wall time, in the steady state;
+- tokenising alone: the pipelines are compared without it;
 - with --beside: resume cost, shuffle quality and memory over an epoch (`stream_beside`).
 
     python benchmarks/stream.py [--images FOLDER] [--samples 2600] [--rounds 5] [--beside] [--streaming SITE]
 
-SITE is a folder into which mosaicml-streaming was installed beside the environment, which has what else it imports:
+SITE is a folder with mosaicml-streaming; its other imports are installed in the environment:
 
     pip install --no-deps --target SITE mosaicml-streaming Brotli python-snappy cramjam zstd xxhash catalogue
 """
@@ -46,27 +46,33 @@ from sentalign.stream.read.fetch import Shards
 from sentalign.text import SPECIAL, Row, Tokenizer
 from sharding.pixels import letterbox
 
-WARM = 4  # batches before the clock starts, and behind it: as many as two workers have under way
+WARM = 4  # batches before and after the measurement: as many as two workers have in flight
 TICKS = os.sysconf("SC_CLK_TCK")
 Work = Callable[[], Iterator[int]]  # the samples of each batch, without end
 Spent = tuple[float, float]  # processor and wall time of a sample, microseconds
 
 
 class Untokenized(Tokenizer):
-    """Takes every report for the same three pieces, so that the pipelines do the same work."""
+    """Encodes every report as the same three pieces, so that the pipelines do the same work."""
 
     def encode(self, sentences: Any, max_tokens: int) -> Row:
         return Row([2, 1, 1, 1, 3], [-1, 0, 0, 0, -1], [3])
 
 
-def ours(shards: Path, batch: int, side: int, workers: int, checked: bool = True) -> Iterator[int]:
+def ours(folder: Path, batch: int, side: int, workers: int, checked: bool = True) -> Iterator[int]:
     """The stream; not `checked`, without the sha256 of each member, which the others do not take."""
-    data = Data(shards=str(shards), batch=batch, image_size=side, workers=workers)
+    data = Data(shards=str(folder), batch=batch, image_size=side, workers=workers)
     stream = Stream(data, 0, 0, 1, Untokenized(list(SPECIAL), cased=True), "train")
     if not checked:
-        for part in stream.mixture.parts:
-            part._check = lambda *_: None  # type: ignore[method-assign]
-    return (len(made.keys) for made, _ in stream.batches(stream.start()))
+        for shards in stream.mixture.data_sets:
+            shards._member = unchecked  # type: ignore[method-assign]
+    return (len(rows.keys) for rows, _ in stream.batches(stream.start()))
+
+
+def unchecked(row: dict[str, Any], member: str, content: bytes, begin: int) -> bytes:
+    """A member of a sample without its sha256."""
+    place = row[f"{member}_offset"] - begin
+    return content[place : place + row[f"{member}_bytes"]]
 
 
 def bare(images: list[bytes], batch: int, side: int) -> Iterator[int]:
@@ -153,9 +159,9 @@ def one_process(found: dict[str, list[Spent]]) -> None:
 
 
 def tokenising(shards: Shards, vocabulary: Path | None) -> None:
-    """The processor time of a report, when its sentences are new and when they were met before."""
-    reports = [shards.sentences(i) for i in range(len(shards))]
-    sentences = [sentence for said in reports for sentence in said]
+    """The processor time of a report, when its sentences are new and when they were encoded before."""
+    reports = [shards.read(i).sentences for i in range(len(shards))]
+    sentences = [sentence for report in reports for sentence in report]
     tokenizer = (
         Tokenizer.from_vocabulary(vocabulary, cased=True)
         if vocabulary
@@ -164,8 +170,8 @@ def tokenising(shards: Shards, vocabulary: Path | None) -> None:
     spent = []
     for _ in range(2):
         started = time.process_time()
-        for said in reports:
-            tokenizer.encode(said, 97)
+        for report in reports:
+            tokenizer.encode(report, 97)
         spent.append(1e6 * (time.process_time() - started) / len(reports))
     each = len(sentences) / len(reports)
     print(f"\ntokenising a report of {each:.1f} sentences: {spent[0]:.0f} us, again {spent[1]:.0f} us")
@@ -173,7 +179,11 @@ def tokenising(shards: Shards, vocabulary: Path | None) -> None:
 
 def bytes_of(shards: Shards) -> list[bytes]:
     """The pictures of all samples, as stored."""
-    return [shards._members(shards.row(i), shards.fetch([i])[0])[0] for i in range(len(shards))]
+    found = []
+    for i in range(len(shards)):
+        row, (content,) = shards.row(i), shards.fetch([i])
+        found.append(unchecked(row, "image", content, min(row["image_offset"], row["json_offset"])))
+    return found
 
 
 def compare(shards: Path, values: argparse.Namespace, scratch: Path) -> None:
@@ -182,31 +192,31 @@ def compare(shards: Path, values: argparse.Namespace, scratch: Path) -> None:
     if values.streaming:
         streaming, mds = rivals.import_streaming(values.streaming), scratch / "mds"
         rivals.write_mds(streaming, shards, mds)
-    known = Shards(str(shards), "train")
-    images = bytes_of(known)
+    data_set = Shards(str(shards), "train")
+    images = bytes_of(data_set)
     greys = [np.asarray(Image.open(io.BytesIO(content)).convert("L")) for content in images[:200]]
     sizes = [grey_HW.shape for grey_HW in greys]
     print(
-        f"{len(known)} samples of {np.mean([len(content) for content in images]) / 1e3:.0f} kB, on average "
+        f"{len(data_set)} samples of {np.mean([len(content) for content in images]) / 1e3:.0f} kB, on average "
         f"{np.mean([size[1] for size in sizes]):.0f} x {np.mean([size[0] for size in sizes]):.0f} pixels, to "
         f"{values.side} x {values.side}, batches of {values.batch}, {values.rounds} rounds, warm page cache"
     )
-    batches = len(known) // values.batch - 2 * WARM  # within an epoch: mosaicml-streaming stops behind it
+    batches = len(data_set) // values.batch - 2 * WARM  # within an epoch: mosaicml-streaming stops after it
     loops: dict[str, Work] = {
         "decode": partial(bare, images, values.batch, 0),
         "decode + square": partial(bare, images, values.batch, values.side),
         "square": partial(square, greys, values.batch, values.side),
     }
-    given = partial(pipelines, shards, mds, streaming, values.batch, values.side)
-    one_process(rounds(loops | given(0), batches, values.rounds))
-    table("two workers", rounds(given(2), batches, values.rounds), "sentalign")
-    tokenising(known, values.vocabulary)
+    of_workers = partial(pipelines, shards, mds, streaming, values.batch, values.side)
+    one_process(rounds(loops | of_workers(0), batches, values.rounds))
+    table("two workers", rounds(of_workers(2), batches, values.rounds), "sentalign")
+    tokenising(data_set, values.vocabulary)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, help="folder of PNG and JPEG files; without it phantoms are made")
-    parser.add_argument("--shards", type=Path, help="shards that are there already, and are read instead")
+    parser.add_argument("--shards", type=Path, help="existing shards, read instead")
     parser.add_argument("--samples", type=int, default=2600)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=128)
@@ -219,13 +229,13 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        made = scratch / "set"
+        folder = scratch / "set"
         if values.shards:
             shards = values.shards
         elif values.images:
-            shards = stream_shards.of_images(values.images, made, values.samples)
+            shards = stream_shards.of_images(values.images, folder, values.samples)
         else:
-            shards = stream_shards.of_phantoms(made, values.samples)
+            shards = stream_shards.of_phantoms(folder, values.samples)
         if not values.only_beside:
             compare(shards, values, scratch)
         if values.beside or values.only_beside:

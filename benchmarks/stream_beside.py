@@ -1,7 +1,7 @@
-"""What stands beside the stream's speed: the cost of going on, the quality of the shuffle, memory over an epoch.
+"""Resume time, shuffle quality and memory over an epoch of the stream, beside those of webdataset and mosaicml.
 
-In: shards. Out: printed figures. Each is of 200,000 samples. To resume, the given shards are linked many times; the
-order and memory are those of an epoch of very small pictures in shards of 1,000.
+In: shards. Out: printed figures, each of 200,000 samples. For resume the shards are linked many times; order and memory
+are those of an epoch of very small pictures in shards of 1,000.
 """
 
 # N samples in the order of the manifest, P batches of B samples in an epoch
@@ -26,11 +26,12 @@ from webdataset import filters
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
 from sentalign.stream.order.plan import StreamState
+from sentalign.stream.read.index import read_index
 from sentalign.text import SPECIAL, Tokenizer
 from sharding.contract import MANIFEST_NAME
 
 SAMPLES, PER_SHARD, BATCH = 200_000, 1000, 128
-LOOKED_AT = 500  # batches, for the quality of the shuffle
+SAMPLED = 500  # batches, for the quality of the shuffle
 Orders = dict[str, NDArray[np.int64]]
 
 
@@ -39,7 +40,7 @@ def report(shards: Path, scratch: Path, site: Path | None) -> None:
     resume(stream_shards.many(shards, scratch / "large", SAMPLES), shards)
     small = stream_shards.many(stream_shards.tiny(scratch / "tiny", PER_SHARD), scratch / "small", SAMPLES)
     shuffles(small, site)
-    # In a process of its own, as a run is: of what this one holds, each worker would come to copy its part.
+    # In a process of its own, as a run is: workers would copy part of the memory of this one.
     subprocess.run([sys.executable, __file__, str(small)], check=True)
 
 
@@ -52,8 +53,8 @@ def resume(large: Path, shards: Path) -> None:
     """From nothing to the first batch at 90% of an epoch."""
     for workers in (0, 2):
         seconds = [_resumed(large, workers)[0] for _ in range(3)]
-        said = ", ".join(f"{one:.2f}" for one in seconds)
-        print(f"\nresume at 90% of {SAMPLES:,}, {workers} workers: {statistics.median(seconds):.2f} s ({said})")
+        each = ", ".join(f"{one:.2f}" for one in seconds)
+        print(f"\nresume at 90% of {SAMPLES:,}, {workers} workers: {statistics.median(seconds):.2f} s ({each})")
     _, read, used = _resumed(large, 0)
     print(f"bytes read for it beside the manifest: {read / 1e6:.2f} MB, those of the batch itself {used / 1e6:.2f} MB")
     count = int(0.9 * 1000)
@@ -65,18 +66,19 @@ def resume(large: Path, shards: Path) -> None:
 
 def _resumed(large: Path, workers: int) -> tuple[float, int, int]:
     """Seconds; bytes that this process read but for the manifest; bytes of the samples of the batch."""
+    read_index.cache_clear()  # as in a new process
     before, started = _characters_read(), time.perf_counter()
     stream = stream_of(large, workers, 224)
-    state = StreamState(0, int(0.9 * stream.epoch_batches), 0, stream.fingerprint)
+    state = StreamState(int(0.9 * stream.epoch_batches), 0, stream.fingerprint)
     next(stream.batches(state))
     seconds, read = time.perf_counter() - started, _characters_read() - before
-    slots = stream.mixture.slots(state.position, range(BATCH))
-    used = sum(stream.mixture.parts[slot.part].size(slot.sample) for slot in slots)
+    refs = stream.mixture.samples(state.step, range(BATCH))
+    used = sum(stream.mixture.data_sets[ref.data_set].size(ref.index) for ref in refs)
     return seconds, read - (large / MANIFEST_NAME).stat().st_size, used
 
 
 def _characters_read() -> int:
-    """Bytes that this process has asked the system for, from the page cache or not."""
+    """Bytes that this process has read, from the page cache or not."""
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
@@ -94,7 +96,7 @@ def shuffles(small: Path, site: Path | None) -> None:
 
 def _quality(order_PB: NDArray[np.int64]) -> tuple[float, float, float]:
     """Pairs in a batch that share a shard; that share sixteen neighbours; their mean distance: against chance."""
-    chosen_PB = np.sort(order_PB[:: max(1, len(order_PB) // LOOKED_AT)], axis=1)
+    chosen_PB = np.sort(order_PB[:: max(1, len(order_PB) // SAMPLED)], axis=1)
     one, other = np.triu_indices(BATCH, 1)
     pairs = len(one) * len(chosen_PB)
     found = np.zeros(3)
@@ -130,10 +132,10 @@ def _streaming_orders(site: Path | None) -> Orders:
     names = {("py1e", 1 << 18): "its default block", ("py1br", 1 << 18): "its default block"}
     names |= {("py1e", 10_000): "blocks of 10,000", ("py1br", 10_000): "blocks of 10,000"}
     return {
-        f"mosaicml {algorithm}, {said}": _batched(
+        f"mosaicml {algorithm}, {blocks}": _batched(
             streaming.base.shuffle.get_shuffle(algorithm, sizes, 1, 0, 0, block_size=block)
         )
-        for (algorithm, block), said in names.items()
+        for (algorithm, block), blocks in names.items()
     }
 
 
@@ -149,8 +151,8 @@ def memory(small: Path) -> None:
         found.append([_kilobytes(pid) for pid in (None, *(child.pid for child in active_children()))])
     print(f"\nmemory, {SAMPLES:,} samples, two workers, at 10% and at 100% of an epoch")
     for name, early, late in zip(("process", "worker 0", "worker 1"), *found, strict=True):
-        said = (f"{kind} {_grown(early[kind], late[kind])}" for kind in ("Rss", "Pss"))
-        print(f"{name:10} {', '.join(said)}")
+        kinds = (f"{kind} {_grown(early[kind], late[kind])}" for kind in ("Rss", "Pss"))
+        print(f"{name:10} {', '.join(kinds)}")
     print(f"all together, Pss {_grown(*(sum(one['Pss'] for one in each) for each in found))}", flush=True)
 
 

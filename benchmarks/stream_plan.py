@@ -1,4 +1,4 @@
-"""What the order of a large epoch costs: resume at 90% against a start, and `max_duplicates` against the bare order.
+"""Time to make the order of a large epoch: resume at 90% and start, with and without `max_duplicates`.
 
     python benchmarks/stream_plan.py [--samples 200000]
 
@@ -26,9 +26,10 @@ from PIL import Image
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
 from sentalign.stream.order import plan
-from sentalign.stream.order.limit_duplicates import bounded, spread, surplus
-from sentalign.stream.order.mixture import Mixture
+from sentalign.stream.order.limit_duplicates import limit_duplicates, limitable, surplus
 from sentalign.stream.order.plan import StreamState
+from sentalign.stream.read.fetch import Shards
+from sentalign.stream.read.index import read_index
 from sentalign.text import SPECIAL, Tokenizer
 from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, MANIFEST_SCHEMA, SHARD_NAME, text_hash
 
@@ -40,8 +41,8 @@ def write(folder: Path, samples: int) -> None:
     """The shards, of one sample's bytes each, and the manifest."""
     drawn, image = np.random.default_rng(0), io.BytesIO()
     Image.fromarray(drawn.integers(0, 255, (256, 256)).astype(np.uint8)).save(image, "JPEG")
-    said = {"sentences": [{"text": "No pneumothorax.", "tags": [], "hash": text_hash("No pneumothorax.")}]}
-    members = {"image": image.getvalue(), "json": json.dumps(said).encode()}
+    report = {"sentences": [{"text": "No pneumothorax.", "tags": [], "hash": text_hash("No pneumothorax.")}]}
+    members = {"image": image.getvalue(), "json": json.dumps(report).encode()}
     shards = [SHARD_NAME.format(number) for number in range(-(-samples // PER_SHARD))]
     for name in shards:
         (folder / name).write_bytes(b"".join(members.values()))
@@ -94,14 +95,15 @@ def median(run: Callable[[], object]) -> float:
     return statistics.median(spent)
 
 
-def resume(url: str, most: int, workers: int, share: float) -> float:
+def resume(url: str, limit: int, workers: int, share: float) -> float:
     """Seconds from building the stream to the first batch at this share of the second epoch."""
-    data = Data(shards=url, batch=BATCH, max_duplicates=most, workers=workers)
+    data = Data(shards=url, batch=BATCH, max_duplicates=limit, workers=workers)
     tokenizer = Tokenizer([*SPECIAL, "No", "pneumothorax", "."], cased=True)
 
     def run() -> None:
+        read_index.cache_clear()  # as in a new process
         stream = Stream(data, 0, 0, 1, tokenizer, "train")
-        state = StreamState(1, int(share * stream.epoch_batches), 0, stream.fingerprint)
+        state = StreamState(int((1 + share) * stream.epoch_batches), 0, stream.fingerprint)
         batches = stream.batches(state)
         next(iter(batches))
 
@@ -115,23 +117,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), samples)
         for workers in (0, 2):
-            for most in (0, 1):
-                start, late = (resume(folder, most, workers, share) for share in (0.0, 0.9))
+            for limit in (0, 1):
+                start, late = (resume(folder, limit, workers, share) for share in (0.0, 0.9))
                 print(
-                    f"workers {workers}, max_duplicates {most}: first batch at 90% of {samples:,} after {late:.2f} s, "
+                    f"workers {workers}, max_duplicates {limit}: first batch at 90% of {samples:,} after {late:.2f} s, "
                     f"{late / start:.2f} times a start's"
                 )
-        mixture = Mixture(Data(shards=folder, batch=BATCH), "train", 0)
-    part, groups_NG = mixture.parts[0], mixture.groups(0)
-    name = (part.fingerprint, 0, 1)
-    order = plan.epoch_order(*name, part.shard_N, 16, BATCH)
-    bare = median(lambda: plan.epoch_order(*name, part.shard_N, 16, BATCH))
-    for most in (1, 2):
-        bound_NG = bounded(groups_NG, most, len(order.lanes_PB))
-        before, after = (surplus(one.lanes_PB, bound_NG, most) for one in (order, spread(order, groups_NG, most, name)))
-        spent = median(lambda most=most: spread(order, groups_NG, most, name))  # type: ignore[misc]
+        shards = Shards(folder, "train")
+    groups_NG, name = shards.duplicate_groups(["text", "patient"]), (shards.fingerprint, 0, 1)
+    order = plan.epoch_order(*name, shards.shard_N, 16, BATCH)
+    bare = median(lambda: plan.epoch_order(*name, shards.shard_N, 16, BATCH))
+    for limit in (1, 2):
+        limitable_NG = limitable(groups_NG, limit, len(order.lanes_PB))
+        orders = (order, limit_duplicates(order, groups_NG, limit, name))
+        before, after = (surplus(one.lanes_PB, limitable_NG, limit) for one in orders)
+        spent = median(lambda limit=limit: limit_duplicates(order, groups_NG, limit, name))  # type: ignore[misc]
         print(
-            f"max_duplicates {most}: surplus {before:,} -> {after:,} in {spent:.2f} s, "
+            f"max_duplicates {limit}: surplus {before:,} -> {after:,} in {spent:.2f} s, "
             f"{spent / bare:.1f} times the order's"
         )
 

@@ -43,8 +43,8 @@ def decoded(key: str, image: bytes, text: bytes, side: int) -> Sample:
 
 def collated(samples: Sequence[Sample]) -> Made:
     """The samples as one batch."""
-    keys, images, said = zip(*samples, strict=True)
-    return list(keys), torch.from_numpy(np.stack(images)), list(said)
+    keys, images, reports = zip(*samples, strict=True)
+    return list(keys), torch.from_numpy(np.stack(images)), list(reports)
 
 
 def webdataset_batches(shards: Path, batch: int, side: int, workers: int) -> Iterator[Made]:
@@ -66,7 +66,7 @@ def webdataset_batches(shards: Path, batch: int, side: int, workers: int) -> Ite
 
 
 def webdataset_skips(shards: Path, count: int) -> None:
-    """Reads past `count` samples, which is all that its pipeline can do to go on in the middle."""
+    """Reads past `count` samples, the only way to resume its pipeline in the middle."""
     names = [str(path) for path in sorted(shards.glob("*.tar"))]
     for number, _ in enumerate(wds.WebDataset(names, shardshuffle=False, empty_check=False)):
         if number + 1 == count:
@@ -74,7 +74,7 @@ def webdataset_skips(shards: Path, count: int) -> None:
 
 
 def import_streaming(site: Path) -> Any:
-    """mosaicml-streaming from a folder of packages that comes last, so that what is installed already stays itself."""
+    """mosaicml-streaming from a folder that is last in the path, so that installed packages stay in use."""
     for name, values in STAND_INS.items():
         module = types.ModuleType(name)
         module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)

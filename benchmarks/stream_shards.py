@@ -22,7 +22,7 @@ from sharding.contract import MANIFEST_NAME, SHARD_NAME
 from sharding.store.locations import open_store
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-SAID = (
+SENTENCES = (
     "The heart is normal in size.",
     "There is a small left pleural effusion, slightly larger than before.",
     "No pneumothorax.",
@@ -45,8 +45,9 @@ def of_images(images: Path, into: Path, samples: int, per_shard: int = 250) -> P
         path = found[number % len(found)]
         name = f"{number:06d}{path.suffix.lower()}"
         shutil.copy(path, source / name)
-        said = [f"{text[:-1]} (image {number})." for text in np.roll(SAID, number)[: 1 + number % len(SAID)]]
-        rows.append({"file": name, "text": " ".join(said), "patient": f"p{number // 2}"})
+        chosen = np.roll(SENTENCES, number)[: 1 + number % len(SENTENCES)]
+        report = " ".join(f"{text[:-1]} (image {number})." for text in chosen)
+        rows.append({"file": name, "text": report, "patient": f"p{number // 2}"})
     return _built("folder", source, into, per_shard, rows)
 
 
@@ -58,7 +59,7 @@ def of_phantoms(into: Path, samples: int) -> Path:
 
 
 def tiny(into: Path, samples: int, side: int = 64) -> Path:
-    """One shard of pictures so small that only what a sample costs beside its pixels counts."""
+    """One shard of very small pictures, so that the cost of a sample is not that of its pixels."""
     images = into / "images"
     images.mkdir(parents=True)
     noise = np.random.default_rng(0)

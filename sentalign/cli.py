@@ -94,13 +94,13 @@ def _train(args: argparse.Namespace) -> None:
     import torch
 
     from sentalign.launch import local_ranks, supervisor
-    from sentalign.stream.read import fetch
+    from sentalign.stream.read.index import count_with_text
 
     gpus = local_ranks.visible_gpus(os.environ, torch.cuda.device_count())
     ranks = args.ranks or len(gpus) or 1
     # Fails here, before the launcher starts ranks that would all fail the same way.
     configuration.rank_share(config.data.batch, ranks)
-    fetch.with_text(config.data.urls, config.data.train_split)
+    count_with_text(config.data.urls, config.data.train_split)
     command = local_ranks.command(RANK_MODULE, [args.config, *args.overrides], ranks, gpus)
     sys.stdout.flush()
     # The supervisor replaces this process, so that signals and the exit code are its own.

@@ -1,7 +1,7 @@
-"""Words to numbers: the WordPiece tokenizer, its vocabulary, and which position belongs to which sentence.
+"""The WordPiece tokenizer: its vocabulary, token ids, and the sentence of each position.
 
-In: a vocabulary file (or reports to train one on) and lists of sentences. Out: `Row`s of token numbers. The stream
-pads rows to a batch; the model sums pieces to words.
+In: a vocabulary file (or sentences to train one on) and lists of sentences. Out: `Row`s of token ids. The stream pads
+rows to a batch; the model sums word pieces to words.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @dataclass(frozen=True)
 class Row:
-    """One report as numbers: `unit[i]` is the sentence of position i, -1 for [CLS] and [SEP]."""
+    """One report as token ids: `sentence_ids[i]` is the sentence of position i, -1 for [CLS] and [SEP]."""
 
     tokens: list[int]
-    unit: list[int]
-    words: list[int]  # words of each sentence
+    sentence_ids: list[int]
+    word_counts: list[int]  # of each sentence
 
     @property
-    def all_words(self) -> int:
-        """Words of the whole row; [CLS] and [SEP] count as words (METHOD: report = mean over all positions)."""
-        return sum(self.words) + 2
+    def total_words(self) -> int:
+        """Words of the whole row; [CLS] and [SEP] count as words: the report is the mean over all positions."""
+        return sum(self.word_counts) + 2
 
 
 class Tokenizer:
-    """WordPiece over a vocabulary whose casing is chosen on purpose, never taken from a file's default."""
+    """WordPiece with a vocabulary. The casing is an explicit argument, never the default of a file."""
 
     def __init__(self, vocabulary: Sequence[str], cased: bool) -> None:
         missing = [s for s in SPECIAL[:4] if s not in set(vocabulary)]
         if missing:
             raise UserError(f"vocabulary without {', '.join(missing)}; give a BERT WordPiece vocab.txt")
         self.vocabulary, self.cased = list(vocabulary), cased
-        numbers = {piece: number for number, piece in enumerate(vocabulary)}
-        self.pad_id, self.cls_id, self.sep_id = numbers["[PAD]"], numbers["[CLS]"], numbers["[SEP]"]
-        self._wordpiece = _wordpiece(WordPiece(numbers, unk_token="[UNK]", max_input_chars_per_word=100), cased)
+        ids = {piece: i for i, piece in enumerate(vocabulary)}
+        self.pad_id, self.cls_id, self.sep_id = ids["[PAD]"], ids["[CLS]"], ids["[SEP]"]
+        self._wordpiece = _wordpiece(WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100), cased)
         self._starts = [not piece.startswith("##") for piece in vocabulary]
         self.pieces = lru_cache(maxsize=65536)(self._pieces)  # reports repeat their sentences
 
@@ -57,11 +57,11 @@ class Tokenizer:
         return tuple(self._wordpiece.encode(sentence, add_special_tokens=False).ids)
 
     def encode(self, sentences: Sequence[str], max_tokens: int) -> Row:
-        """[CLS] s1 s2 ... [SEP] within `max_tokens`; what is too long loses whole sentences from its end.
+        """[CLS] s1 s2 ... [SEP] within `max_tokens`; a report that is too long loses whole sentences from its end.
 
-        Only a first sentence that alone is too long is cut inside. Sentences without a piece count zero words.
+        Only a first sentence that alone is too long is truncated. Sentences without a piece count zero words.
         """
-        tokens, unit, words = [self.cls_id], [-1], [0] * len(sentences)
+        tokens, sentence_ids, word_counts = [self.cls_id], [-1], [0] * len(sentences)
         for number, sentence in enumerate(sentences):
             pieces = self.pieces(sentence)
             if len(tokens) + len(pieces) + 1 > max_tokens:
@@ -69,22 +69,22 @@ class Tokenizer:
                     break
                 pieces = pieces[: max_tokens - 2]
             tokens += pieces
-            unit += [number] * len(pieces)
-            words[number] = sum(self._starts[p] for p in pieces)
-        return Row(tokens + [self.sep_id], unit + [-1], words)
+            sentence_ids += [number] * len(pieces)
+            word_counts[number] = sum(self._starts[p] for p in pieces)
+        return Row(tokens + [self.sep_id], sentence_ids + [-1], word_counts)
 
     def save(self, folder: Path) -> None:
         """Writes vocab.txt and tokenizer_config.json, which transformers reads too."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "vocab.txt").write_text("\n".join(self.vocabulary) + "\n", encoding="utf-8")
-        said = {"tokenizer_class": "BertTokenizer", "do_lower_case": not self.cased}
-        (folder / "tokenizer_config.json").write_text(json.dumps(said), encoding="utf-8")
+        config = {"tokenizer_class": "BertTokenizer", "do_lower_case": not self.cased}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
     @staticmethod
     def load(folder: Path) -> Tokenizer:
-        """What `save` wrote."""
-        said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        return Tokenizer.from_vocabulary(folder / "vocab.txt", cased=not said["do_lower_case"])
+        """The tokenizer that `save` wrote."""
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        return Tokenizer.from_vocabulary(folder / "vocab.txt", cased=not config["do_lower_case"])
 
     @staticmethod
     def from_vocabulary(path: Path, cased: bool) -> Tokenizer:
@@ -100,23 +100,23 @@ class Tokenizer:
 
     @staticmethod
     def train(sentences: Iterable[str], size: int, cased: bool) -> Tokenizer:
-        """A WordPiece vocabulary from training sentences, in any order; the same ones give the same.
+        """Trains a WordPiece vocabulary; it does not depend on the order of the sentences.
 
         It has at most `size` pieces, or one for each character where those alone are more.
         """
-        said = list(sentences)
+        texts = list(sentences)
         wordpiece = _wordpiece(WordPiece(unk_token="[UNK]"), cased)
-        # Ties go by number, and the trainer would number the ##c in the order of a randomly seeded hash table.
-        numbered = [*SPECIAL, *_continuations(wordpiece, set(said))]
+        # Ties are broken by id, and the trainer would give ids to the ##c in the order of a randomly seeded hash table.
+        special = [*SPECIAL, *_continuations(wordpiece, set(texts))]
         wordpiece.train_from_iterator(
-            said, WordPieceTrainer(vocab_size=size, special_tokens=numbered, show_progress=False)
+            texts, WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
         )
-        numbers = wordpiece.get_vocab()
-        return Tokenizer(sorted(numbers, key=numbers.__getitem__), cased)
+        ids = wordpiece.get_vocab()
+        return Tokenizer(sorted(ids, key=ids.__getitem__), cased)
 
 
 def _continuations(wordpiece: tokenizers.Tokenizer, sentences: Iterable[str]) -> list[str]:
-    """Every character that follows another within a word, as the piece `##c`, sorted."""
+    """The piece `##c` of every character that follows another within a word, sorted."""
     normalizer, pre_tokenizer = wordpiece.normalizer, wordpiece.pre_tokenizer
     assert normalizer
     assert pre_tokenizer
@@ -125,7 +125,7 @@ def _continuations(wordpiece: tokenizers.Tokenizer, sentences: Iterable[str]) ->
 
 
 def _wordpiece(model: WordPiece, cased: bool) -> tokenizers.Tokenizer:
-    made = tokenizers.Tokenizer(model)
-    made.normalizer = normalizers.BertNormalizer(lowercase=not cased, strip_accents=not cased)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return made
+    wordpiece = tokenizers.Tokenizer(model)
+    wordpiece.normalizer = normalizers.BertNormalizer(lowercase=not cased, strip_accents=not cased)
+    wordpiece.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return wordpiece

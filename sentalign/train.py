@@ -28,7 +28,8 @@ from sentalign.localize.predict import Predictor
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
-from sentalign.stream.read.fetch import Shards, with_text
+from sentalign.stream.read.index import count_with_text
+from sentalign.stream.read.open_data import open_mixture
 from sentalign.text import Tokenizer
 from sentalign.track.pictures import SamplePictures
 from sentalign.track.run_logger import RunLogger
@@ -138,8 +139,8 @@ def _new_tokenizer(config: Config) -> Tokenizer:
         return Tokenizer.from_vocabulary(Path(tower.vocabulary), tower.cased)
     if tower.weights:
         return Tokenizer(vocabulary(tower.weights), tower.cased)
-    sources = (Shards(url, config.data.train_split) for url in config.data.urls)
-    sentences = (sentence for shards in sources for i in range(len(shards)) for sentence in shards.sentences(i))
+    data_sets = open_mixture(config.data, config.data.train_split, config.seed).data_sets
+    sentences = (sentence for shards in data_sets for sentence in shards.sentences())
     return Tokenizer.train(sentences, tower.vocabulary_size, tower.cased)
 
 
@@ -156,7 +157,7 @@ def streams_of(config: Config, tokenizer: Tokenizer) -> tuple[Stream, Stream | N
             f"split {config.data.train_split!r} of {config.data.shards} has fewer samples with text than "
             f"data.batch={config.data.batch}; lower data.batch or build more shards"
         )
-    if with_text(config.data.urls, config.data.validation_split) < dist.ranks():
+    if count_with_text(config.data.urls, config.data.validation_split) < dist.ranks():
         return train, None
     return train, Stream(data, *arguments, config.data.validation_split)
 

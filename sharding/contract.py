@@ -21,6 +21,7 @@ AUDIT_NAME = "audit.json"
 IMAGE_MEMBERS = ("jpg", "png", "dcm")
 SPLITS = ("train", "validate", "test")
 SHARD_NAME = "shard-{:06d}.tar"
+SHARD_PATTERN = re.compile(r"shard-[0-9]{6,12}\.tar")  # no folder, no scheme
 # webdataset takes everything after the first dot as the member's extension, so a key has none.
 KEY_PATTERN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 

@@ -1,7 +1,8 @@
 """The manifest: one row per sample and what holds for the whole data set, as one Parquet file.
 
-In: rows and metadata, or the URL of a data set. Out: the file's bytes, or `Manifest`. Checking it against the shards is
-in `verify`.
+In: rows and metadata, or the URL of a data set. Out: the file's bytes, or `Manifest`, and what keeps a manifest, which
+may come from anywhere, from being read by: names that leave the data set, ranges outside of their shards. What no
+reader relies on, and the shards themselves, are checked in `verify`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,34 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
-from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, MANIFEST_SCHEMA, METADATA_KEYS, UserError
+from sharding.contract import (
+    FORMAT_VERSION,
+    KEY_PATTERN,
+    MANIFEST_NAME,
+    MANIFEST_SCHEMA,
+    METADATA_KEYS,
+    SHARD_PATTERN,
+    UserError,
+)
 from sharding.store.base import Store
 from sharding.store.locations import open_store
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_SHARD = 1 << 50  # bytes; sums of two such numbers are far from overflowing
+MAX_SAMPLE = 1 << 30  # bytes that are read at once; a picture of 200 megapixels of 16 bits is less
+MAX_GAP = 1 << 16  # bytes between the two members of a sample: a header, padding, a long name
+MEMBERS = ("image_offset", "image_bytes", "image_sha256", "json_offset", "json_bytes", "json_sha256")
+NEEDED = ("key", "shard", "image_member", "patient", "study", "split", "sentence_count", "text_hashes", *MEMBERS)
 
 
 @dataclass(frozen=True)
@@ -63,3 +83,62 @@ def read_from(store: Store) -> Manifest:
     if not table.schema.equals(MANIFEST_SCHEMA):
         raise UserError(f"{store.url}: {MANIFEST_NAME} has other columns than format {FORMAT_VERSION}; build it again")
     return Manifest(table, metadata, hashlib.sha256(data).hexdigest())
+
+
+def faults(found: Manifest) -> Iterator[str]:
+    """Why no sample may be read by the manifest; nothing for a valid one. No value is quoted: it may be an identity.
+
+    The simplest checks come first, since each may rely on those before it: take the first, or stop there.
+    """
+    table, shards = found.table, found.metadata["shards"]
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid:
+        yield "holds text that is not UTF-8"
+        return
+    if not describes_shards(shards):
+        yield "names a shard outside of the data set, or describes its shards in another form than a build writes"
+        return
+    if empty := [name for name in NEEDED if table[name].null_count or _flat(table[name]).null_count]:
+        yield f"has empty fields in {', '.join(empty)}"
+        return
+    if not pc.all(pc.is_in(table["shard"], pa.array(list(shards), pa.string())), min_count=0).as_py():
+        yield "has samples in a shard that it does not describe"
+    elif not pc.all(pc.match_substring_regex(table["key"], rf"\A(?:{KEY_PATTERN.pattern})\z"), min_count=0).as_py():
+        yield "has a key that no build writes"
+    else:
+        yield from _faults_of_ranges(table, {name: entry["bytes"] for name, entry in shards.items()})
+
+
+def describes_shards(shards: Any) -> bool:
+    """Whether the manifest's `shards` are names as a build writes them, each with its sha256 and its bytes."""
+    return isinstance(shards, dict) and all(
+        SHARD_PATTERN.fullmatch(name)
+        and isinstance(entry, dict)
+        and isinstance(entry.get("sha256"), str)
+        and SHA256.fullmatch(entry["sha256"])
+        and type(entry.get("bytes")) is int
+        and 0 <= entry["bytes"] <= MAX_SHARD
+        for name, entry in shards.items()
+    )
+
+
+def _faults_of_ranges(table: pa.Table, sizes: dict[str, int]) -> Iterator[str]:
+    """Ranges outside of a shard, and ranges that would read far more than the sample."""
+    places = [table[name].to_numpy() for name in ("image_offset", "image_bytes", "json_offset", "json_bytes")]
+    if any((column < 0).any() or (column > MAX_SHARD).any() for column in places):
+        yield "has a member outside of any shard"
+        return
+    offset_image, bytes_image, offset_json, bytes_json = places
+    ends_image, ends_json = offset_image + bytes_image, offset_json + bytes_json
+    coded = table["shard"].combine_chunks().dictionary_encode()
+    size_N = np.array([sizes[name] for name in coded.dictionary.to_pylist()], np.int64)[coded.indices.to_numpy()]
+    if (ends_image > size_N).any() or (ends_json > size_N).any():
+        yield "has a member behind the end of its shard"
+    length = ends_image.clip(min=ends_json) - offset_image.clip(max=offset_json)
+    if (length > MAX_SAMPLE).any() or (length > bytes_image + bytes_json + MAX_GAP).any():
+        yield "has a sample whose members are too large, or not next to each other"
+
+
+def _flat(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.list_flatten(column) if pa.types.is_list(column.type) else column

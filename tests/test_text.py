@@ -32,14 +32,14 @@ def small() -> Tokenizer:
 def test_row_by_hand(small):
     row = small.encode(["Hearts large.", "effusion"], 97)
     assert row.tokens == [2, 5, 8, 7, 9, 10, 3]
-    assert row.unit == [-1, 0, 0, 0, 0, 1, -1]
-    assert row.words == [3, 1]  # Heart+##s, large, the full stop; effusion
-    assert row.all_words == 6
+    assert row.sentence_ids == [-1, 0, 0, 0, 0, 1, -1]
+    assert row.word_counts == [3, 1]  # Heart+##s, large, the full stop; effusion
+    assert row.total_words == 6
 
 
 def test_unknown_word_is_one_word(small):
     assert small.encode(["heart kidney large"], 97).tokens == [2, 6, 1, 7, 3]
-    assert small.encode(["heart kidney large"], 97).words == [3]
+    assert small.encode(["heart kidney large"], 97).word_counts == [3]
 
 
 def test_casing_is_as_asked_not_as_the_vocabulary_suggests(small):
@@ -51,25 +51,25 @@ def test_casing_is_as_asked_not_as_the_vocabulary_suggests(small):
 
 def test_what_is_too_long_loses_whole_sentences(small):
     said = ["heart large.", "heart large heart", "effusion"]
-    assert small.encode(said, 9).words == [3, 3, 1]  # 1 + 3 + 3 + 1 + 1 positions
-    assert small.encode(said, 8).words == [3, 3, 0]
+    assert small.encode(said, 9).word_counts == [3, 3, 1]  # 1 + 3 + 3 + 1 + 1 positions
+    assert small.encode(said, 8).word_counts == [3, 3, 0]
     # The third would fit where the second did not, but a report is never told with a gap.
     row = small.encode(said, 7)
-    assert row.words == [3, 0, 0]
+    assert row.word_counts == [3, 0, 0]
     assert row.tokens == [2, 6, 7, 9, 3]
 
 
 def test_only_a_first_sentence_that_alone_is_too_long_is_cut_inside(small):
     row = small.encode(["hearts large hearts large", "effusion"], 5)
     assert row.tokens == [2, 6, 8, 7, 3]
-    assert row.unit == [-1, 0, 0, 0, -1]
-    assert row.words == [2, 0]
+    assert row.sentence_ids == [-1, 0, 0, 0, -1]
+    assert row.word_counts == [2, 0]
 
 
 def test_sentences_without_pieces_keep_their_number(small):
     row = small.encode(["", "heart"], 97)
-    assert row.words == [0, 1]
-    assert row.unit == [-1, 1, -1]
+    assert row.word_counts == [0, 1]
+    assert row.sentence_ids == [-1, 1, -1]
     assert small.encode([], 97).tokens == [2, 3]
 
 
@@ -138,17 +138,17 @@ sentence = st.lists(st.sampled_from(["heart", "Hearts", "large.", "kidney", "eff
 def test_rows_keep_their_promises(said, longest):
     small = Tokenizer(PIECES, cased=True)
     row = small.encode(said, longest)
-    assert len(row.tokens) == len(row.unit) <= longest
-    assert (row.tokens[0], row.tokens[-1], row.unit[0], row.unit[-1]) == (2, 3, -1, -1)
-    inside = row.unit[1:-1]
+    assert len(row.tokens) == len(row.sentence_ids) <= longest
+    assert (row.tokens[0], row.tokens[-1], row.sentence_ids[0], row.sentence_ids[-1]) == (2, 3, -1, -1)
+    inside = row.sentence_ids[1:-1]
     assert inside == sorted(inside)
-    starts = [u for t, u in zip(row.tokens, row.unit, strict=True) if u >= 0 and not PIECES[t].startswith("##")]
-    assert row.words == [starts.count(k) for k in range(len(said))]
-    assert row.all_words == sum(row.words) + 2
+    starts = [u for t, u in zip(row.tokens, row.sentence_ids, strict=True) if u >= 0 and not PIECES[t].startswith("##")]
+    assert row.word_counts == [starts.count(k) for k in range(len(said))]
+    assert row.total_words == sum(row.word_counts) + 2
     # Every sentence is there whole, up to the first that does not fit; only the very first may be cut.
     kept = [k for k in range(len(said)) if k in inside]
     for k in kept if len(kept) > 1 else []:
-        assert [t for t, u in zip(row.tokens, row.unit, strict=True) if u == k] == list(small.pieces(said[k]))
+        assert [t for t, u in zip(row.tokens, row.sentence_ids, strict=True) if u == k] == list(small.pieces(said[k]))
 
 
 def as_transformers(folder):
@@ -179,5 +179,5 @@ def test_words_and_pieces_of_the_real_vocabulary(tmp_path, realdata):
     assert row.tokens == expected["input_ids"]
     # Words of transformers end at pieces that are not ##; [CLS] and [SEP] have none.
     words = [w for w in expected.word_ids() if w is not None]
-    assert sum(row.words) == len(set(words))
-    assert row.all_words == len(set(words)) + 2
+    assert sum(row.word_counts) == len(set(words))
+    assert row.total_words == len(set(words)) + 2

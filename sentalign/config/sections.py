@@ -86,8 +86,8 @@ class Data(StrictModel):
         return [source.url for source in self.sources]
 
     @property
-    def patience(self) -> float:
-        """Seconds until a store is given up on: a sample may wait for that, and for two others in its place."""
+    def store_timeout(self) -> float:
+        """Seconds until a request to a store fails: a sample may wait for that, and for two others in its place."""
         return self.timeout / 4
 
     @model_validator(mode="after")

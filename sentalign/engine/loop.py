@@ -112,7 +112,7 @@ def run(
             heartbeat.phase("step")
             lr = schedule.lr(config.optimizer, progress.pairs, epoch_pairs, total)
             terms = train_step(engine, rows, config, progress.pairs, lr)
-            progress = replace(progress, pairs=progress.pairs + batch, stream=state.as_dict())
+            progress = replace(progress, pairs=state.step * batch, stream=state.as_dict())
             seconds = time.perf_counter() - started
             heartbeat.step_took(seconds)
 
@@ -124,7 +124,7 @@ def run(
             callbacks.step(progress.pairs, terms | speed | _stream_metrics(waits, damaged))
             if any(damaged):
                 replaced += int(sum(damaged))
-                stream.bear(replaced, "see the warnings of all ranks, and `sentalign shard verify`")
+                stream.check_damage(replaced, "see the warnings of all ranks, and `sentalign shard verify`")
             stop.agreed, clock_expired = any(stops), bool(expirations[0])  # rank 0's clock
             saves.heard([int(phase) for phase in phases])
 

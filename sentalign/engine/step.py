@@ -51,7 +51,7 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
         group["lr"] = lr
     batch = batch.to(engine.device)
     images_B1HH = normalize(batch.images_BHH)
-    images_B1HH, _ = augment(images_B1HH, batch.keys, config.data.augment, config.seed, batch.epochs)
+    images_B1HH = augment(images_B1HH, batch.keys, config.data.augment, config.seed, batch.epochs)
     reports = objective.gather_report_ids(batch.word_counts_BK > 0, marks_of(batch, config))
 
     # Dropout is a function of (seed, pairs, rank, piece): a resumed run, and a second pass, draw it alike.

@@ -130,9 +130,9 @@ class Predictor:
         """Rows of one sentence each as (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)."""
         tokens = [torch.tensor(row.tokens) for row in rows]
         tokens_BT = pad_sequence(tokens, batch_first=True, padding_value=self._tokenizer.pad_id)
-        sentence_id_BT = pad_sequence([torch.tensor(row.unit) for row in rows], batch_first=True, padding_value=-1)
+        sentence_id_BT = pad_sequence([torch.tensor(row.sentence_ids) for row in rows], batch_first=True, padding_value=-1)
         attention_BT = torch.arange(tokens_BT.shape[1]) < torch.tensor([[len(row.tokens)] for row in rows])
-        word_counts_BK = torch.tensor([[row.all_words, *row.words] for row in rows], dtype=torch.float32)
+        word_counts_BK = torch.tensor([[row.total_words, *row.word_counts] for row in rows], dtype=torch.float32)
         tokens_BT, attention_BT, sentence_id_BT, word_counts_BK = (
             t.to(self._device) for t in (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)
         )

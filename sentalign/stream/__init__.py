@@ -1,1 +1,1 @@
-"""Shards → batches: which samples come when (plan), how they are read (fetch) and what a batch is (batch, augment)."""
+"""The stream: shards → batches, in an order that depends on the data, the seed and the step alone."""

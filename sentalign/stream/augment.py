@@ -1,10 +1,10 @@
-"""Grey pictures → the network's input, with random changes that belong to the sample and the epoch.
+"""Grey pictures → the network's input, with random changes that depend on the seed, the epoch and the sample.
 
-In: uint8 pictures on any device. Out: float pictures in [-1, 1] and the matrix of each change. Nothing here mirrors a
-picture: left and right are words of the reports (METHOD, traps).
+In: uint8 pictures on any device. Out: float pictures in [-1, 1]. Nothing here mirrors a picture: left and right are
+words of the reports (docs/method.md).
 """
 
-# B images, H side; 1 channel; a matrix B23 maps points (x, y, 1) in pixels, pixel i covers [i, i + 1)
+# B images, H side; 1 channel
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,39 +16,35 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from sentalign.config import Augment
-from sentalign.stream.order.plan import few
+from sentalign.stream.order.plan import short_draws
 
 
 def normalize(images_BHH: Tensor) -> Tensor:
-    """uint8 (B, H, H) as float32 (B, 1, H, H): (x / 255 - 0.5) / 0.5 (METHOD: paper mode)."""
+    """uint8 (B, H, H) as float32 (B, 1, H, H): (x / 255 - 0.5) / 0.5 (docs/method.md)."""
     return images_BHH.unsqueeze(1).float().div_(127.5).sub_(1.0)
 
 
-def augment(
-    images_B1HH: Tensor, keys: Sequence[str], strengths: Augment, seed: int, epochs: Sequence[int]
-) -> tuple[Tensor, Tensor]:
+def augment(images_B1HH: Tensor, keys: Sequence[str], strengths: Augment, seed: int, epochs: Sequence[int]) -> Tensor:
     """Normalised images shifted, scaled, rotated about their centre and changed in contrast and brightness.
 
-    Returns the images and matrices_B23 (float64, on the CPU), which map a point of the input to where it has moved.
-    What comes in from outside is black. Each change is uniform within its strength: shift as a share of the side, scale
-    1 +- scale, angle in radians, contrast 1 +- contrast about mid-grey, brightness as a share of the grey range.
-    Where all strengths are zero the images come back bit for bit.
+    Pixels from outside of the image are black. Each change is uniform within its strength: shift as a share of the
+    side, scale 1 +- scale, angle in radians, contrast 1 +- contrast about mid-grey, brightness as a share of the grey
+    range. With all strengths zero the images are returned unchanged.
     """
     uniform_B6 = _uniform(keys, seed, epochs)
-    linear_B22, shift_B2 = _motion(uniform_B6, strengths)
     if strengths.shift or strengths.scale or strengths.rotate:
-        images_B1HH = _warp(images_B1HH, linear_B22, shift_B2)
+        images_B1HH = _warp(images_B1HH, *_motion(uniform_B6, strengths))
     if strengths.contrast or strengths.brightness:
         change_B2 = torch.from_numpy(uniform_B6[:, 4:] * (strengths.contrast, strengths.brightness)).to(images_B1HH)
         contrast_B111, brightness_B111 = (change_B2[:, i, None, None, None] for i in range(2))
         # The range [-1, 1] is 2 wide, hence the factor of the brightness.
         images_B1HH = (images_B1HH * (1 + contrast_B111)).add_(2 * brightness_B111).clamp_(-1, 1)
-    return images_B1HH, torch.from_numpy(_in_pixels(linear_B22, shift_B2, images_B1HH.shape[-1]))
+    return images_B1HH
 
 
 def _uniform(keys: Sequence[str], seed: int, epochs: Sequence[int]) -> NDArray[np.float64]:
     """Six numbers in [-1, 1) for each sample: shift x, shift y, scale, angle, contrast, brightness."""
-    drawn = [few(6, "augment", seed, epoch, key) for key, epoch in zip(keys, epochs, strict=True)]
+    drawn = [short_draws(6, "augment", seed, epoch, key) for key, epoch in zip(keys, epochs, strict=True)]
     raw_B6 = np.array(drawn, np.uint64)
     return (raw_B6 >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1
 
@@ -64,16 +60,10 @@ def _motion(uniform_B6: NDArray[np.float64], strengths: Augment) -> tuple[NDArra
 
 
 def _warp(images_B1HH: Tensor, linear_B22: NDArray[np.float64], shift_B2: NDArray[np.float64]) -> Tensor:
-    """The moved images; the grid runs over the output, so it takes the inverse of the motion."""
+    """The moved images. The grid is of the output's pixels, so it takes the inverse of the motion."""
     inverse_B22 = np.linalg.inv(linear_B22)
     # Grid coordinates are -1 .. 1 over the side, from edge to edge: half a side is their unit.
     inverse_B23 = np.concatenate([inverse_B22, -inverse_B22 @ (2 * shift_B2)[:, :, None]], axis=2)
     grid_BHH2 = affine_grid(torch.from_numpy(inverse_B23).to(images_B1HH), list(images_B1HH.shape), align_corners=False)
-    # Outside is 0 for grid_sample, and must be black, which is -1.
+    # grid_sample pads with 0; black is -1.
     return grid_sample(images_B1HH + 1, grid_BHH2, align_corners=False).sub_(1)
-
-
-def _in_pixels(linear_B22: NDArray[np.float64], shift_B2: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    centre_2 = np.full(2, side / 2)
-    offset_B2 = centre_2 - linear_B22 @ centre_2 + shift_B2 * side
-    return np.concatenate([linear_B22, offset_B2[:, :, None]], axis=2)

@@ -1,7 +1,7 @@
-"""Samples → a batch: square pictures, tokens with their sentence numbers, and the words by which sums become means.
+"""Samples → a batch: square pictures, tokens with the sentence of each, and word counts, which turn sums into means.
 
-In: decoded samples and encoded reports. Out: `Batch`. Reading is in `fetch`, the order in `plan`, random changes of the
-pictures in `augment`.
+In: decoded samples and encoded reports. Out: `Batch`. Reading is in `read/fetch`, the order in `order`, random changes
+of the pictures in `augment`.
 """
 
 # B images, H side of the square image, S long side of the picture in it, T tokens (padded), K = 1 + most sentences
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sentalign.config import Tag
-from sentalign.stream.order.plan import Indices, few
-from sentalign.stream.read.fetch import Sample
+from sentalign.stream.order.plan import Indices, short_draws
+from sentalign.stream.read.fetch import DecodedSample
 from sentalign.text import Row
 
 TAGS: tuple[str, ...] = get_args(Tag)
@@ -31,15 +31,14 @@ TOKEN_MULTIPLE = 8  # widths of a few sizes only: allocators and tensor cores li
 class Batch:
     """One rank's share of a global batch.
 
-    images_BHH uint8; tokens_BT int64; attention_BT bool, the real positions; sentence_id_BT int64, the sentence number
-    of each position, -1 at [CLS], [SEP] and padding; word_counts_BK float32, column 0 the words of the whole row with
+    images_BHH uint8; tokens_BT int64; attention_BT bool, the real positions; sentence_id_BT int64, the sentence of
+    each position, -1 at [CLS], [SEP] and padding; word_counts_BK float32, column 0 the words of the whole row with
     [CLS] and [SEP], column k the words of sentence k - 1 (0: absent). order_B int64, the rows from the shortest text
     to the longest: its equal pieces (torch.tensor_split) are length buckets, of which piece i needs `widths[i]`
-    positions. `epochs` are those of the data sets that the rows come from, `replaced` counts rows that stand for one
-    that cannot be read. What reports have in common are equal numbers, 64 bits of a sha256 (int64): study_B; report_B,
-    of the ordered sentences of the full stored report; sentence_hash_BS, of each of them, 0 behind the last;
-    unit_hash_BK, of each unit's sentence, 0 at [CLS] and where it is absent. tags_BK uint8 are the tags of each unit,
-    bit n for TAGS[n].
+    positions. `epochs` are those of the data sets of the rows, `replaced` counts rows in place of one that cannot be
+    read. Equal things have equal hashes, 64 bits of a sha256 (int64): study_B; report_B, of the ordered sentences of
+    the full stored report; sentence_hash_BS, of each of them, 0 behind the last; unit_hash_BK, of each unit's sentence,
+    0 at [CLS] and where it is absent. tags_BK uint8 are the tags of each unit, bit n for TAGS[n].
     """
 
     images_BHH: Tensor
@@ -60,38 +59,30 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch with its tensors on `device`, copied without waiting."""
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in self._tensors().items()})
-
-    def pin(self) -> Batch:
-        """The batch with its tensors in page-locked memory, from which copies to a GPU overlap with work."""
-        return replace(self, **{name: value.pin_memory() for name, value in self._tensors().items()})
-
-    def _tensors(self) -> dict[str, Any]:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        tensors: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
 
 
-def subset(sentences: Sequence[int], seed: int, epoch: int, key: str) -> list[int]:
-    """A random number 1..n of the sentences in random order, fixed by (seed, epoch, key) (METHOD: paper mode)."""
-    first, *numbers = few(1 + len(sentences), "subset", seed, epoch, key)
+def random_subset(sentences: Sequence[int], seed: int, epoch: int, key: str) -> list[int]:
+    """A random number 1..n of the sentences in random order, fixed by (seed, epoch, key) (docs/method.md)."""
+    first, *numbers = short_draws(1 + len(sentences), "subset", seed, epoch, key)
     kept = 1 + first % len(sentences)
     return [sentences[i] for i in sorted(range(len(sentences)), key=numbers.__getitem__)[:kept]]
 
 
-def without(sample: Sample, dropped: frozenset[str]) -> list[int]:
-    """Numbers of the sentences that carry none of the dropped tags; all of them where that leaves nothing.
+def without_tags(sample: DecodedSample, dropped: frozenset[str]) -> list[int]:
+    """Numbers of the sentences that have none of the dropped tags; all of them where that leaves nothing.
 
-    Normal and negated sentences have no region (METHOD: where a larger true batch leads, 7).
+    Normal and negated sentences have no region (docs/method.md).
     """
     return [n for n, tags in enumerate(sample.tags) if not tags & dropped] or list(range(len(sample.tags)))
 
 
 @dataclass(frozen=True)
 class Padding:
-    """To what texts are padded: at most `max_tokens` positions, `units` = K, token `pad`, in `buckets` by length.
+    """How texts are padded: at most `max_tokens` positions, `units` = K, token `pad`, in `buckets` by length.
 
-    K is the caller's: units are gathered over ranks, which must all have as many. So are the buckets, as ranks go in
-    step.
+    K and the number of buckets are the same on all ranks, which gather units and run the buckets in step.
     """
 
     max_tokens: int
@@ -101,7 +92,7 @@ class Padding:
 
 
 def collate(
-    samples: Sequence[Sample],
+    samples: Sequence[DecodedSample],
     rows: Sequence[Row],
     chosen: Sequence[Sequence[int]],
     epochs: list[int],
@@ -110,7 +101,7 @@ def collate(
 ) -> Batch:
     """One rank's batch of samples whose pictures are square already, each with the numbers of its row's sentences.
 
-    T is the longest row's, a multiple of eight. Rows keep their places: their length buckets are told beside them.
+    T is the longest row's, a multiple of eight. Rows keep their order; `order_B` and `widths` are the length buckets.
     """
     order_B, widths = _buckets([len(row.tokens) for row in rows], padding)
     tokens_BT = np.full((len(rows), widths[-1]), padding.pad, np.int64)
@@ -118,24 +109,22 @@ def collate(
     word_counts_BK = np.zeros((len(rows), padding.units), np.float32)
     for b, row in enumerate(rows):
         tokens_BT[b, : len(row.tokens)] = row.tokens
-        sentence_id_BT[b, : len(row.unit)] = row.unit
-        word_counts_BK[b, 0] = row.all_words
-        said = row.words[: padding.units - 1]
-        word_counts_BK[b, 1 : 1 + len(said)] = said
+        sentence_id_BT[b, : len(row.sentence_ids)] = row.sentence_ids
+        word_counts_BK[b, 0] = row.total_words
+        counts = row.word_counts[: padding.units - 1]
+        word_counts_BK[b, 1 : 1 + len(counts)] = counts
     lengths_B = np.array([len(row.tokens) for row in rows])
-    images_BHH = np.stack([sample.grey_HW for sample in samples])
-    arrays = (
-        images_BHH,
-        tokens_BT,
-        np.arange(widths[-1]) < lengths_B[:, None],
-        sentence_id_BT,
-        word_counts_BK,
-        order_B,
-    )
-    marks = _marks(samples, chosen, word_counts_BK)
-    keys = [sample.key for sample in samples]
-    tensors = [torch.from_numpy(array) for array in (*arrays, *marks)]
-    return Batch(*tensors, widths, keys, epochs, replaced)  # type: ignore[arg-type, call-arg]  # eleven tensors
+    arrays = {
+        "images_BHH": np.stack([sample.grey_HW for sample in samples]),
+        "tokens_BT": tokens_BT,
+        "attention_BT": np.arange(widths[-1]) < lengths_B[:, None],
+        "sentence_id_BT": sentence_id_BT,
+        "word_counts_BK": word_counts_BK,
+        "order_B": order_B,
+        **_hashes_and_tags(samples, chosen, word_counts_BK),
+    }
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Batch(**tensors, widths=widths, keys=[s.key for s in samples], epochs=epochs, replaced=replaced)
 
 
 def _buckets(lengths: list[int], padding: Padding) -> tuple[Indices, tuple[int, ...]]:
@@ -146,29 +135,31 @@ def _buckets(lengths: list[int], padding: Padding) -> tuple[Indices, tuple[int, 
     return order_B, tuple(min(width, padding.max_tokens) for width in rounded)
 
 
-def _marks(
-    samples: Sequence[Sample], chosen: Sequence[Sequence[int]], word_counts_BK: NDArray[np.float32]
-) -> tuple[NDArray[Any], ...]:
-    """study_B, report_B, sentence_hash_BS, unit_hash_BK and tags_BK of a batch."""
-    study_B = np.array([_number(_digest(sample.study)) for sample in samples])
-    report_B = np.array([_number(_digest(*sample.hashes)) if sample.hashes else 0 for sample in samples])
+def _hashes_and_tags(
+    samples: Sequence[DecodedSample], chosen: Sequence[Sequence[int]], word_counts_BK: NDArray[np.float32]
+) -> dict[str, NDArray[Any]]:
     sentence_hash_BS = np.zeros((len(samples), max(len(sample.hashes) for sample in samples)), np.int64)
-    unit_BK, tags_BK = np.zeros(word_counts_BK.shape, np.int64), np.zeros(word_counts_BK.shape, np.uint8)
+    unit_hash_BK, tags_BK = np.zeros(word_counts_BK.shape, np.int64), np.zeros(word_counts_BK.shape, np.uint8)
     for b, (sample, numbers) in enumerate(zip(samples, chosen, strict=True)):
-        sentence_hash_BS[b, : len(sample.hashes)] = said = [_number(digest) for digest in sample.hashes]
+        sentence_hash_BS[b, : len(sample.hashes)] = hashes = [_int64(digest) for digest in sample.hashes]
         for k, n in enumerate(numbers[: word_counts_BK.shape[1] - 1], start=1):
-            unit_BK[b, k] = said[n]
+            unit_hash_BK[b, k] = hashes[n]
             tags_BK[b, k] = sum(1 << TAGS.index(tag) for tag in sample.tags[n])
-    unit_BK[word_counts_BK == 0] = 0
+    unit_hash_BK[word_counts_BK == 0] = 0
     tags_BK[word_counts_BK == 0] = 0
-    return study_B, report_B, sentence_hash_BS, unit_BK, tags_BK
+    return {
+        "study_B": np.array([_int64(_sha256(sample.study)) for sample in samples]),
+        "report_B": np.array([_int64(_sha256(*sample.hashes)) if sample.hashes else 0 for sample in samples]),
+        "sentence_hash_BS": sentence_hash_BS,
+        "unit_hash_BK": unit_hash_BK,
+        "tags_BK": tags_BK,
+    }
 
 
-def _digest(*parts: str) -> str:
-    """sha256 of some words, hexadecimal."""
+def _sha256(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _number(digest: str) -> int:
+def _int64(digest: str) -> int:
     """The first 64 bits of a hexadecimal digest, as a signed integer."""
     return int.from_bytes(bytes.fromhex(digest[:16]), "big", signed=True)

@@ -1,8 +1,8 @@
-"""The batches of one rank, from any state on: the plan's samples, decoded in worker processes.
+"""The batches of one rank from any state on: the samples of the plan, decoded in worker processes.
 
 In: the data settings, the seed, this rank and the tokenizer. Out: batches, each with the stream's state after it. A
-worker makes the rows of its own lanes in every batch. It is told which, and what it keeps only saves it reading twice,
-so the number of workers changes nothing but the speed.
+worker makes the rows of its own lanes in every batch. It is told which, so the number of workers changes nothing but
+the speed.
 """
 
 # B rows of this rank, H side of the square image
@@ -14,7 +14,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from torch import Generator
@@ -23,15 +24,16 @@ from torch.utils.data import DataLoader
 from sentalign.config import Data, rank_share
 from sentalign.stream.batch import Batch, Padding, collate
 from sentalign.stream.order import plan
-from sentalign.stream.order.mixture import Mixture
+from sentalign.stream.order.mixture import SampleRef
 from sentalign.stream.order.plan import StreamState
-from sentalign.stream.rows import Part, Rows, Samples
-from sentalign.stream.worker import obey_parent_alone, unheard
+from sentalign.stream.read.open_data import open_mixture
+from sentalign.stream.rows import RowDataset, Rows, WorkItem
+from sentalign.stream.worker import signals_blocked, stop_with_parent_only
 from sentalign.text import Tokenizer
 from sharding.contract import UserError
 
 log = logging.getLogger(__name__)
-POLL = 1.0  # seconds after which a worker that brings nothing is looked at
+POLL = 1.0  # seconds after which a worker that delivers nothing is checked
 
 
 class Stream:
@@ -41,11 +43,11 @@ class Stream:
     """
 
     def __init__(self, data: Data, seed: int, rank: int, ranks: int, tokenizer: Tokenizer, split: str) -> None:
-        """Reads the manifests. Raises UserError where the batch does not fit the ranks or there is no such data."""
+        """Reads the manifests. Raises UserError where the batch does not divide by the ranks or there are no data."""
         rank_share(data.batch, ranks)
         self.data, self.seed, self.rank, self.ranks, self.split = data, seed, rank, ranks, split
-        self.mixture = Mixture(data, split, seed)
-        self.samples = Samples(self.mixture, data, seed, tokenizer)
+        self.mixture = open_mixture(data, split, seed)
+        self.rows = RowDataset(self.mixture, data, seed, tokenizer)
         self._padding = Padding(data.max_tokens, 1 + self.max_sentences, tokenizer.pad_id, data.length_buckets)
         self.replaced = self.seen = 0
 
@@ -56,70 +58,70 @@ class Stream:
     @property
     def epoch_batches(self) -> int:
         """Batches in an epoch; 0 where a data set cannot fill its lanes once."""
-        return self.mixture.epoch_batches if self.mixture.whole() else 0
+        return self.mixture.epoch_batches if self.mixture.fills_batches() else 0
 
     @property
     def max_sentences(self) -> int:
         """Most sentences of a row, the same on every rank: K = 1 + max_sentences."""
-        return self.samples.max_sentences
+        return self.rows.max_sentences
 
     def start(self) -> StreamState:
         """The state before the first batch."""
-        return StreamState(0, 0, self.seed, self.fingerprint)
+        return StreamState(0, self.seed, self.fingerprint)
 
     def account(self) -> str:
-        """One line for each data set on what an epoch of it reads and what it leaves out."""
-        return "\n".join(self._account(number) for number in range(len(self.mixture.parts)))
+        """One line for each data set: what an epoch of it reads and what it leaves out."""
+        return "\n".join(self._account(number) for number in range(len(self.mixture.data_sets)))
 
     def _account(self, number: int) -> str:
-        part, lanes = self.mixture.parts[number], len(self.mixture.lanes[number])
-        batches = plan.batches_per_epoch(len(part), lanes)
-        mixed = "" if len(self.mixture.parts) == 1 else f"{part.url}, "
-        of = f"{self.data.batch}" if not mixed else f"{lanes} of {self.data.batch}"
+        shards, lanes = self.mixture.data_sets[number], len(self.mixture.lanes[number])
+        mixed = len(self.mixture.data_sets) > 1
         return (
-            f"{mixed}split {self.split}: {len(part) + part.without_text} samples, {part.without_text} without text "
-            f"left out; an epoch has {batches} batches of {of} and drops the last {len(part) % lanes} of its order"
+            f"{shards.url}, "
+            * mixed
+            + f"split {self.split}: {len(shards) + shards.without_text} samples, {shards.without_text} without text "
+            f"left out; an epoch has {self.mixture.batches[number]} batches of "
+            + f"{lanes} of " * mixed
+            + f"{self.data.batch} and drops the last {len(shards) % lanes} of its order"
         )
 
     def batches(self, state: StreamState) -> Iterator[tuple[Batch, StreamState]]:
         """Batches from `state` on without end, each with the state after it. Raises UserError for another's state."""
         self._check(state)
-        if self.mixture.local:  # workers are forked then, and find the order made
-            self.mixture.batch(state.epoch * self.epoch_batches + state.position)
-        afters = islice(self._states(state), 1, None)
-        return zip(self._run(self._parts(self._states(state))), afters, strict=False)
+        if self.rows.local:  # workers are forked then, and inherit the order
+            self.mixture.batch(state.step)
+        afters = (replace(state, step=step) for step in count(state.step + 1))
+        return zip(self._run(self.work_items(state)), afters, strict=False)
+
+    def work_items(self, state: StreamState) -> Iterator[WorkItem]:
+        """One item for each worker in each batch. A worker has the same lanes in every batch: a block is read once."""
+        lanes = self._worker_lanes(plan.share(range(self.data.batch), self.rank, self.ranks))
+        return (WorkItem(step, own) for step in count(state.step) for own in lanes)
 
     def validation_batches(self) -> Iterator[Batch]:
         """The split in manifest order with whole reports (but for `data.drop_tags`), once.
 
         An incomplete last batch is left out. A split smaller than `data.batch` is one batch of the largest size that
-        the ranks can share. Raises UserError where even that is empty.
+        divides by the ranks. Raises UserError where even that is empty.
         """
-        everything = [(number, i) for number, part in enumerate(self.mixture.parts) for i in range(len(part))]
-        batch = min(self.data.batch, len(everything) // self.ranks * self.ranks)
+        sets = self.mixture.data_sets
+        refs = [SampleRef(number, i, 0) for number, shards in enumerate(sets) for i in range(len(shards))]
+        batch = min(self.data.batch, len(refs) // self.ranks * self.ranks)
         if not batch:
             raise UserError(
-                f"split {self.split!r} has {len(everything)} samples for {self.ranks} ranks; "
-                f"use at most {len(everything)} ranks"
+                f"split {self.split!r} has {len(refs)} samples for {self.ranks} ranks; use at most {len(refs)} ranks"
             )
-        shares = [
-            plan.share(range(begin, begin + batch), self.rank, self.ranks)
-            for begin in range(0, len(everything) - batch + 1, batch)
-        ]
-        return self._run(
-            [
-                Part(None, inside, tuple(everything[i] for i in inside))
-                for share in shares
-                for inside in self._cut(share)
-            ]
-        )
+        begins = range(0, len(refs) - batch + 1, batch)
+        shares = [plan.share(range(begin, begin + batch), self.rank, self.ranks) for begin in begins]
+        lanes = [own for share in shares for own in self._worker_lanes(share)]
+        return self._run([WorkItem(None, own, tuple(refs[own.start : own.stop])) for own in lanes])
 
-    def bear(self, replaced: int, advice: str) -> None:
+    def check_damage(self, replaced: int, advice: str) -> None:
         """Raises UserError where more samples were replaced than `data.damage_budget` allows.
 
-        A rank that counts its own alone never raises too early; whoever knows the sum over all ranks calls it again.
+        A rank that counts only its own never raises too early; the caller that knows the sum of all ranks checks again.
         """
-        # A share of the first epoch, then of all that was read: each epoch meets the same damage again.
+        # A share of the first epoch, then of all that was read: each epoch has the same damage again.
         allowed = self.data.damage_budget * max(self.epoch_batches * self.data.batch, self.seen * self.ranks)
         if replaced > allowed:
             raise UserError(
@@ -130,77 +132,58 @@ class Stream:
     def _check(self, state: StreamState) -> None:
         if state.fingerprint != self.fingerprint:
             raise UserError(
-                f"the shards in {', '.join(self.data.urls)} are not those of this run; "
-                "give them back or start a new run"
+                f"the shards in {', '.join(self.data.urls)} are not those of this run; restore them or start a new run"
             )
         if state.seed != self.seed:
             raise UserError(f"seed {self.seed} is not the seed {state.seed} of this run; set seed={state.seed}")
         if not self.epoch_batches:
-            samples = min(len(part) for part in self.mixture.parts)
+            samples = min(len(shards) for shards in self.mixture.data_sets)
             raise UserError(
                 f"split {self.split!r} has {samples} samples with text, fewer than data.batch {self.data.batch} takes "
                 f"of them; set data.batch to at most {samples}"
             )
-        if state.position >= self.epoch_batches:
-            raise UserError(
-                f"this run stands at batch {state.position} of an epoch that has {self.epoch_batches} with "
-                f"data.batch {self.data.batch}; set data.batch back to what it was"
-            )
 
-    def _states(self, state: StreamState) -> Iterator[StreamState]:
-        while True:
-            yield state
-            state = state.after(self.epoch_batches)
-
-    def _parts(self, states: Iterable[StreamState]) -> Iterator[Part]:
-        """The parts of each batch, one for each worker: every worker keeps its lanes, and fetches each block once."""
-        lanes = plan.share(range(self.data.batch), self.rank, self.ranks)
-        for state in states:
-            step = state.epoch * self.epoch_batches + state.position
-            yield from (Part(step, inside) for inside in self._cut(lanes))
-
-    def _cut(self, lanes: range) -> list[range]:
-        """The lanes of each worker."""
+    def _worker_lanes(self, lanes: range) -> list[range]:
         workers = max(1, self.data.workers)
         return [plan.share(lanes, worker, workers) for worker in range(workers)]
 
-    def _run(self, parts: Iterable[Part]) -> Iterator[Batch]:
-        asked: deque[Part] = deque()
+    def _run(self, items: Iterable[WorkItem]) -> Iterator[Batch]:
+        in_flight: deque[WorkItem] = deque()
         loader = DataLoader(
-            self.samples,
+            self.rows,
             batch_size=None,
-            sampler=_Noted(parts, asked),
+            sampler=_RecordingSampler(items, in_flight),
             num_workers=self.data.workers,
             timeout=min(POLL, self.data.timeout) if self.data.workers else 0,
             # Threads of a remote store's client do not survive a fork.
-            multiprocessing_context="spawn" if self.data.workers and not self.mixture.local else None,
-            # Else starting an iterator would draw from the global generator, and a resumed run's dropout would differ.
+            multiprocessing_context="spawn" if self.data.workers and not self.rows.local else None,
+            # Without it an iterator would draw from the global generator, and a resumed run's dropout would differ.
             generator=Generator(),
-            worker_init_fn=obey_parent_alone,
+            worker_init_fn=stop_with_parent_only,
         )
-        made: list[Rows] = []
-        with unheard(afresh=not self.mixture.local):
-            started = _quietly(loader)
-        for rows in self._patient(started, asked):
-            made.append(rows)
-            if len(made) == max(1, self.data.workers):
-                yield self._joined(made)
-                made = []
+        parts: list[Rows] = []
+        with signals_blocked(spawn=not self.rows.local):
+            iterator = _without_torch_handler(loader)
+        for rows in self._results(iterator, in_flight):
+            parts.append(rows)
+            if len(parts) == max(1, self.data.workers):
+                yield self._collate(parts)
+                parts = []
 
-    def _patient(self, loader: Iterator[Rows | UserError], asked: deque[Part]) -> Iterator[Rows]:
-        """What the loader brings; a worker that died or takes too long is named, with the shards it works at."""
-        for number in range(1 << 62):
+    def _results(self, loader: Iterator[Rows | UserError], in_flight: deque[WorkItem]) -> Iterator[Rows]:
+        """The loader's results; for a worker that died or is too slow an error with its shards."""
+        for number in count():
             try:
-                rows = self._next(loader, number, asked)
+                rows = self._next(loader, number, in_flight)
             except StopIteration:
                 return
-            asked.popleft()
+            in_flight.popleft()
             if isinstance(rows, UserError):
                 raise rows
             yield rows
 
-    def _next(self, loader: Iterator[Rows | UserError], number: int, asked: deque[Part]) -> Rows | UserError:
-        """Part `number`, waited for in short turns: a turn's end is where the loader sees that a worker is dead."""
+    def _next(self, loader: Iterator[Rows | UserError], number: int, in_flight: deque[WorkItem]) -> Rows | UserError:
+        """Result `number`. The loader notices a dead worker only when a wait times out, so the waits are short."""
         deadline = time.monotonic() + self.data.timeout
         while True:
             try:
@@ -211,60 +194,60 @@ class Stream:
                 late = "timed out" in str(error)
                 if late and time.monotonic() < deadline:
                     continue
-                raise self._lost(loader, number, asked, late) from None
+                raise self._worker_error(loader, number, in_flight, late) from None
 
-    def _lost(self, loader: Any, number: int, asked: deque[Part], late: bool) -> UserError:
-        """What is said of the worker that brings no part `number`, the first of `asked`, or of one that died."""
+    def _worker_error(self, loader: Any, number: int, in_flight: deque[WorkItem], late: bool) -> UserError:
+        """The error for the worker that does not deliver result `number`, the first in flight, or for a dead one."""
         workers = self.data.workers
         dead = [i for i, worker in enumerate(loader._workers) if not worker.is_alive()]
-        lost = number % workers if late or not dead else dead[0]
-        ahead = (lost - number) % workers
-        shards = ", ".join(self.samples.shards_of(asked[ahead])) if ahead < len(asked) else "the end"
-        what, mend = (
-            (f"takes more than {self.data.timeout:g} s", "see whether the store answers, or raise data.timeout")
+        failed = number % workers if late or not dead else dead[0]
+        place = (failed - number) % workers
+        shards = ", ".join(self.rows.shards_of(in_flight[place])) if place < len(in_flight) else "the end"
+        what, advice = (
+            (f"takes more than {self.data.timeout:g} s", "check that the store answers, or raise data.timeout")
             if late
-            else ("died", "see whether the memory is enough, or lower data.workers")
+            else ("died", "check that there is enough memory, or lower data.workers")
         )
-        return UserError(f"worker {lost} of rank {self.rank} {what} at {shards}; {mend}")
+        return UserError(f"worker {failed} of rank {self.rank} {what} at {shards}; {advice}")
 
-    def _joined(self, made: list[Rows]) -> Batch:
+    def _collate(self, parts: list[Rows]) -> Batch:
         """The batch of the workers' rows in the order of the lanes; raises UserError where too many were replaced."""
-        lost = [line for rows in made for line in rows.replaced]
+        lost = [line for rows in parts for line in rows.replaced]
         self.replaced += len(lost)
-        self.seen += sum(len(rows.samples) for rows in made)
+        self.seen += sum(len(rows.samples) for rows in parts)
         for line in lost:
             log.warning("replaced: %s", line)
         if lost:
-            self.bear(self.replaced, f"the last: {lost[-1]}")
-        samples = [sample for rows in made for sample in rows.samples]
-        encoded = [row for rows in made for row in rows.encoded]
-        chosen = [numbers for rows in made for numbers in rows.chosen]
-        epochs = [epoch for rows in made for epoch in rows.epochs]
+            self.check_damage(self.replaced, f"the last: {lost[-1]}")
+        samples = [sample for rows in parts for sample in rows.samples]
+        encoded = [row for rows in parts for row in rows.encoded]
+        chosen = [numbers for rows in parts for numbers in rows.chosen]
+        epochs = [epoch for rows in parts for epoch in rows.epochs]
         return collate(samples, encoded, chosen, epochs, self._padding, len(lost))
 
 
-def _quietly(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The loader's iterator, without the signal handler that torch installs for it.
+def _without_torch_handler(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The loader's iterator, without the SIGCHLD handler that torch installs for it.
 
-    That handler raises where the program happens to be when a worker dies, in the middle of a training step say, and
-    knows no shard. Here a dead worker is met, and named, when its part is missing.
+    That handler raises wherever the main thread is when a worker dies, for example within a training step, and knows no
+    shard. Here a dead worker is reported, with its shards, when its result is missing.
     """
     if threading.current_thread() is not threading.main_thread():
         return iter(loader)  # torch installs none
     before = signal.getsignal(signal.SIGCHLD)
-    made = iter(loader)
-    if before is not None:  # None: not of Python
+    iterator = iter(loader)
+    if before is not None:  # None: a handler that is not Python's
         signal.signal(signal.SIGCHLD, before)
-    return made
+    return iterator
 
 
-class _Noted:
-    """The parts in their order, noting in `asked` which have gone to a worker."""
+class _RecordingSampler:
+    """The work items in order; those that have gone to a worker are appended to `in_flight`."""
 
-    def __init__(self, parts: Iterable[Part], asked: deque[Part]) -> None:
-        self._parts, self._asked = parts, asked
+    def __init__(self, items: Iterable[WorkItem], in_flight: deque[WorkItem]) -> None:
+        self._items, self._in_flight = items, in_flight
 
-    def __iter__(self) -> Iterator[Part]:
-        for part in self._parts:
-            self._asked.append(part)
-            yield part
+    def __iter__(self) -> Iterator[WorkItem]:
+        for item in self._items:
+            self._in_flight.append(item)
+            yield item

@@ -1,6 +1,6 @@
-"""How a decoding process ends: with its rank, at its rank's word, and at nobody else's.
+"""Signals of a worker process: it ends with its rank, and on its rank's SIGTERM only.
 
-In: nothing. Out: the signals of this process set up. What a worker does is rows.py.
+In: nothing. Out: the signal handling of this process. What a worker computes is in rows.py.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
-LOOK_SECONDS = 5  # between two looks whether the rank is still there
+PARENT_POLL = 5  # seconds between two checks that the rank is still there
 
 
-def obey_parent_alone(worker: int) -> None:
-    """Sets up worker number `worker`: of SIGTERM only the parent's counts, SIGUSR1 does nothing.
+def stop_with_parent_only(worker: int) -> None:
+    """Sets up worker number `worker`: SIGTERM counts if the parent sent it, SIGUSR1 is ignored.
 
-    Slurm, Kubernetes and launchers tell every process of a run that it must stop. The rank then finishes its step and
-    saves, for which it may still be waiting for rows.
+    Slurm, Kubernetes and launchers send a stop request to every process of a run. The rank then finishes its step and
+    saves, for which it may still need rows.
     """
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    # Held back here, it is taken by the thread, which learns the sender; and it counts even if this thread hangs.
+    # Blocked here, SIGTERM is taken by the thread, which learns the sender, even while the main thread hangs.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
 
 
 @contextmanager
-def unheard(afresh: bool) -> Iterator[None]:
-    """What is started meanwhile does not hear the signals, in none of its threads, until it obeys its parent alone.
+def signals_blocked(spawn: bool) -> Iterator[None]:
+    """Processes that start meanwhile block the signals, in all of their threads, until `stop_with_parent_only`.
 
-    A process that starts `afresh`, no fork, has threads of its libraries before it comes to its work; if one of them
-    hears, the process dies.
+    A spawned process has threads of its libraries before it comes to its work; if one of them took the signal, the
+    process would die.
     """
-    if afresh:
-        resource_tracker.ensure_running()  # else it starts with the first worker, and has the signals heard again
+    if spawn:
+        resource_tracker.ensure_running()  # it would start with the first worker, and unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
     try:
         yield
@@ -44,9 +44,9 @@ def unheard(afresh: bool) -> Iterator[None]:
 
 
 def _wait_for_parent(parent: int) -> None:
-    # torch looks for a dead parent too, but a worker whose rows fill the pipe then waits for ever for a reader.
+    # torch checks for a dead parent too, but a worker whose rows fill the pipe waits for a reader for ever.
     while os.getppid() == parent:
-        told = signal.sigtimedwait({signal.SIGTERM}, LOOK_SECONDS)
-        if told and told.si_pid == parent:
+        received = signal.sigtimedwait({signal.SIGTERM}, PARENT_POLL)
+        if received and received.si_pid == parent:
             break
     os._exit(0)

@@ -21,7 +21,8 @@ from torch import Tensor
 from sentalign.config import Config
 from sentalign.localize import overlay
 from sentalign.localize.predict import Predictor
-from sentalign.stream.read.fetch import Grey, Shards, with_text
+from sentalign.stream.read.fetch import Grey, Shards
+from sentalign.stream.read.index import count_with_text
 from sharding.pixels import Geometry, Picture
 
 COUNT, MOST_READ = 4, 64  # pictures, and samples that are searched for findings
@@ -105,9 +106,9 @@ def _findings(config: Config) -> Iterator[tuple[Grey, str]]:
     have one, of the validation split or, where that is empty, the training split.
     """
     data = config.data
-    split = data.validation_split if with_text(data.urls, data.validation_split) else data.train_split
-    url = next(url for url in data.urls if with_text([url], split))
-    shards = Shards(url, split, data.patience)
+    split = data.validation_split if count_with_text(data.urls, data.validation_split) else data.train_split
+    url = next(url for url in data.urls if count_with_text([url], split))
+    shards = Shards(url, split, data.store_timeout)
     for index in range(min(len(shards), MOST_READ)):
         sample = shards.read(index)
         sentences = (s for s, tags in zip(sample.sentences, sample.tags, strict=True) if not tags)

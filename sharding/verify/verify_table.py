@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sharding import manifest
 from sharding.build.quarantine import QUARANTINE_SCHEMA
 from sharding.contract import AUDIT_NAME, IMAGE_MEMBERS, MANIFEST_NAME, QUARANTINE_NAME, SPLITS, Reason
 from sharding.deid.pseudonyms import KEY_LENGTHS
@@ -26,8 +26,7 @@ from sharding.store.base import Store
 from sharding.verify.tarwalk import BLOCK, MOST_KEPT
 from sharding.verify.verify_sample import MOST_JSON
 
-SHARD_PATTERN = re.compile(r"shard-[0-9]{6,}\.tar")
-SHA256 = "[0-9a-f]{64}"
+SHA256 = manifest.SHA256.pattern
 MOST_MESSAGE = 500  # characters of a quarantine message
 AGAIN = "build the data set again"
 Column = Any  # of Arrow, chunked or not
@@ -58,19 +57,12 @@ def faults_of_metadata(metadata: dict[str, Any]) -> list[str]:
     """Whether shards and counts are there in their shape; what follows relies on it."""
     shards, counts = metadata["shards"], metadata["counts"]
     sound = isinstance(shards, dict) and isinstance(counts, dict) and isinstance(metadata["settings"], dict)
-    sound = sound and all(SHARD_PATTERN.fullmatch(name) and _is_shard(said) for name, said in shards.items())
+    sound = sound and manifest.describes_shards(shards)
+    sound = sound and all(_is_count(shard.get("samples")) for shard in shards.values())
     sound = sound and _is_count(counts.get("read")) and _is_count(counts.get("samples"))
     rejected = counts.get("rejected") if sound else None
     sound = sound and isinstance(rejected, dict) and all(map(_is_count, rejected.values()))
     return [] if sound else [f"{MANIFEST_NAME}: its shards or counts are damaged; {AGAIN}"]
-
-
-def _is_shard(said: Any) -> bool:
-    if not isinstance(said, dict) or not isinstance(said.get("sha256"), str):
-        return False
-    return bool(re.fullmatch(SHA256, said["sha256"])) and all(
-        _is_count(said.get(part)) for part in ("bytes", "samples")
-    )
 
 
 def _is_count(value: Any) -> bool:
@@ -79,16 +71,17 @@ def _is_count(value: Any) -> bool:
 
 def faults_of_rows(found: Manifest) -> list[str]:
     """Rows that no build writes: their members could not be looked up, or they say more than a pseudonym."""
-    table, shards = found.table, found.metadata["shards"]
+    table = found.table
     empty = [name for name in table.column_names if table[name].null_count or _flat(table[name]).null_count]
     if empty:
         return [f"{MANIFEST_NAME}: empty fields in {', '.join(empty)}; {AGAIN}"]
+    if faults := [f"{MANIFEST_NAME}: {fault}; {AGAIN}" for fault in manifest.faults(found)]:
+        return faults
     checks: dict[str, Column] = {name: _fits(table[name], pattern) for name, pattern in PATTERNS.items()}
     for name, (least, most) in RANGES.items():
         checks[name] = pc.and_(pc.greater_equal(table[name], least), pc.less_equal(table[name], most))
     checks["text_hashes"] = _fits(_flat(table["text_hashes"]), SHA256)
     checks["sentence_count"] = pc.equal(table["sentence_count"], pc.list_value_length(table["text_hashes"]))
-    checks["shard"] = pc.is_in(table["shard"], pa.array(list(shards), pa.string()))
     wrong = {name: _false(column) for name, column in checks.items()}
     return [f"{MANIFEST_NAME}: {_none(name, count)}; {AGAIN}" for name, count in wrong.items() if count]
 

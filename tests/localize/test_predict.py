@@ -86,8 +86,8 @@ def test_a_sentence_is_encoded_alone_whatever_its_batch(run_folder):
 def test_sentence_and_report_vectors_are_the_towers(predictor, run_folder):
     model = dual.load(run_folder)
     row = predictor._tokenizer.encode(["Small nodule"], 32)
-    tokens, unit = torch.tensor([row.tokens]), torch.tensor([row.unit])
-    words = torch.tensor([[float(row.all_words), *map(float, row.words)]])
+    tokens, unit = torch.tensor([row.tokens]), torch.tensor([row.sentence_ids])
+    words = torch.tensor([[float(row.total_words), *map(float, row.word_counts)]])
     units, report = model.encode_texts(tokens, torch.ones_like(tokens, dtype=torch.bool), unit, words)
     text = predictor.text(["Small nodule"])
     assert torch.allclose(text.sentences_ND[0], units[0, 1], atol=1e-6)

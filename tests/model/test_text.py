@@ -22,7 +22,7 @@ def slow(tower, tokenizer, sentences):
         out = tower.bert(input_ids=torch.tensor([row.tokens]), output_hidden_states=True)
     summed_TD = sum(out.hidden_states[-layer][0] for layer in range(1, 5))
     words = []  # (sentence, vector); [CLS] and [SEP] are words of no sentence
-    for position, (piece, sentence) in enumerate(zip(row.tokens, row.unit, strict=True)):
+    for position, (piece, sentence) in enumerate(zip(row.tokens, row.sentence_ids, strict=True)):
         if tokenizer.vocabulary[piece].startswith("##"):
             words[-1] = (sentence, words[-1][1] + summed_TD[position])
         else:
@@ -44,9 +44,9 @@ def padded(rows, units, width):
     word_counts_BK = torch.zeros(len(rows), units)
     for b, row in enumerate(rows):
         tokens_BT[b, : len(row.tokens)] = torch.tensor(row.tokens)
-        sentence_id_BT[b, : len(row.unit)] = torch.tensor(row.unit)
-        word_counts_BK[b, 0] = row.all_words
-        word_counts_BK[b, 1 : 1 + len(row.words)] = torch.tensor(row.words)
+        sentence_id_BT[b, : len(row.sentence_ids)] = torch.tensor(row.sentence_ids)
+        word_counts_BK[b, 0] = row.total_words
+        word_counts_BK[b, 1 : 1 + len(row.word_counts)] = torch.tensor(row.word_counts)
     lengths_B = torch.tensor([len(row.tokens) for row in rows])
     return tokens_BT, torch.arange(width) < lengths_B[:, None], sentence_id_BT, word_counts_BK
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentalign.stream.batch import TAGS, Padding, collate, subset, without
-from sentalign.stream.read.fetch import Sample
+from sentalign.stream.batch import TAGS, Padding, collate, random_subset, without_tags
+from sentalign.stream.read.fetch import DecodedSample
 from sentalign.text import Row, Tokenizer
 from sharding.contract import text_hash
 from sharding.pixels import letterbox
@@ -19,7 +19,7 @@ GREY = np.zeros((8, 8), np.uint8)
 
 def sample(key, *sentences):
     none = (frozenset(),) * len(sentences)
-    return Sample(key, GREY, sentences, none, tuple(text_hash(s) for s in sentences), f"p-{key}", f"s-{key}")
+    return DecodedSample(key, GREY, sentences, none, tuple(text_hash(s) for s in sentences), f"p-{key}", f"s-{key}")
 
 
 def by_hand():
@@ -74,7 +74,8 @@ def test_units_carry_the_tags_of_the_sentences_that_were_chosen():
 def test_types_are_those_of_the_contract_and_survive_a_move():
     _, batch = by_hand()
     kinds = (torch.uint8, torch.int64, torch.bool, torch.int64, torch.float32, *[torch.int64] * 5, torch.uint8)
-    assert tuple(t.dtype for t in batch.to("cpu")._tensors().values()) == kinds
+    tensors = [value for value in vars(batch.to("cpu")).values() if isinstance(value, torch.Tensor)]
+    assert tuple(tensor.dtype for tensor in tensors) == kinds
     assert batch.to("meta").word_counts_BK.device.type == "meta"
     assert batch.to("cpu").keys == batch.keys
 
@@ -105,17 +106,17 @@ def test_length_buckets_hold_every_row_and_no_more_padding_than_they_need(length
 @given(count=st.integers(1, 12), seed=st.integers(0, 99), epoch=st.integers(0, 99))
 def test_subset_is_some_of_the_sentences_in_some_order(count, seed, epoch):
     said = list(range(count))
-    chosen = subset(said, seed, epoch, "k")
+    chosen = random_subset(said, seed, epoch, "k")
     assert 1 <= len(chosen) == len(set(chosen)) <= count
     assert set(chosen) <= set(said)
-    assert chosen == subset(said, seed, epoch, "k")
+    assert chosen == random_subset(said, seed, epoch, "k")
 
 
 def test_subset_takes_each_number_and_each_order():
-    """1..n equally often (METHOD: paper mode): 15 ordered choices of 3 sentences, 1/9 a single, 1/18 each other."""
+    """1..n equally often (docs/method.md): 15 ordered choices of 3 sentences, 1/9 a single, 1/18 each other."""
     found = {}
     for epoch in range(3600):
-        chosen = tuple(subset(range(3), 0, epoch, "k"))
+        chosen = tuple(random_subset(range(3), 0, epoch, "k"))
         found[chosen] = found.get(chosen, 0) + 1
     assert len(found) == 3 + 6 + 6
     expected = {choice: 400 if len(choice) == 1 else 200 for choice in found}
@@ -125,7 +126,7 @@ def test_subset_takes_each_number_and_each_order():
 def test_subset_depends_on_seed_epoch_and_key():
     said = list(range(30))
     names = ((0, 0, "a"), (1, 0, "a"), (0, 1, "a"), (0, 0, "b"))
-    assert len({tuple(subset(said, *name)) for name in names}) == 4
+    assert len({tuple(random_subset(said, *name)) for name in names}) == 4
 
 
 @given(rows=st.integers(1, 60), columns=st.integers(1, 60), size=st.integers(32, 48), inner=st.integers(0, 32))
@@ -144,8 +145,8 @@ def test_letterbox_centres_the_picture_on_zeros_and_its_geometry_leads_back(rows
 def test_dropped_tags_leave_at_least_the_whole_report():
     normal, negated = frozenset({"normal"}), frozenset({"negated", "comparison"})
     report = replace(sample("a", "Clear lungs.", "No nodule.", "A nodule."), tags=(normal, negated, frozenset()))
-    assert without(report, frozenset({"normal", "negated"})) == [2]
-    assert without(report, frozenset({"comparison"})) == [0, 2]
-    assert without(report, frozenset()) == [0, 1, 2]
+    assert without_tags(report, frozenset({"normal", "negated"})) == [2]
+    assert without_tags(report, frozenset({"comparison"})) == [0, 2]
+    assert without_tags(report, frozenset()) == [0, 1, 2]
     empty = replace(report, tags=(normal,) * 3)
-    assert without(empty, frozenset({"normal"})) == [0, 1, 2]
+    assert without_tags(empty, frozenset({"normal"})) == [0, 1, 2]

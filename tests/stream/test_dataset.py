@@ -47,7 +47,7 @@ def test_each_sample_once_an_epoch_with_the_rest_told(shards, tokenizer):
     assert len(first) == len(set(first)) == 48
     assert sorted(first) == sorted(second)
     assert first != second
-    assert [(s.epoch, s.position) for s in states[4:7]] == [(0, 5), (1, 0), (1, 1)]
+    assert [state.step for state in states] == list(range(1, 13))
     assert [set(batch.epochs) for batch in batches] == [{0}] * 6 + [{1}] * 6
 
 
@@ -122,7 +122,7 @@ def test_resume_reads_nothing_that_it_does_not_use(shards, tokenizer, tmp_path):
     one = stream(shards, tokenizer)
     _, states = take(one, 3)
     rows = np.array([i for i in range(50) if i not in (3, 17)])  # of the manifest; a shard holds seven
-    used = [slot.sample for slot in one.mixture.slots(3, range(BATCH))]
+    used = [ref.index for ref in one.mixture.samples(3, range(BATCH))]
     needed = {SHARD_NAME.format(row // 7) for row in rows[used]}
     assert len(needed) < 8
     copy = Path(shutil.copytree(shards, tmp_path / "copy"))
@@ -137,8 +137,8 @@ def test_workers_of_a_store_start_afresh(shards, tokenizer):
     """The threads of a store's client do not live through a fork: here a folder is read as if it were a store."""
     alone, _ = take(stream(shards, tokenizer), 2)
     one = stream(shards, tokenizer, workers=1)
-    one.mixture.parts[0].local = False
-    one.mixture.parts[0].read(0)
+    one.rows.local = False
+    one.mixture.data_sets[0].read(0)
     assert keys(take(one, 2)[0]) == keys(alone)
 
 
@@ -159,8 +159,6 @@ def test_state_of_other_data_or_seed_is_refused(shards, make_shards, tokenizer):
         one.batches(other.start())
     with pytest.raises(UserError, match="set seed=5"):
         one.batches(replace(one.start(), seed=5))
-    with pytest.raises(UserError, match=r"set data.batch back"):
-        one.batches(replace(one.start(), position=6))
 
 
 def test_split_smaller_than_a_batch_is_refused(make_shards, tokenizer):

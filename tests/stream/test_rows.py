@@ -129,22 +129,22 @@ def test_substitutes_end_with_the_sample_that_was_asked_for(copy, tokenizer, mon
 
 
 def lanes_shards(one, step, lanes):
-    return one.samples.shards_of(rows.Part(step, lanes))
+    return one.rows.shards_of(rows.WorkItem(step, lanes))
 
 
 @pytest.mark.parametrize("worker", [0, 1])
 def test_a_worker_that_is_killed_is_named_with_its_shards(shards, tokenizer, monkeypatch, worker):
     one = stream(shards, tokenizer, workers=2)
     lanes = range(4 * worker, 4 * worker + 4)
-    victim = one.mixture.slots(0, lanes)[0].sample
-    decode = one.mixture.parts[0].decode
+    victim = one.mixture.samples(0, lanes)[0].index
+    decode = one.mixture.data_sets[0].decode
 
     def dies(index, content):
         if index == victim:
             os.kill(os.getpid(), signal.SIGKILL)
         return decode(index, content)
 
-    monkeypatch.setattr(one.mixture.parts[0], "decode", dies)
+    monkeypatch.setattr(one.mixture.data_sets[0], "decode", dies)
     with pytest.raises(UserError, match=f"worker {worker} of rank 0 died at ") as error:
         take(one, 3)
     assert all(shard in str(error.value) for shard in lanes_shards(one, 0, lanes))
@@ -172,13 +172,13 @@ def test_a_slow_worker_is_waited_for(shards, tokenizer, monkeypatch):
     monkeypatch.setattr(dataset, "POLL", 0.2)
     plain = [batch.keys for batch in take(stream(shards, tokenizer), 2)]
     one = stream(shards, tokenizer, workers=2, timeout=60)
-    decode = one.mixture.parts[0].decode
+    decode = one.mixture.data_sets[0].decode
 
     def slow(index, content):
         time.sleep(0.25)
         return decode(index, content)
 
-    monkeypatch.setattr(one.mixture.parts[0], "decode", slow)
+    monkeypatch.setattr(one.mixture.data_sets[0], "decode", slow)
     assert [batch.keys for batch in take(one, 2)] == plain
 
 
@@ -209,6 +209,6 @@ def test_the_budget_is_that_of_all_ranks_together(copy, tokenizer):
     flip(copy)
     ranks = [stream(copy, tokenizer, r, 8, on_damage="replace", damage_budget=0.03) for r in range(8)]
     assert sum(batch.replaced for one in ranks for batch in take(one, 6)) == 1
-    ranks[0].bear(1, "the advice")
+    ranks[0].check_damage(1, "the advice")
     with pytest.raises(UserError, match=r"2 samples could not be read and .* is allowed; the advice"):
-        ranks[0].bear(2, "the advice")
+        ranks[0].check_damage(2, "the advice")

@@ -17,8 +17,8 @@ from sentalign.stream.dataset import Stream
 
 WORKER = """
 import os, signal, sys, time
-from sentalign.stream.worker import obey_parent_alone
-obey_parent_alone(0)
+from sentalign.stream.worker import stop_with_parent_only
+stop_with_parent_only(0)
 print(os.getpid(), flush=True)
 time.sleep(60)
 """
@@ -59,13 +59,13 @@ def test_workers_end_when_their_rank_was_killed(shards):
     rank.kill()
     rank.wait()
     assert len(workers) == 2
-    assert not psutil.wait_procs(workers, timeout=3 * worker.LOOK_SECONDS)[1]
+    assert not psutil.wait_procs(workers, timeout=3 * worker.PARENT_POLL)[1]
 
 
 def test_workers_that_start_afresh_do_not_hear_a_stranger_either(shards, tokenizer):
     """As for shards in a store: a new interpreter, whose libraries have threads before the worker is set up."""
     one = Stream(Data(shards=shards, batch=8, image_size=32, max_tokens=24, workers=2), 0, 0, 1, tokenizer, "train")
-    one.mixture.parts[0].local = False
+    one.rows.local = False
     batches = one.batches(one.start())
     before = next(batches)
     workers = multiprocessing.active_children()

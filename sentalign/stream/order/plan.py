@@ -1,13 +1,12 @@
-"""Which samples stand in which global batch: pure functions of (fingerprint, seed, epoch, position).
+"""Which samples are in which global batch: pure functions of (fingerprint, seed, step).
 
-In: numbers, the fingerprint of the data and which shard each sample lies in. Out: sample indices, the state of a
-stream, random numbers that belong to a name. Neither files nor ranks' processes nor workers are known here, so none of
-them can change the order.
+In: numbers, the fingerprint of the data and the shard of each sample. Out: sample indices, the state of a stream,
+random numbers keyed by a name. Files, ranks and workers are not known here, so none of them can change the order.
 
 A global batch of B samples has B lanes. An epoch shuffles blocks of neighbours in the shards, lays them end to end and
 cuts that into B equal pieces: lane b walks through piece b, one sample a batch. So a batch takes its samples from B
-places far apart, each byte of a shard belongs to one lane, and ranks and workers that share out the lanes never fetch
-the same bytes twice, however many they are.
+distant places, each byte of a shard belongs to one lane, and ranks and workers, which split the lanes between them,
+never fetch the same bytes twice, however many they are.
 """
 
 # N samples in the order of the manifest, B lanes, P batches in an epoch
@@ -31,10 +30,9 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class StreamState:
-    """Where a stream stands: the next global batch is number `position` (from 0) of epoch `epoch` (from 0)."""
+    """Where a stream is: `step` is the next global batch, counted from the start of the run."""
 
-    epoch: int
-    position: int
+    step: int
     seed: int
     fingerprint: str
 
@@ -46,15 +44,9 @@ class StreamState:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         return cls(**values)
 
-    def after(self, batches: int) -> StreamState:
-        """The state one global batch later, in epochs of `batches` batches; an epoch's end is the next one's start."""
-        if self.position + 1 < batches:
-            return StreamState(self.epoch, self.position + 1, self.seed, self.fingerprint)
-        return StreamState(self.epoch + 1, 0, self.seed, self.fingerprint)
-
 
 def draws(count: int, *name: str | int) -> NDArray[np.uint64]:
-    """`count` random 64-bit numbers that belong to `name`: the same on every machine and in every numpy version.
+    """`count` random 64-bit numbers keyed by `name`: the same on every machine and in every numpy version.
 
     Raw Philox output keyed by sha256 of the name: numpy keeps bit generators stable, not what `Generator` makes of it.
     """
@@ -62,16 +54,16 @@ def draws(count: int, *name: str | int) -> NDArray[np.uint64]:
     return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
 
 
-def few(count: int, *name: str | int) -> list[int]:
-    """As `draws`, for a handful of numbers as each sample needs them: a tenth of the time, other numbers."""
-    said = json.dumps(name).encode()
-    blocks = (hashlib.sha256(b"%d:%b" % (number, said)).digest() for number in range(-(-count // 4)))
+def short_draws(count: int, *name: str | int) -> list[int]:
+    """As `draws`, for the few numbers that one sample needs: a tenth of the time, other numbers."""
+    key = json.dumps(name).encode()
+    blocks = (hashlib.sha256(b"%d:%b" % (number, key)).digest() for number in range(-(-count // 4)))
     return list(struct.unpack(f"<{count}Q", b"".join(blocks)[: 8 * count]))
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: `lanes_PB[p, b]` is the sample of lane b in batch p; `block_N` the block that each sample lies in."""
+    """One epoch: `lanes_PB[p, b]` is the sample of lane b in batch p; `block_N` the block of each sample."""
 
     lanes_PB: Indices
     block_N: Indices
@@ -81,8 +73,8 @@ class Epoch:
 def epoch_order(fingerprint: str, seed: int, epoch: int, shard_N: Indices, block: int, batch: int) -> Epoch:
     """The order of an epoch over samples whose shards are `shard_N`, in blocks of `block` samples (1: no blocks).
 
-    Blocks begin elsewhere in each epoch, so that no two neighbours stay in one for ever. The last of the order that
-    fill no batch are dropped: other ones in each epoch (ARCHITECTURE: sample order).
+    Blocks have other boundaries in each epoch, so that no two neighbours stay together for ever. The last samples of
+    the order that fill no batch are dropped: other ones in each epoch (docs/stream.md).
     """
     name = (fingerprint, seed, epoch)
     phase = int(draws(1, "phase", *name)[0] % np.uint64(block))
@@ -107,7 +99,7 @@ def _blocks(shard_N: Indices, size: int, phase: int) -> Indices:
 
 
 def substitute(fingerprint: str, sample: int, attempt: int, samples: int) -> int:
-    """The sample that stands in the slot of one that cannot be read; another one for each further attempt."""
+    """The sample that replaces one that cannot be read; another one for each further attempt."""
     return int(draws(1, "substitute", fingerprint, sample, attempt)[0] % np.uint64(samples))
 
 
@@ -120,7 +112,7 @@ def lanes_by_weight(weights: Sequence[float], batch: int) -> list[range]:
         raise UserError(f"data.batch {batch} has no room for {len(weights)} data sets; raise it or mix fewer")
     exact = np.array(weights, float) / sum(weights) * batch
     counts = np.maximum(np.floor(exact).astype(int), 1)
-    while counts.sum() > batch:  # those that have one in place of none take it from the others
+    while counts.sum() > batch:  # a share that was rounded up from zero is taken from the others
         counts[np.argmax(np.where(counts > 1, counts - exact, -np.inf))] -= 1
     rest = np.argsort(-(exact - counts), kind="stable")[: batch - counts.sum()]
     counts[rest] += 1
@@ -128,12 +120,7 @@ def lanes_by_weight(weights: Sequence[float], batch: int) -> list[range]:
     return [range(end - count, end) for end, count in zip(ends, counts.tolist(), strict=True)]
 
 
-def batches_per_epoch(samples: int, batch: int) -> int:
-    """Whole global batches in an epoch; the last `samples % batch` samples of an epoch's order are dropped from it."""
-    return samples // batch
-
-
 def share(lanes: range, part: int, parts: int) -> range:
-    """The contiguous share of one of `parts`; the shares of all in a row are `lanes`, none larger by more than one."""
+    """Contiguous share number `part` of `parts`; end to end they are `lanes`, and their sizes differ by at most one."""
     cut = [lanes.start + len(lanes) * i // parts for i in (part, part + 1)]
     return range(*cut)

@@ -1,7 +1,7 @@
-"""`sentalign plan CONFIG [key=value ...]`: what an epoch will look like, before a run.
+"""`sentalign plan CONFIG [key=value ...]`: a preview of an epoch, before a run.
 
-In: a training configuration. Out: tables, or JSON. The numbers are made in `epoch_preview`; nothing here or there needs
-torch, so that the answer comes in seconds on any machine that sees the manifests.
+In: a training configuration. Out: tables, or JSON. The numbers are computed in `epoch_preview`; neither needs torch, so
+that the command takes seconds on any machine that can read the manifests.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ EXAMPLES = """\
   sentalign plan configs/paper.yaml data.block=64 --batches 128,1024,4096
   sentalign plan configs/paper.yaml data.max_duplicates=1 --ranks 8 --json
 
-Only the manifests are read. A rate is the share of a batch's samples that meet at least one other of the same
-study, patient, report (text), sentence or shard in their batch; behind it stands the number of such pairs."""
+Only the manifests are read. A rate is the share of a batch's samples that have at least one other sample of the same
+study, patient, report (text), sentence or shard in their batch; the number of such pairs follows it."""
 WIDTH = 100
 KINDS = ("study", "patient", "text", "sentence", "shard")
 
@@ -35,9 +35,9 @@ def add_parser(commands: Subcommands) -> None:
         commands,
         "plan",
         run,
-        "say what an epoch will look like, before a run",
-        description="Length of an epoch, what it leaves out and reads, and how often samples that are alike meet in a "
-        "batch, beside a full shuffle.",
+        "preview an epoch, before a run",
+        description="Length of an epoch, what it leaves out and reads, and how often duplicates are in one batch, "
+        "compared with a full shuffle.",
         examples=EXAMPLES,
     )
     add_config(parser)
@@ -58,65 +58,62 @@ def run(args: argparse.Namespace) -> None:
     from rich.progress import Progress
 
     from sentalign import config as configuration
-    from sentalign.stream.preview.epoch_preview import outlook
+    from sentalign.stream.preview.epoch_preview import preview
 
     config = configuration.load(args.config, args.overrides)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("looking ahead", total=1.0)
-        found = outlook(config, sizes, args.epochs, args.ranks, lambda share: bar.update(task, completed=share))
+        task = bar.add_task("sampling batches", total=1.0)
+        report = preview(config, sizes, args.epochs, args.ranks, lambda share: bar.update(task, completed=share))
     if args.json:
-        json.dump(found, sys.stdout, indent=1, allow_nan=False)
+        json.dump(report, sys.stdout, indent=1, allow_nan=False)
         sys.stdout.write("\n")
     else:
-        show(found, Console(width=WIDTH, highlight=False, soft_wrap=False))
+        show(report, Console(width=WIDTH, highlight=False, soft_wrap=False))
 
 
-def batch_sizes(said: str) -> list[int]:
+def batch_sizes(text: str) -> list[int]:
     """The sizes of a comma-separated list, once each, in order. Raises UserError for what is no size of a batch."""
-    words = [word.strip() for word in said.split(",") if word.strip()]
+    words = [word.strip() for word in text.split(",") if word.strip()]
     if not all(word.isdecimal() and int(word) >= 2 for word in words):
-        raise UserError(f"--batches {said}: give whole numbers from 2 on, for example 64,128")
+        raise UserError(f"--batches {text}: give whole numbers from 2 on, for example 64,128")
     return sorted({int(word) for word in words})
 
 
-def show(found: dict[str, Any], console: Console) -> None:
+def show(report: dict[str, Any], console: Console) -> None:
     """Prints the report."""
-    bound = (
-        f", at most {found['max_duplicates']} alike ({', '.join(found['alike'])})" if found["max_duplicates"] else ""
-    )
-    console.print(
-        f"An epoch of split {found['split']}, in blocks of {found['block']}{bound}, seed {found['seed']}:", markup=False
-    )
-    console.print(f"  {found['epoch']['batches']:,} batches of {found['batch']}, {found['epoch']['pairs']:,} pairs")
-    for one in found["data_sets"]:
-        for line in _data_set(one, found):
-            console.print(f"  {line}", markup=False)
-    for line in _reads(found["reads"]):
-        console.print(f"  {line}", markup=False)
-    console.print(_table(found["collisions"]))
-    for line in _notes(found):
+    limit, keys = report["max_duplicates"], ", ".join(report["duplicate_keys"])
+    limited = f", at most {limit} of the same {keys} in a batch" if limit else ""
+    title = f"An epoch of split {report['split']}, in blocks of {report['block']}{limited}, seed {report['seed']}:"
+    lines = [f"{report['epoch']['batches']:,} batches of {report['batch']}, {report['epoch']['pairs']:,} pairs"]
+    lines += [line for data_set in report["data_sets"] for line in _data_set(data_set, report)]
+    lines += _reads(report["reads"])
+    for line in (title, *(f"  {line}" for line in lines)):
+        console.print(line, markup=False)
+    console.print(_table(report["collisions"]))
+    for line in _notes(report):
         console.print(line, markup=False)
 
 
-def _data_set(one: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    dropped = ", ".join(f"{count:,} {why}" for why, count in one["dropped"].items() if count) or "nothing"
-    lanes = f" in {one['lanes']} of {found['batch']} lanes, {one['passes']:.4g} times" * (len(found["data_sets"]) > 1)
-    return [f"{one['url']}: {one['used']:,} of {one['samples']:,} samples{lanes}", f"  left out: {dropped}"]
+def _data_set(data_set: dict[str, Any], report: dict[str, Any]) -> list[str]:
+    dropped = ", ".join(f"{count:,} {why}" for why, count in data_set["dropped"].items() if count) or "nothing"
+    lanes = f" in {data_set['lanes']} of {report['batch']} lanes, {data_set['passes']:.4g} times"
+    samples = f"{data_set['used']:,} of {data_set['samples']:,} samples{lanes * (len(report['data_sets']) > 1)}"
+    return [f"{data_set['url']}: {samples}", f"  left out: {dropped}"]
 
 
-def _reads(found: dict[str, Any]) -> list[str]:
-    worker = f"a worker ({_many(found['ranks'], 'rank')}, {_many(found['workers'], 'worker')} in all)"
-    sizes = _range([_size(size) for size in found["bytes_of_a_worker"]])
-    if found["local"]:
-        return [f"reads {_size(found['bytes'])} from disk, each sample by itself", f"{worker} {sizes}"]
-    requests = _range([f"{count:,}" for count in found["requests_of_a_worker"]])
+def _reads(reads: dict[str, Any]) -> list[str]:
+    worker = f"a worker ({_many(reads['ranks'], 'rank')}, {_many(reads['workers'], 'worker')} in all)"
+    sizes = _range([_size(size) for size in reads["bytes_of_a_worker"]])
+    if reads["local"]:
+        return [f"reads {_size(reads['bytes'])} from disk, each sample by itself", f"{worker} {sizes}"]
+    requests = _range([f"{count:,}" for count in reads["requests_of_a_worker"]])
     return [
-        f"reads {_size(found['bytes'])} in {found['requests']:,} requests, "
-        f"{found['amplification']:.3f} bytes for a byte of a sample",
+        f"reads {_size(reads['bytes'])} in {reads['requests']:,} requests, "
+        f"{reads['amplification']:.3f} bytes for a byte of a sample",
         f"{worker} {sizes} in {requests} requests",
-        f"a restart fetches at most {_size(found['bytes_again_after_a_restart'])} again",
-        *([f"with data.cache {_size(found['whole_shards'])} in whole shards, once"] if found["whole_shards"] else []),
+        f"a restart fetches at most {_size(reads['bytes_again_after_a_restart'])} again",
+        *([f"with data.cache {_size(reads['whole_shards'])} in whole shards, once"] if reads["whole_shards"] else []),
     ]
 
 
@@ -140,17 +137,15 @@ def _table(collisions: list[dict[str, Any]]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=0,
-        title="Share of samples that meet a partner of the same ..., and such pairs in a batch",
+        title="Share of samples with another one of the same ... in their batch, and such pairs in a batch",
     )
     for name in ("batch", "order", *KINDS, "sentences"):
         table.add_column(name, justify="left" if name == "order" else "right", no_wrap=True)
-    for one in collisions:
-        for i, (order, found) in enumerate(one["orders"].items()):
-            cells = [f"{_percent(found[kind]['share'])} {_count(found[kind]['pairs']):>5}" for kind in KINDS]
-            last = i + 1 == len(one["orders"])
-            table.add_row(
-                "" if i else f"{one['batch']:,}", order, *cells, _percent(found["said"]["share"]), end_section=last
-            )
+    for size in collisions:
+        for i, (order, rates) in enumerate(size["orders"].items()):
+            cells = [f"{_percent(rates[kind]['share'])} {_count(rates[kind]['pairs']):>5}" for kind in KINDS]
+            cells += [_percent(rates["sentences"]["share"])]
+            table.add_row("" if i else f"{size['batch']:,}", order, *cells, end_section=i + 1 == len(size["orders"]))
     return table
 
 
@@ -165,21 +160,18 @@ def _count(number: float) -> str:
     return f"{number / 1000:.0f}k" if number < 999_500 else f"{number / 1e6:.0f}M"
 
 
-def _notes(found: dict[str, Any]) -> list[str]:
-    collisions = found["collisions"]
-    looked = ", ".join(f"{one['looked_at']:,} of {one['batches']:,}" for one in collisions)
-    error = max(rate["error"] for one in collisions for order in one["orders"].values() for rate in order.values())
-    said = [
-        "sentence: samples that share one; sentences: their share that stands in another sample too.",
-        f"Batches looked at: {looked}.",
+def _notes(report: dict[str, Any]) -> list[str]:
+    sizes, limit = report["collisions"], report["max_duplicates"]
+    sampled = ", ".join(f"{size['sampled']:,} of {size['batches']:,}" for size in sizes)
+    error = max(rate["error"] for size in sizes for rates in size["orders"].values() for rate in rates.values())
+    notes = [
+        "sentence: samples that share one; sentences: the share of them that another sample has too.",
+        f"Batches sampled: {sampled}.",
         f"Standard error of a share: at most {100 * error:.2g} percentage points.",
     ]
-    for one in collisions:
-        if "too_many" in one:
-            unmet, beyond = one["too_many"]["unmet"], one["too_many"]["unboundable"]
-            said.append(f"Batch {one['batch']:,}: bound met but for {unmet:,} samples{_beyond(beyond, found)}.")
-    return said
-
-
-def _beyond(count: int, found: dict[str, Any]) -> str:
-    return f" and {count:,} of groups larger than {found['max_duplicates']} a batch" if count else ""
+    for size in sizes:
+        if "too_many" in size:
+            unmet, beyond = size["too_many"]["unmet"], size["too_many"]["unboundable"]
+            larger = f" and {beyond:,} of groups larger than {limit} a batch" if beyond else ""
+            notes.append(f"Batch {size['batch']:,}: limit kept except for {unmet:,} samples{larger}.")
+    return notes

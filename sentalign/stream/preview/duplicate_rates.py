@@ -1,14 +1,14 @@
-"""How often samples that are alike meet in one batch: what contrastive learning would take for negatives.
+"""Duplicate rates: how often samples with something in common are in one batch, as false negatives of the contrast.
 
-In: what the samples have in common, as numbers, and the batches that hold them. Out: rates. Which batches are looked
-at, and what they are held against, is in `epoch_preview`.
+In: the codes of what samples have in common, and batches. Out: rates. Which batches are sampled, and which orders are
+compared, is in `epoch_preview`.
 
-A sample of a batch meets a partner of a kind where another sample of the same batch is of the same study, patient,
-report (text: all its sentences in their order) or shard, or says one of its sentences word for word (sentence). Two
-images of one study are two samples with one report, so they are partners in all of these.
+A sample has a duplicate of a kind in its batch if another sample of the batch has the same study, patient, report
+(text: all its sentences in their order) or shard, or a sentence in common, word for word (sentence). Two images of one
+study are two samples with one report, so they are duplicates of all of these kinds.
 """
 
-# N samples, M sentences of all samples in a row, S batches, B samples of a batch, C sentences of a batch
+# N samples, M sentences of all samples end to end, S batches, B samples of a batch, C sentences of a batch
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -17,17 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from sentalign.stream.order.mixture import COLUMN_OF, Mixture
+from sentalign.stream.order.mixture import Mixture
 from sentalign.stream.order.plan import Indices
 from sentalign.stream.read import duplicate_keys
+from sentalign.stream.read.fetch import KEY_COLUMNS, Shards
 
 
 @dataclass(frozen=True)
 class Rate:
     """Of one kind, a mean over batches.
 
-    `share` is the share of a batch's samples that meet at least one partner, `error` its standard error (0 for one
-    batch), `pairs` the number of pairs of partners in a batch, each counted once.
+    `share` is the share of a batch's samples with at least one duplicate in the batch, `error` its standard error (0
+    for one batch), `pairs` the number of pairs of duplicates in a batch, each counted once.
     """
 
     share: float
@@ -36,8 +37,8 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Alike:
-    """What samples have in common: a number of each kind (N,), -1 for none, and the sentences that each one says.
+class DuplicateKeys:
+    """What samples have in common: codes of each kind (N,), -1 for none, and their sentences.
 
     The sentences of sample n are `sentences_M[begins[n] : begins[n + 1]]`.
     """
@@ -47,28 +48,30 @@ class Alike:
     begins: Indices
 
     @classmethod
-    def of(cls, mixture: Mixture) -> Alike:
-        """All samples of a mixture, counted as `Mixture.batch` does. Equal names are one patient in all data sets."""
+    def of(cls, mixture: Mixture[Shards]) -> DuplicateKeys:
+        """All samples, indexed as by `Mixture.batch`. Equal names are one patient in all data sets."""
         columns = {
-            kind: pa.concat_arrays([part.column(name) for part in mixture.parts]) for kind, name in COLUMN_OF.items()
+            kind: pa.concat_arrays([data.column(name) for data in mixture.data_sets])
+            for kind, name in KEY_COLUMNS.items()
         }
-        kinds = {kind: duplicate_keys.numbers(column) for kind, column in columns.items()}
+        kinds = {kind: duplicate_keys.codes(column) for kind, column in columns.items()}
         shards, first = [], 0
-        for part in mixture.parts:
-            shards.append(first + part.shard_N)
-            first += int(part.shard_N.max()) + 1
+        for data in mixture.data_sets:
+            shards.append(first + data.shard_N)
+            first += int(data.shard_N.max()) + 1
         return cls({**kinds, "shard": np.concatenate(shards)}, *duplicate_keys.sentences(columns["text"]))
 
 
-def rates(known: Alike, batches_SB: Indices) -> dict[str, Rate]:
+def rates(keys: DuplicateKeys, batches_SB: Indices) -> dict[str, Rate]:
     """The rates of every kind over these batches, and `sentence` for reports that share a sentence.
 
-    `said` is of the sentences themselves: the share of a batch's sentences that stand in another sample of it.
+    `sentences` is of the sentences themselves: the share of a batch's sentences that another sample of it has too.
     """
-    found = {kind: _grouped(groups_N[batches_SB]) for kind, groups_N in known.kinds.items()}
-    counted_S3 = np.array([_shared(*_said(known, batch_B), len(batch_B)) for batch_B in batches_SB])
-    share_S, said_S, pairs_S = counted_S3.T
-    return found | {"sentence": _mean(share_S, pairs_S), "said": _mean(said_S, np.zeros(len(said_S)))}
+    by_kind = {kind: _group_rate(codes_N[batches_SB]) for kind, codes_N in keys.kinds.items()}
+    counts_S3 = np.array([_shared(*_sentences(keys, batch_B), len(batch_B)) for batch_B in batches_SB])
+    samples_S, sentences_S, pairs_S = counts_S3.T
+    none_S = np.zeros(len(sentences_S))
+    return by_kind | {"sentence": _mean(samples_S, pairs_S), "sentences": _mean(sentences_S, none_S)}
 
 
 def _mean(share_S: np.ndarray, pairs_S: np.ndarray) -> Rate:
@@ -76,8 +79,8 @@ def _mean(share_S: np.ndarray, pairs_S: np.ndarray) -> Rate:
     return Rate(float(share_S.mean()), float(pairs_S.mean()), float(error))
 
 
-def _grouped(groups_SB: Indices) -> Rate:
-    """The rate of samples whose number another sample of their row has."""
+def _group_rate(groups_SB: Indices) -> Rate:
+    """The rate of samples whose code another sample of their row has."""
     batches, width = groups_SB.shape
     numbers = int(groups_SB.max()) + 1
     keys_SB = np.arange(batches)[:, None] * numbers + groups_SB
@@ -87,35 +90,35 @@ def _grouped(groups_SB: Indices) -> Rate:
     return _mean(share_S, np.bincount(in_batch, counts * (counts - 1) / 2, batches))
 
 
-def _said(known: Alike, batch_B: Indices) -> tuple[Indices, Indices]:
-    """The sentences of a batch, (C,), and who of the batch says each."""
-    lengths_B = known.begins[batch_B + 1] - known.begins[batch_B]
-    who_C = np.repeat(np.arange(len(batch_B)), lengths_B)
-    place_C = np.arange(len(who_C)) - np.repeat(np.cumsum(lengths_B) - lengths_B, lengths_B)
-    return known.sentences_M[known.begins[batch_B][who_C] + place_C], who_C
+def _sentences(keys: DuplicateKeys, batch_B: Indices) -> tuple[Indices, Indices]:
+    """The sentences of a batch, (C,), and the sample of the batch that each is of."""
+    lengths_B = keys.begins[batch_B + 1] - keys.begins[batch_B]
+    owner_C = np.repeat(np.arange(len(batch_B)), lengths_B)
+    place_C = np.arange(len(owner_C)) - np.repeat(np.cumsum(lengths_B) - lengths_B, lengths_B)
+    return keys.sentences_M[keys.begins[batch_B][owner_C] + place_C], owner_C
 
 
-def _shared(sentences_C: Indices, who_C: Indices, width: int) -> tuple[float, float, float]:
+def _shared(sentences_C: Indices, owner_C: Indices, width: int) -> tuple[float, float, float]:
     """Share of the samples that share a sentence, share of the sentences that are shared, pairs of such samples."""
     _, which_C = np.unique(sentences_C, return_inverse=True)
-    # Who says a sentence, each one once even where it is said twice.
-    told = np.unique(which_C * width + who_C)
-    speakers = np.bincount(told // width, minlength=1)
-    shared_C = speakers[which_C] > 1
-    partners = len(np.unique(who_C[shared_C]))
-    pairs = _pairs(_speakers_of(told, speakers, width), width)
-    return partners / width, float(shared_C.mean()) if len(shared_C) else 0.0, pairs
+    # Pairs of a sentence and a sample that has it, each once even if the sample repeats the sentence.
+    occurrences = np.unique(which_C * width + owner_C)
+    owners = np.bincount(occurrences // width, minlength=1)  # of each sentence
+    shared_C = owners[which_C] > 1
+    samples = len(np.unique(owner_C[shared_C]))
+    pairs = _count_pairs(_owners(occurrences, owners, width), width)
+    return samples / width, float(shared_C.mean()) if len(shared_C) else 0.0, pairs
 
 
-def _speakers_of(told: Indices, speakers: Indices, width: int) -> Iterator[Indices]:
-    """The samples that say it, for each sentence that more than one says."""
-    ends = np.cumsum(speakers)
-    for end, count in zip(ends[speakers > 1].tolist(), speakers[speakers > 1].tolist(), strict=True):
-        yield told[end - count : end] % width
+def _owners(occurrences: Indices, owners: Indices, width: int) -> Iterator[Indices]:
+    """The samples of each sentence that more than one sample has."""
+    ends = np.cumsum(owners)
+    for end, count in zip(ends[owners > 1].tolist(), owners[owners > 1].tolist(), strict=True):
+        yield occurrences[end - count : end] % width
 
 
-def _pairs(groups: Iterator[Indices], width: int) -> int:
-    """Pairs that stand together in at least one of the groups; a bit for each pair, since groups overlap."""
+def _count_pairs(groups: Iterator[Indices], width: int) -> int:
+    """Pairs that are in at least one group together; a bit for each pair, since groups overlap."""
     together = np.zeros((width, -(-width // 8)), np.uint8)
     for members in groups:
         row = np.zeros(width, bool)

@@ -1,7 +1,7 @@
-"""Byte ranges of shards: on a disk, in a store, or in a store with whole shards kept on the disk.
+"""Byte ranges of shards: on a disk, in a store, or in a store with whole shards cached on the disk.
 
-In: the folder or URL, the names of shards and ranges in them. Out: bytes as they are found there, or the error that
-says whether the shard is at fault or the store. What the bytes mean is in `fetch`.
+In: the folder or URL, the names of shards and ranges in them. Out: bytes, or the error that says whether the shard or
+the store failed. What the bytes mean is in `fetch`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sentalign.stream.read.cache import Cache, Shard, ranges
+from sentalign.stream.read.cache import ByteRanges, Cache, ShardFile, read_ranges
 from sharding.contract import UserError
 from sharding.store import locations
 from sharding.store.base import Store
 from sharding.store.errors import BadFileError, OutOfReachError
 
-Answer = TypeVar("Answer")
-Spans = list[tuple[int, int]]
+T = TypeVar("T")
 OPEN_FILES = 256  # of one process; the soft limit of many systems is 1,024 for everything
-REST = 10  # a shard out of reach is not asked for again for so many times the patience
-_opening = threading.Lock()  # read-ahead asks from many threads
-DOWN = 3  # shards out of reach with no answer between them: it is the store
+RETRY_AFTER = 10  # a shard that could not be fetched is not requested again for so many timeouts
+FAILED_SHARDS = 3  # without a success between them: the store itself has failed
+_opening = threading.Lock()  # prefetching reads from many threads
 
 
 class DamagedError(UserError):
@@ -34,54 +33,54 @@ class DamagedError(UserError):
 
 
 class LostError(DamagedError):
-    """A shard that the store does not bring, though it may have it: asking again at once is no use."""
+    """A shard that the store does not deliver, though it may exist: requesting it again at once is useless."""
 
 
-class SpanReader:
+class RangeReader:
     """Byte ranges of the files below a folder or URL. May be forked and pickled: it opens files when it reads."""
 
     def __init__(
-        self, url: str, shards: Sequence[Shard] = (), patience: float | None = None, cache: Cache | None = None
+        self, url: str, shards: Sequence[ShardFile] = (), timeout: float | None = None, cache: Cache | None = None
     ) -> None:
-        """`patience`: seconds after which a store is given up on; `cache`: where its whole shards are kept."""
+        """`timeout`: seconds after which a request to a store fails; `cache`: where its whole shards are kept."""
         self._url, self._folder = url, locations.local_path(url)
-        self._patience, self._cache = patience, cache if self._folder is None else None
+        self._timeout, self._cache = timeout, cache if self._folder is None else None
         self._shards = {shard.name: shard for shard in shards}
         if self._cache is not None:
             self._cache.plan(shards)
         self._files: OrderedDict[str, FileIO] = OrderedDict()
-        self._asker: _Asker | None = None
+        self._remote: _RemoteShards | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": OrderedDict(), "_asker": None}
+        return {**self.__dict__, "_files": OrderedDict(), "_remote": None}
 
-    def read(self, name: str, spans: Spans) -> list[bytes]:
-        """The ranges from begin to end. A file that is gone or too short is a DamagedError, UserError a lost store."""
+    def read(self, name: str, ranges: ByteRanges) -> list[bytes]:
+        """The ranges from begin to end. DamagedError: the file is gone or too short; UserError: the store failed."""
         if self._folder is not None:
-            file = self._file(self._folder / name)  # held, so that no other thread's turn closes it meanwhile
+            file = self._file(self._folder / name)  # held, so that no other thread closes it meanwhile
             try:
-                return ranges(file, spans)
+                return read_ranges(file, ranges)
             except OSError as error:
                 raise self._unreadable(name, error) from None
-        asker = self._asker = self._asker or _Asker(self._url, self._patience)
+        remote = self._remote = self._remote or _RemoteShards(self._url, self._timeout)
         if self._cache is not None:
-            kept = self._cache.read(self._shards[name], spans, partial(asker.piece, name))
-            if kept is not None:
-                asker.goes_on()
-                return kept
-        return asker.asked(name, lambda store: store.get_ranges(name, spans))
+            cached = self._cache.read(self._shards[name], ranges, partial(remote.get_range, name))
+            if cached is not None:
+                remote.note_success()
+                return cached
+        return remote.request(name, lambda store: store.get_ranges(name, ranges))
 
     def missing(self, name: str) -> int:
         """Bytes that are fetched of the whole shard before any of its ranges can be read."""
         return self._cache.missing(self._shards[name]) if self._cache is not None else 0
 
     def check(self, name: str) -> None:
-        """Lets go of a kept shard that has become another one, so that it is fetched again."""
+        """Removes a cached shard that has been changed, so that it is fetched again."""
         if self._cache is not None:
             self._cache.check(self._shards[name])
 
     def _file(self, path: Path) -> FileIO:
-        """The open file; the longest unused one is closed where there are too many."""
+        """The open file; the least recently used one is closed where there are too many."""
         with _opening:
             if path.name not in self._files:
                 try:
@@ -89,7 +88,7 @@ class SpanReader:
                 except OSError as error:
                     raise self._unreadable(path.name, error) from None
                 if len(self._files) > OPEN_FILES:
-                    self._files.popitem(last=False)  # closed when nobody reads from it any more
+                    self._files.popitem(last=False)  # closed once no thread reads from it
             self._files.move_to_end(path.name)
             return self._files[path.name]
 
@@ -97,54 +96,56 @@ class SpanReader:
         return DamagedError(f"{name} cannot be read ({error.strerror}); copy it to {self._url} again")
 
 
-class _Asker:
-    """A store, and which of its shards lately did not come.
+class _RemoteShards:
+    """A store, and which of its shards recently could not be fetched.
 
-    One that did not is not waited for again and again; where several do not and nothing else comes, the store is down,
-    and no policy for damaged shards is meant for that.
+    Such a shard is not requested again for a while. Where several fail and nothing else succeeds, the store is down,
+    which is no case for the policy for damaged shards.
     """
 
-    def __init__(self, url: str, patience: float | None) -> None:
-        self._store = locations.open_store(url, timeout=patience)
-        self._rest = REST * (patience or 0)
+    def __init__(self, url: str, timeout: float | None) -> None:
+        self._store = locations.open_store(url, timeout=timeout)
+        self._pause = RETRY_AFTER * (timeout or 0)
         self._lock = threading.Lock()
-        self._lost: dict[str, tuple[float, str]] = {}
-        self._row: set[str] = set()  # shards that were lost since anything came, kept ones too
+        self._lost: dict[str, tuple[float, str]] = {}  # until when no request is made, and why
+        self._failed: set[str] = set()  # shards that failed since the last success, that of a cached shard included
 
-    def piece(self, name: str, begin: int, end: int) -> bytes:
-        """One range of a shard; raises as `asked` does."""
-        return self.asked(name, lambda store: store.get_range(name, begin, end - begin))
+    def get_range(self, name: str, begin: int, end: int) -> bytes:
+        """One range of a shard; raises as `request` does."""
+        return self.request(name, lambda store: store.get_range(name, begin, end - begin))
 
-    def asked(self, name: str, call: Callable[[Store], Answer]) -> Answer:
-        """The answer. Raises DamagedError for a shard that is gone, too short or lost, UserError for a lost store."""
-        until, said = self._lost.get(name, (0.0, ""))
+    def request(self, name: str, call: Callable[[Store], T]) -> T:
+        """The result. Raises DamagedError for a shard that is gone, too short or lost, UserError for a lost store."""
+        until, reason = self._lost.get(name, (0.0, ""))
         if time.monotonic() < until:
-            raise self._lost_error(said)
+            raise self._lost_error(reason)
         try:
-            answer = call(self._store)
+            result = call(self._store)
         except BadFileError as error:
-            raise DamagedError(self._named(name, error)) from None
+            raise DamagedError(_with_name(name, error)) from None
         except OutOfReachError as error:
-            raise self._mark(name, self._named(name, error)) from None
+            raise self._note_failure(name, _with_name(name, error)) from None
         with self._lock:
             self._lost.pop(name, None)
-        self.goes_on()
-        return answer
+        self.note_success()
+        return result
 
-    def goes_on(self) -> None:
-        """Something came, from the store or from what is kept of it: shards that are lost are not all there is."""
+    def note_success(self) -> None:
+        """Something could be read, from the store or its cache: the failed shards are not the whole store."""
         with self._lock:
-            self._row.clear()
+            self._failed.clear()
 
-    def _named(self, name: str, error: UserError) -> str:
-        return str(error) if name in str(error) else f"{name} of {error}"
-
-    def _mark(self, name: str, said: str) -> UserError:
+    def _note_failure(self, name: str, reason: str) -> UserError:
         with self._lock:
-            self._lost[name] = (time.monotonic() + self._rest, said)
-            self._row.add(name)
-            return self._lost_error(said)
+            self._lost[name] = (time.monotonic() + self._pause, reason)
+            self._failed.add(name)
+            return self._lost_error(reason)
 
-    def _lost_error(self, said: str) -> UserError:
-        down = len(self._row) >= DOWN
-        return UserError(f"{DOWN} shards in a row cannot be fetched, the last: {said}") if down else LostError(said)
+    def _lost_error(self, reason: str) -> UserError:
+        if len(self._failed) < FAILED_SHARDS:
+            return LostError(reason)
+        return UserError(f"{FAILED_SHARDS} shards in a row cannot be fetched, the last: {reason}")
+
+
+def _with_name(name: str, error: UserError) -> str:
+    return str(error) if name in str(error) else f"{name} of {error}"

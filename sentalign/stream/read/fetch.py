@@ -1,15 +1,16 @@
 """Shards → decoded samples, one at a time, by byte offset and checked against the manifest.
 
-In: the folder or URL of the shards, and a split. Out: `Sample`s by index, the fingerprint of what is trained on. The
-order is in `plan`, resizing and padding in `batch`. A reader may be forked and pickled: it opens files when it reads.
+In: the folder or URL of the shards, and a split. Out: `DecodedSample`s by index, sentences, the fingerprint of the
+data. The order is in `stream/order`, padding in `batch`. May be forked and pickled: files are opened by the first read.
 """
 
-# H rows, W columns
+# N samples, H rows, W columns
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -19,25 +20,25 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sentalign.config import Tag
-from sentalign.stream.read.byte_ranges import DamagedError, SpanReader
-from sentalign.stream.read.cache import Cache
-from sentalign.stream.read.validate import SHA256, sound_shards, span
-from sharding import manifest, pixels
+from sentalign.stream.order.plan import Indices
+from sentalign.stream.read import duplicate_keys
+from sentalign.stream.read.byte_ranges import DamagedError, RangeReader
+from sentalign.stream.read.cache import PIECE, Cache
+from sentalign.stream.read.index import COLUMNS, OF_A_ROW, read_index
+from sharding import pixels
 from sharding.contract import IMAGE_MEMBERS, Rejected, UserError
+from sharding.manifest import SHA256
 from sharding.store import locations
 
 Grey = NDArray[np.uint8]
-OF_A_ROW = (
-    *("key", "shard", "image_member", "patient", "study"),
-    *("image_offset", "image_bytes", "image_sha256", "json_offset", "json_bytes", "json_sha256"),
-)
 TAGS = frozenset(get_args(Tag))
-COLUMNS = (*OF_A_ROW, "sentence_count", "text_hashes")
+KEY_COLUMNS = {"text": "text_hashes", "patient": "patient", "study": "study"}  # of the manifest, by data.duplicate_keys
+THREADS = 16  # concurrent requests for the sentences of all samples
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One picture in display space and what its report says, in the report's order."""
+class DecodedSample:
+    """One picture in display space, and the sentences of its report in order."""
 
     key: str
     grey_HW: Grey
@@ -48,51 +49,45 @@ class Sample:
     study: str
 
 
-Members = tuple[bytes, bytes]
-
-
 class Shards:
-    """The samples of one split that have a sentence; index i is row i of them in the manifest.
+    """The samples of one split that have a sentence, in the order of the manifest.
 
-    `without_text` counts the rows of the split that are kept in the shards but never trained on. `fingerprint` is the
-    manifest's: any change of it is other data. `shard_N` numbers the shard of each sample.
+    `without_text` counts the samples of the split that training leaves out. `fingerprint` is the manifest's.
     """
 
-    def __init__(self, url: str, split: str, patience: float | None = None, cache: Cache | None = None) -> None:
-        """Reads the manifest; `patience` and `cache` are those of `SpanReader`.
+    def __init__(self, url: str, split: str, timeout: float | None = None, cache: Cache | None = None) -> None:
+        """Reads the manifest; `timeout` and `cache` are those of `RangeReader`.
 
-        Raises UserError where there is no sound manifest, or no sample of the split has a sentence.
+        Raises UserError where there is no valid manifest, or no sample of the split has a sentence.
         """
         self.url, self.split = url, split
-        found = manifest.read(url)
-        self.fingerprint = found.fingerprint
-        described = sound_shards(url, found)
-        table, rows = _rows(found.table, split)
-        # For the account: what else the data set holds.
-        self.split_sizes = {one["values"]: one["counts"] for one in found.table["split"].value_counts().to_pylist()}
-        # One array a column: Arrow looks a row up in them without searching chunks, and forks share them.
-        self._last: tuple[int, dict[str, Any]] = (-1, {})
-        self._columns = {name: rows[name].combine_chunks() for name in COLUMNS}
-        self.without_text = table.num_rows - rows.num_rows
-        if not len(self):
+        index = read_index(url)
+        self.fingerprint, self.split_sizes = index.fingerprint, index.split_sizes
+        if not index.count(split):
             raise UserError(f"no sample with text in split {split!r} of {url}; see `sentalign shard inspect {url}`")
-        unknown = set(pc.unique(rows["image_member"]).to_pylist()) - set(IMAGE_MEMBERS)
-        if unknown:
+        rows = index.rows[split]
+        self.without_text = index.split_sizes[split] - rows.num_rows
+        # One array a column: Arrow looks a row up in them without searching chunks, and forks share them.
+        self._columns = {name: rows[name].combine_chunks() for name in COLUMNS}
+        if set(pc.unique(rows["image_member"]).to_pylist()) - set(IMAGE_MEMBERS):
             raise UserError(f"{url} has images that are no {', '.join(IMAGE_MEMBERS)}; build the shards again")
-        self.most_sentences = int(pc.max(rows["sentence_count"]).as_py())
-        self.shard_N = self._columns["shard"].dictionary_encode().indices.to_numpy()
+        self.max_sentences = int(pc.max(rows["sentence_count"]).as_py())
+        coded = self._columns["shard"].dictionary_encode()
+        self.shard_N: Indices = coded.indices.to_numpy()
+        used = set(coded.dictionary.to_pylist())
+        shards = [shard for shard in index.shards if shard.name in used]
+        self.shard_bytes = sum(shard.size for shard in shards)
         self.local = locations.local_path(url) is not None
-        used = set(pc.unique(self._columns["shard"]).to_pylist())
-        read = [shard for shard in described if shard.name in used]
-        self.shard_bytes = sum(shard.size for shard in read)
-        self._spans = SpanReader(url, read, patience, cache)
+        self._reader = RangeReader(url, shards, timeout, cache)
+        self._groups: dict[tuple[str, ...], Indices] = {}
+        self._last: tuple[int, dict[str, Any]] = (-1, {})
 
     def __len__(self) -> int:
         return len(self._columns["key"])
 
     def row(self, index: int) -> dict[str, Any]:
         """The manifest's row of a sample, the columns OF_A_ROW."""
-        last = self._last  # a sample's row is asked for several times, by one of several threads
+        last = self._last  # a sample's row is read several times, by one of several threads
         if last[0] != index:
             last = self._last = index, {name: self._columns[name][index].as_py() for name in OF_A_ROW}
         return last[1]
@@ -101,99 +96,117 @@ class Shards:
         """One of COLUMNS for all samples."""
         return self._columns[name]
 
+    def duplicate_groups(self, keys: Sequence[str]) -> Indices:
+        """(N, G): equal numbers for samples of one text, patient or study, as `data.duplicate_keys` lists them."""
+        if (key := tuple(keys)) not in self._groups:
+            self._groups[key] = duplicate_keys.duplicate_groups([self._columns[KEY_COLUMNS[kind]] for kind in key])
+        return self._groups[key]
+
+    def spans(self) -> tuple[Indices, Indices]:
+        """First byte and end of each sample in its shard, both (N,): its members are neighbours in the tar."""
+        names = ("image_offset", "json_offset", "image_bytes", "json_bytes")
+        image_N, json_N, image_size_N, json_size_N = (self._columns[name].to_numpy() for name in names)
+        return np.minimum(image_N, json_N), np.maximum(image_N + image_size_N, json_N + json_size_N)
+
     def size(self, index: int) -> int:
-        """Bytes from the first of a sample's members to the end of the last: they are neighbours in the tar."""
-        begin, end = span(self.row(index))
+        """Bytes from the first of a sample's members to the end of the last."""
+        begin, end = _span(self.row(index))
         return end - begin
 
     def missing(self, index: int) -> int:
         """Bytes of its whole shard that are fetched before the sample can be read."""
-        return self._spans.missing(self.row(index)["shard"])
+        return self._reader.missing(self.row(index)["shard"])
 
-    def read(self, index: int) -> Sample:
+    def read(self, index: int) -> DecodedSample:
         """The sample of one row. Raises DamagedError with shard and key where its bytes are not the manifest's."""
         return self.decode(index, self.fetch([index])[0])
 
-    def read_again(self, index: int) -> Sample:
-        """As `read`, of a sample that was damaged on its way here, or while its shard was kept."""
-        self._spans.check(self.row(index)["shard"])
+    def read_again(self, index: int) -> DecodedSample:
+        """As `read`, for a sample that was damaged in transit or in the cache."""
+        self._reader.check(self.row(index)["shard"])
         return self.read(index)
 
     def fetch(self, indices: Sequence[int]) -> list[bytes]:
-        """The bytes of the span of each sample; neighbours are read together. Raises DamagedError, UserError."""
+        """The bytes of each sample; neighbours are read together. Raises DamagedError, UserError."""
         rows = [self.row(index) for index in indices]
-        found: dict[int, bytes] = {}
+        contents: dict[int, bytes] = {}
         for shard in dict.fromkeys(row["shard"] for row in rows):
             inside = [i for i, row in enumerate(rows) if row["shard"] == shard]
-            found |= zip(inside, self._spans.read(shard, [span(rows[i]) for i in inside]), strict=True)
-        return [found[i] for i in range(len(rows))]
+            contents |= zip(inside, self._reader.read(shard, [_span(rows[i]) for i in inside]), strict=True)
+        return [contents[i] for i in range(len(rows))]
 
-    def decode(self, index: int, content: bytes) -> Sample:
-        """The sample in the bytes of its span. Raises DamagedError as `read` does."""
+    def decode(self, index: int, content: bytes) -> DecodedSample:
+        """The sample in its bytes, as `fetch` returns them. Raises DamagedError as `read` does."""
         row = self.row(index)
-        image, text = self._members(row, content)
-        where = f"sample {row['key']} of {row['shard']}"
+        begin, _ = _span(row)
+        image, text = (self._member(row, member, content, begin) for member in ("image", "json"))
         try:
             grey_HW = pixels.read(image, row["image_member"]).grey_HW
         except Rejected as error:
-            raise DamagedError(f"{where}: {error.message}; build the shards again") from None
-        said, tags, hashes = _sentences(where, text)
-        return Sample(row["key"], grey_HW, said, tags, hashes, row["patient"], row["study"])
+            raise DamagedError(f"{_name(row)}: {error.message}; build the shards again") from None
+        return DecodedSample(row["key"], grey_HW, *parse_sentences(_name(row), text), row["patient"], row["study"])
 
-    def sentences(self, index: int) -> list[str]:
-        """The sentences of one row, without its picture. Raises DamagedError as `read` does."""
-        row = self.row(index)
-        begin = row["json_offset"]
-        (content,) = self._spans.read(row["shard"], [(begin, begin + row["json_bytes"])])
-        self._check(row, "json", content)
-        return list(_sentences(f"sample {row['key']} of {row['shard']}", content)[0])
+    def sentences(self) -> Iterator[str]:
+        """The sentences of all samples, without pictures. Raises DamagedError as `read` does.
 
-    def _members(self, row: dict[str, Any], content: bytes) -> Members:
-        begin, _ = span(row)
-        places = [row[f"{member}_offset"] - begin for member in ("image", "json")]
-        image, text = (
-            content[place : place + row[f"{member}_bytes"]]
-            for place, member in zip(places, ("image", "json"), strict=True)
-        )
-        self._check(row, "image", image)
-        self._check(row, "json", text)
-        return image, text
+        A remote store is read in large pieces, pictures included: a request for each report would take hours.
+        """
+        with ThreadPoolExecutor(1 if self.local else THREADS) as pool:
+            for texts in pool.map(self._sentences_of, self._pieces(0 if self.local else PIECE)):
+                yield from texts
 
-    def _check(self, row: dict[str, Any], member: str, content: bytes) -> None:
-        if hashlib.sha256(content).hexdigest() == row[f"{member}_sha256"]:
-            return
+    def _pieces(self, size: int) -> Iterator[list[int]]:
+        """All samples, as those of one shard that lie within `size` bytes; at least one in each piece."""
+        begin_N, end_N = self.spans()
+        piece: list[int] = []
+        for i in np.lexsort((begin_N, self.shard_N)).tolist():
+            if piece and (self.shard_N[i] != self.shard_N[piece[0]] or end_N[i] - begin_N[piece[0]] > size):
+                yield piece
+                piece = []
+            piece.append(i)
+        yield piece
+
+    def _sentences_of(self, indices: Sequence[int]) -> list[str]:
+        rows = [self.row(index) for index in indices]
+        begin = min(row["json_offset"] for row in rows)
+        end = max(row["json_offset"] + row["json_bytes"] for row in rows)
+        (content,) = self._reader.read(rows[0]["shard"], [(begin, end)])
+        texts = (parse_sentences(_name(row), self._member(row, "json", content, begin))[0] for row in rows)
+        return [sentence for text in texts for sentence in text]
+
+    def _member(self, row: dict[str, Any], member: str, content: bytes, begin: int) -> bytes:
+        """The member `image` or `json` of a sample, in bytes of its shard from `begin` on; DamagedError as `read`."""
+        place = row[f"{member}_offset"] - begin
+        part = content[place : place + row[f"{member}_bytes"]]
+        if hashlib.sha256(part).hexdigest() == row[f"{member}_sha256"]:
+            return part
         name = row["image_member"] if member == "image" else "json"
         raise DamagedError(
-            f"{row['shard']} is damaged: the {name} of sample {row['key']} is not what the manifest says; "
+            f"{row['shard']} is damaged: the checksum of the {name} of sample {row['key']} is not the manifest's; "
             f"copy the shard again, and see `sentalign shard verify {self.url}`"
         )
 
 
-def _sentences(where: str, text: bytes) -> tuple[tuple[str, ...], tuple[frozenset[str], ...], tuple[str, ...]]:
-    """Texts, tags and hashes of a sample's sentences. Raises DamagedError where the member is none of this format."""
+def _span(row: dict[str, Any]) -> tuple[int, int]:
+    """First byte and end of a sample in its shard."""
+    begin = min(row["image_offset"], row["json_offset"])
+    return begin, max(row["image_offset"] + row["image_bytes"], row["json_offset"] + row["json_bytes"])
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"sample {row['key']} of {row['shard']}"
+
+
+def parse_sentences(name: str, text: bytes) -> tuple[tuple[str, ...], tuple[frozenset[str], ...], tuple[str, ...]]:
+    """Texts, tags and hashes of a sample's sentences. Raises DamagedError where the member has another format."""
     try:
         sentences = json.loads(text)["sentences"]
-        said = tuple(sentence["text"] for sentence in sentences)
+        texts = tuple(sentence["text"] for sentence in sentences)
         tags = tuple(frozenset(sentence["tags"]) for sentence in sentences)
         hashes = tuple(sentence["hash"] for sentence in sentences)
-        "".join(said).encode()  # a lone half of a character is no text
-        if said and all(map(SHA256.fullmatch, hashes)) and all(map(TAGS.issuperset, tags)):
-            return said, tags, hashes
+        "".join(texts).encode()  # raises for a lone surrogate
+        if texts and all(map(SHA256.fullmatch, hashes)) and all(map(TAGS.issuperset, tags)):
+            return texts, tags, hashes
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise DamagedError(f"{where}: its json member holds no sentences; build the shards again")
-
-
-def with_text(urls: Iterable[str], split: str) -> int:
-    """How many samples of a split have a sentence; 0 where the split is empty. Raises UserError without a manifest."""
-    return sum(int(_rows(manifest.read(url).table, split)[1].num_rows) for url in urls)
-
-
-def _rows(table: pa.Table, split: str) -> tuple[pa.Table, pa.Table]:
-    """The rows of a split, one column of them, and those that have a sentence, all of COLUMNS.
-
-    A manifest of millions of rows fills gigabytes, so no more of it is copied than is used.
-    """
-    inside = pc.equal(table["split"], split)
-    said = pc.and_(inside, pc.greater(table["sentence_count"], 0))
-    return table.select(["split"]).filter(inside), table.select(COLUMNS).filter(said)
+    raise DamagedError(f"{name}: its json member holds no sentences; build the shards again")

@@ -11,7 +11,7 @@ import pytest
 
 from sharding import manifest
 from sharding.build.quarantine import QUARANTINE_SCHEMA
-from sharding.contract import MANIFEST_SCHEMA
+from sharding.contract import MANIFEST_SCHEMA, SHARD_NAME
 from sharding.store.locations import open_store
 from sharding.verify import verify_table
 
@@ -47,12 +47,9 @@ def test_a_fingerprint_may_be_empty(like):
 @pytest.mark.parametrize(
     "change",
     [
-        *({name: "Doe^Jane"} for name in verify_table.PATTERNS),
+        *({name: "Doe^Jane"} for name in verify_table.PATTERNS if name != "key"),
         *({name: "a" * 64 + "\n"} for name in ("image_sha256", "json_sha256")),
         *({name: least - 1} for name, (least, _) in verify_table.RANGES.items()),
-        {"image_bytes": 2**62},
-        {"json_bytes": 2**62},
-        {"shard": "shard-000001.tar"},
         {"sentence_count": 2},
         {"text_hashes": ["Jane"]},
     ],
@@ -63,6 +60,40 @@ def test_a_value_of_another_kind_is_a_fault(change):
     assert faults == [
         f"manifest.parquet: {next(iter(change))} is none that a build writes, 1 times; build the data set again"
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"image_bytes": 2**62}, "has a member outside of any shard"),
+        ({"json_bytes": 2**62}, "has a member outside of any shard"),
+        ({"json_offset": 10240}, "has a member behind the end of its shard"),
+        ({"shard": "shard-000001.tar"}, "has samples in a shard that it does not describe"),
+        ({"key": "Doe^Jane"}, "has a key that no build writes"),
+    ],
+)
+def test_what_no_reader_could_follow_is_a_fault(change, fault):
+    assert verify_table.faults_of_rows(found([ROW | change])) == [
+        f"manifest.parquet: {fault}; build the data set again"
+    ]
+
+
+@pytest.mark.parametrize("number", [999_999, 1_000_000])
+def test_every_shard_name_of_a_build_is_valid_for_verify_and_for_training(number):
+    name = SHARD_NAME.format(number)
+    described = found([ROW | {"shard": name}], {name: SHARDS["shard-000000.tar"]})
+    assert verify_table.faults_of_metadata(described.metadata) + verify_table.faults_of_rows(described) == []
+    assert list(manifest.faults(described)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["shard-0000000000000.tar", "shard-00000.tar", "../shard-000000.tar", "shard-000000.tar\n"]
+)
+def test_verify_and_training_refuse_the_same_shard_names(name):
+    """A name of 13 digits was valid for verify alone."""
+    described = found([ROW | {"shard": name}], {name: SHARDS["shard-000000.tar"]})
+    assert len(verify_table.faults_of_metadata(described.metadata)) == 1
+    assert "names a shard outside of the data set" in next(manifest.faults(described))
 
 
 @pytest.mark.parametrize("change", [{name: None} for name in ROW] + [{"text_hashes": [None]}])

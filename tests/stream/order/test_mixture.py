@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
 from sentalign.stream.order import plan
-from sentalign.stream.order.mixture import Mixture
-from sentalign.stream.rows import Part
+from sentalign.stream.read.open_data import open_mixture
+from sentalign.stream.rows import WorkItem
 from sharding.contract import UserError
 
 BATCH = 8
@@ -40,110 +41,107 @@ def two(small, large):
 
 
 def lanes_of(mixture, steps):
-    return [mixture.slots(step, range(BATCH)) for step in range(steps)]
+    return [mixture.samples(step, range(BATCH)) for step in range(steps)]
 
 
 def test_one_data_set_is_the_plain_plan(large):
-    one = Mixture(data(large), "train", 5)
-    part = one.parts[0]
+    one = open_mixture(data(large), "train", 5)
+    part = one.data_sets[0]
     assert one.fingerprint == part.fingerprint
     assert one.epoch_batches == 5
     for step in range(12):
         epoch, position = divmod(step, 5)
-        plain = plan.epoch_order(part.fingerprint, 5, epoch, part.shard_N, one.data.block, BATCH)
-        slots = one.slots(step, range(BATCH))
-        assert [slot.sample for slot in slots] == plain.lanes_PB[position].tolist()
-        assert {(slot.part, slot.epoch) for slot in slots} == {(0, epoch)}
+        plain = plan.epoch_order(part.fingerprint, 5, epoch, part.shard_N, one.options.block, BATCH)
+        refs = one.samples(step, range(BATCH))
+        assert [ref.index for ref in refs] == plain.lanes_PB[position].tolist()
+        assert {(ref.data_set, ref.epoch) for ref in refs} == {(0, epoch)}
 
 
 def test_a_list_of_one_is_the_data_set_itself(large):
-    named, listed = (Mixture(data(said), "train", 0) for said in (large, [{"url": large, "weight": 7}]))
+    named, listed = (open_mixture(data(said), "train", 0) for said in (large, [{"url": large, "weight": 7}]))
     assert named.fingerprint == listed.fingerprint
     assert lanes_of(named, 6) == lanes_of(listed, 6)
 
 
 def test_lanes_follow_the_weights(two):
-    one = Mixture(data(two), "train", 0)
+    one = open_mixture(data(two), "train", 0)
     assert one.lanes == [range(2), range(2, 8)]
     assert one.epoch_batches == 7
-    for slots in lanes_of(one, 15):
-        assert [slot.part for slot in slots] == [0] * 2 + [1] * 6
+    for refs in lanes_of(one, 15):
+        assert [ref.data_set for ref in refs] == [0] * 2 + [1] * 6
 
 
 def test_each_data_set_reads_each_sample_once_in_each_epoch_of_its_own(two):
-    one = Mixture(data(two), "train", 0)
-    seen = Counter(slot for slots in lanes_of(one, 35) for slot in slots)
+    one = open_mixture(data(two), "train", 0)
+    seen = Counter(ref for refs in lanes_of(one, 35) for ref in refs)
     assert set(seen.values()) == {1}
     for number, lanes in enumerate(one.lanes):
-        batches = len(one.parts[number]) // len(lanes)
-        epochs = Counter(slot.epoch for slot in seen if slot.part == number)
+        batches = len(one.data_sets[number]) // len(lanes)
+        epochs = Counter(ref.epoch for ref in seen if ref.data_set == number)
         assert epochs == dict.fromkeys(range(35 // batches), batches * len(lanes))
 
 
 def test_order_of_one_data_set_does_not_depend_on_the_other(two, small):
-    mixed, alone = Mixture(data(two), "train", 0), Mixture(data(small, batch=2), "train", 0)
+    mixed, alone = open_mixture(data(two), "train", 0), open_mixture(data(small, batch=2), "train", 0)
     for step in range(12):
-        assert mixed.slots(step, range(2)) == alone.slots(step, range(2))
+        assert mixed.samples(step, range(2)) == alone.samples(step, range(2))
 
 
 @settings(max_examples=30, deadline=None)
 @given(step=st.integers(0, 40), ranks=st.sampled_from([1, 2, 4, 8]), workers=st.integers(1, 4))
 def test_shares_of_ranks_and_workers_in_a_row_are_the_batch(two, step, ranks, workers):
-    one = Mixture(data(two), "train", 0)
+    one = open_mixture(data(two), "train", 0)
     shares = [
         plan.share(plan.share(range(BATCH), rank, ranks), worker, workers)
         for rank in range(ranks)
         for worker in range(workers)
     ]
-    assert [slot for share in shares for slot in one.slots(step, share)] == one.slots(step, range(BATCH))
+    assert [ref for share in shares for ref in one.samples(step, share)] == one.samples(step, range(BATCH))
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     step=st.integers(0, 40), lane=st.integers(0, BATCH - 1), block=st.sampled_from([1, 3, 16]), most=st.integers(0, 1)
 )
-def test_run_is_what_the_lane_reads_next_of_one_block_and_epoch(two, step, lane, block, most):
-    one = Mixture(data(two, block=block, max_duplicates=most), "train", 0)
-    number, samples = one.run(step, lane)
-    slots = [one.slots(step + i, range(lane, lane + 1))[0] for i in range(len(samples) + 1)]
-    assert [(slot.part, slot.sample) for slot in slots[:-1]] == [(number, sample) for sample in samples]
-    assert len({slot.epoch for slot in slots[:-1]}) == 1
-    block_N = one.epoch(number, slots[0].epoch).block_N
-    assert len({block_N[slot.sample] for slot in slots[:-1]}) == 1
-    assert slots[-1].epoch > slots[0].epoch or block_N[slots[-1].sample] != block_N[samples[0]]
+def test_rest_of_block_is_what_the_lane_reads_next_of_one_block_and_epoch(two, step, lane, block, most):
+    one = open_mixture(data(two, block=block, max_duplicates=most), "train", 0)
+    number, samples = one.rest_of_block(step, lane)
+    refs = [one.samples(step + i, range(lane, lane + 1))[0] for i in range(len(samples) + 1)]
+    assert [(ref.data_set, ref.index) for ref in refs[:-1]] == [(number, sample) for sample in samples]
+    assert len({ref.epoch for ref in refs[:-1]}) == 1
+    block_N = one.epoch(number, refs[0].epoch).block_N
+    assert len({block_N[ref.index] for ref in refs[:-1]}) == 1
+    assert refs[-1].epoch > refs[0].epoch or block_N[refs[-1].index] != block_N[samples[0]]
 
 
 def test_epochs_that_fell_out_of_memory_come_back_the_same(two):
-    one = Mixture(data(two), "train", 0)
+    one = open_mixture(data(two), "train", 0)
     first = lanes_of(one, 60)
     assert lanes_of(one, 60) == first
-    assert [one.slots(step, range(BATCH)) for step in range(59, -1, -1)] == first[::-1]
+    assert [one.samples(step, range(BATCH)) for step in range(59, -1, -1)] == first[::-1]
 
 
 def test_weights_order_and_data_change_the_fingerprint(two, small, large):
     other = [two[::-1], [two[0], {"url": large, "weight": 9}], [two[0], two[0]], small]
-    assert len({Mixture(data(said), "train", 0).fingerprint for said in (two, *other)}) == 5
+    assert len({open_mixture(data(said), "train", 0).fingerprint for said in (two, *other)}) == 5
 
 
 def test_more_data_sets_than_lanes_are_refused(small):
     with pytest.raises(UserError, match=r"data.batch 2 has no room for 3 data sets"):
-        Mixture(data([{"url": small}] * 3, batch=2), "train", 0)
+        open_mixture(data([{"url": small}] * 3, batch=2), "train", 0)
 
 
 def test_a_data_set_without_validation_samples_only_adds_to_the_training(small, make_shards):
     checked = make_shards(9, "validate")
-    one = Mixture(data([{"url": small}, {"url": checked}], train_split="train"), "validate", 0)
-    assert [part.url for part in one.parts] == [checked]
+    one = open_mixture(data([{"url": small}, {"url": checked}], train_split="train"), "validate", 0)
+    assert [part.url for part in one.data_sets] == [checked]
     with pytest.raises(UserError, match="no sample with text in split 'train'"):
-        Mixture(data([{"url": small}, {"url": checked}]), "train", 0)
+        open_mixture(data([{"url": small}, {"url": checked}]), "train", 0)
 
 
 def take(two, tokenizer, rank, ranks, workers, count, step=0):
     one = Stream(data(two, workers=workers, max_duplicates=2), 0, rank, ranks, tokenizer, "train")
-    state = one.start()
-    for _ in range(step):
-        state = state.after(one.epoch_batches)
-    batches = [batch for batch, _ in itertools.islice(one.batches(state), count)]
+    batches = [batch for batch, _ in itertools.islice(one.batches(replace(one.start(), step=step)), count)]
     return [list(zip(batch.keys, batch.epochs, batch.tokens_BT.sum(1).tolist(), strict=True)) for batch in batches]
 
 
@@ -161,7 +159,7 @@ def test_rows_carry_the_epoch_of_their_data_set(two, tokenizer):
     one = Stream(data(two), 0, 0, 1, tokenizer, "train")
     epochs = [batch.epochs for batch, _ in itertools.islice(one.batches(one.start()), 8)]
     assert epochs == [[0] * 8] * 5 + [[1] * 2 + [0] * 6] * 2 + [[1] * 8]
-    rows = [one.samples[Part(step, range(BATCH))] for step in (0, 5)]
+    rows = [one.rows[WorkItem(step, range(BATCH))] for step in (0, 5)]
     assert [set(row.epochs) for row in rows] == [{0}, {0, 1}]
 
 

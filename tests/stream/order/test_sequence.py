@@ -7,6 +7,7 @@ pictures, real worker processes are in `test_dataset` and `test_mixture`.
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from hypothesis import strategies as st
 
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
-from sentalign.stream.order import plan
 from sentalign.stream.order.plan import StreamState
+from sentalign.stream.read.index import read_index
 from sharding.contract import MANIFEST_NAME, UserError
 
 BATCH = 8
@@ -53,7 +54,7 @@ def stream(make_shards, tokenizer):
 def plain(stream, options, seed, first, count):
     """The batches from number `first` on, straight from the plan."""
     mixture = stream(options, seed).mixture
-    return [mixture.slots(step, range(BATCH)) for step in range(first, first + count)]
+    return [mixture.samples(step, range(BATCH)) for step in range(first, first + count)]
 
 
 def through_a_checkpoint(state):
@@ -66,18 +67,17 @@ def leg(stream, options, seed, state, ranks, workers, count):
     for rank in range(ranks):
         one = stream(options, seed, rank, ranks, workers)
         one.batches(state)  # refuses a state that is not its own; reads nothing yet
-        parts = one._parts(one._states(state))
-        joined = [itertools.islice(parts, max(1, workers)) for _ in range(count)]
-        shares.append([[s for part in made for s in one.mixture.slots(part.step, part.lanes)] for made in joined])
-    after = next(itertools.islice(stream(options, seed)._states(state), count, None))
+        items = one.work_items(state)
+        batches = [itertools.islice(items, max(1, workers)) for _ in range(count)]
+        shares.append([[s for item in batch for s in one.mixture.samples(item.step, item.lanes)] for batch in batches])
+    after = replace(state, step=state.step + count)
     return [list(itertools.chain(*rows)) for rows in zip(*shares, strict=True)], through_a_checkpoint(after)
 
 
 @settings(max_examples=150, deadline=None)
 @given(options=OPTIONS, seed=SEEDS, start=st.integers(0, 30), legs=LEGS)
 def test_sequence_is_the_plain_one_whatever_ranks_workers_and_restarts(stream, options, seed, start, legs):
-    epochs, position = divmod(start, stream(options, seed).epoch_batches)
-    state = StreamState(epochs, position, seed, stream(options, seed).fingerprint)
+    state = replace(stream(options, seed).start(), step=start)
     found = []
     for ranks, workers, count in legs:
         made, state = leg(stream, options, seed, state, ranks, workers, count)
@@ -88,21 +88,21 @@ def test_sequence_is_the_plain_one_whatever_ranks_workers_and_restarts(stream, o
 
 @settings(max_examples=60, deadline=None)
 @given(options=OPTIONS, seed=SEEDS, ranks=RANKS, workers=WORKERS, legs=LEGS)
-def test_every_sample_comes_once_an_epoch_but_for_those_told(stream, options, seed, ranks, workers, legs):
+def test_every_sample_comes_once_an_epoch_but_for_those_in_the_account(stream, options, seed, ranks, workers, legs):
     """Over two epochs of the longest data set, cut by restarts; each data set counts its own epochs."""
     one = stream(options, seed)
     state, found, wanted = one.start(), [], 2 * one.epoch_batches
     for now, busy, count in [*legs, (ranks, workers, wanted)]:
         made, state = leg(stream, options, seed, state, now, busy, min(count, wanted - len(found)))
         found += made
-    seen = [slot for batch in found for slot in batch]
+    seen = [ref for batch in found for ref in batch]
     assert len(set(seen)) == len(seen)
-    for number, (part, lanes) in enumerate(zip(one.mixture.parts, one.mixture.lanes, strict=True)):
-        batches = plan.batches_per_epoch(len(part), len(lanes))
+    for number, (shards, lanes) in enumerate(zip(one.mixture.data_sets, one.mixture.lanes, strict=True)):
+        batches = len(shards) // len(lanes)
         for epoch in range(wanted // batches):
-            samples = {slot.sample for slot in seen if (slot.part, slot.epoch) == (number, epoch)}
+            samples = {ref.index for ref in seen if (ref.data_set, ref.epoch) == (number, epoch)}
             dropped = set(one.mixture.epoch(number, epoch).dropped.tolist())
-            assert samples == set(range(len(part))) - dropped
+            assert samples == set(range(len(shards))) - dropped
             assert f"drops the last {len(dropped)} of its order" in one.account().splitlines()[number]
 
 
@@ -113,7 +113,7 @@ def test_other_seeds_and_epochs_have_other_sequences(stream, options, first, sec
     for seed, number in ((first, epoch), (second, other)):
         batches = stream(options, seed).epoch_batches
         whole = plain(stream, options, seed, number * batches, batches)
-        made.append([(slot.part, slot.sample) for batch in whole for slot in batch])
+        made.append([(ref.data_set, ref.index) for batch in whole for ref in batch])
     assert (made[0] == made[1]) == ((first, epoch) == (second, other))
 
 
@@ -127,9 +127,9 @@ def test_batches_that_are_read_are_those_of_the_plan(stream, options, legs):
         found += [[key for batch, _ in rows for key in batch.keys] for rows in zip(*taken, strict=True)]
         assert len({after for rows in taken for _, after in rows[-1:]}) <= 1
         state = through_a_checkpoint(taken[0][-1][1]) if count else state
-    parts = stream(options).mixture.parts
+    parts = stream(options).mixture.data_sets
     wanted = plain(stream, options, 0, 0, len(found))
-    assert found == [[parts[slot.part].row(slot.sample)["key"] for slot in batch] for batch in wanted]
+    assert found == [[parts[ref.data_set].row(ref.index)["key"] for ref in batch] for batch in wanted]
 
 
 CHANGES = {
@@ -158,9 +158,10 @@ def test_a_changed_manifest_is_refused_on_resume(make_shards, tokenizer, tmp_pat
     def stream():
         return Stream(Data(shards=shards, batch=BATCH), 0, 0, 1, tokenizer, "train")
 
-    state = through_a_checkpoint(stream().start().after(5))
+    state = through_a_checkpoint(replace(stream().start(), step=5))
     stream().batches(state)
     pq.write_table(CHANGES[change](pq.read_table(url / MANIFEST_NAME)), url / MANIFEST_NAME)
-    with pytest.raises(UserError, match=r"the shards in .* are not those of this run; give them back or start") as said:
+    read_index.cache_clear()  # as in a new process
+    with pytest.raises(UserError, match=r"the shards in .* are not those of this run; restore them or start") as said:
         stream().batches(state)
     assert "\n" not in str(said.value)

@@ -1,4 +1,4 @@
-"""Rates of partners in a batch against a plain loop over all pairs, and against what chance says."""
+"""Duplicate rates against a plain loop over all pairs, and against chance."""
 
 import itertools
 
@@ -9,21 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentalign.config import Data
-from sentalign.stream.order.mixture import Mixture
 from sentalign.stream.preview import duplicate_rates
-from sentalign.stream.preview.duplicate_rates import Alike
+from sentalign.stream.preview.duplicate_rates import DuplicateKeys
 from sentalign.stream.read import duplicate_keys
+from sentalign.stream.read.fetch import KEY_COLUMNS
+from sentalign.stream.read.open_data import open_mixture
 from sharding.sources import open_i
 from sharding.sources.inventory import Inventory
 from sharding.text import sections, sentences
 
 
-def known(reports, patients):
+def keys_of(reports, patients):
     """Samples with these sentences and patients; each one a study and a shard of its own."""
     column = pa.array(reports, pa.list_(pa.string()))
     alone = np.arange(len(reports))
-    kinds = {"text": duplicate_keys.numbers(column), "patient": np.array(patients), "study": alone, "shard": alone}
-    return Alike(kinds, *duplicate_keys.sentences(column))
+    kinds = {"text": duplicate_keys.codes(column), "patient": np.array(patients), "study": alone, "shard": alone}
+    return DuplicateKeys(kinds, *duplicate_keys.sentences(column))
 
 
 def by_loop(reports, patients, batch):
@@ -39,12 +40,12 @@ def by_loop(reports, patients, batch):
     for kind, test in same.items():
         pairs = [(i, j) for i, j in itertools.combinations(range(len(batch)), 2) if test(batch[i], batch[j])]
         found[kind] = (len({i for pair in pairs for i in pair}) / len(batch), len(pairs))
-    said = [
+    shared = [
         any(words in reports[other] for j, other in enumerate(batch) if j != i)
         for i, one in enumerate(batch)
         for words in reports[one]
     ]
-    return found | {"said": (sum(said) / max(1, len(said)), 0)}
+    return found | {"sentences": (sum(shared) / max(1, len(shared)), 0)}
 
 
 @settings(deadline=None)  # the first call loads libraries
@@ -53,7 +54,7 @@ def test_rates_are_those_of_a_loop_over_all_pairs(drawn, width, batches):
     reports = drawn.draw(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=3), min_size=20, max_size=20))
     patients = drawn.draw(st.lists(st.integers(-1, 9), min_size=20, max_size=20))
     batches_SB = np.array([drawn.draw(st.permutations(range(20)))[:width] for _ in range(batches)])
-    found = duplicate_rates.rates(known(reports, patients), batches_SB)
+    found = duplicate_rates.rates(keys_of(reports, patients), batches_SB)
     plain = [by_loop(reports, patients, batch) for batch in batches_SB]
     assert found.keys() == plain[0].keys()
     for kind, rate in found.items():
@@ -67,7 +68,7 @@ def test_pairs_of_a_full_shuffle_are_those_of_chance():
     """2,000 samples of 200 patients in batches of 100: 100 * 99 / 2 pairs, each with chance 9 / 1,999."""
     reports = [[str(i)] for i in range(2000)]
     found = duplicate_rates.rates(
-        known(reports, np.arange(2000) // 10), np.random.default_rng(0).permutation(2000).reshape(20, 100)
+        keys_of(reports, np.arange(2000) // 10), np.random.default_rng(0).permutation(2000).reshape(20, 100)
     )
     assert found["patient"].pairs == pytest.approx(4950 * 9 / 1999, rel=0.15)
     assert found["sentence"].share == found["text"].pairs == 0
@@ -76,20 +77,22 @@ def test_pairs_of_a_full_shuffle_are_those_of_chance():
 def test_samples_of_a_mixture_are_counted_through_its_data_sets(make_shards):
     """Both have patients p0, p1, ...: equal names are one patient; shards of two data sets are never one."""
     sources = [{"url": make_shards(11)}, {"url": make_shards(45), "weight": 3}]
-    mixture = Mixture(Data(shards=sources, batch=8), "train", 0)
-    found = Alike.of(mixture)
-    assert [len(found.kinds[kind]) for kind in duplicate_rates.COLUMN_OF] == [56] * 3
+    mixture = open_mixture(Data(shards=sources, batch=8), "train", 0)
+    found = DuplicateKeys.of(mixture)
+    assert [len(found.kinds[kind]) for kind in KEY_COLUMNS] == [56] * 3
     assert found.kinds["patient"][0] == found.kinds["patient"][11]
     assert len(np.unique(found.kinds["shard"])) == 2 + 7
     for step in range(15):
-        slots = mixture.slots(step, range(8))
-        assert mixture.batch(step).tolist() == [slot.sample + 11 * slot.part for slot in slots]
+        refs = mixture.samples(step, range(8))
+        assert mixture.batch(step).tolist() == [ref.index + 11 * ref.data_set for ref in refs]
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(("batch", "said", "reports", "whole"), [(128, 0.42, 0.89, 0.08), (1024, 0.615, 0.965, 0.205)])
-def test_open_i_reports_collide_as_often_as_was_measured(realdata, batch, said, reports, whole):
-    """METHOD: at 128, 41 to 43% of the sentences, 89% of the reports, 7% whole reports; at 1,024, 61% and 21%."""
+@pytest.mark.parametrize(
+    ("batch", "of_sentences", "reports", "whole"), [(128, 0.42, 0.89, 0.08), (1024, 0.615, 0.965, 0.205)]
+)
+def test_open_i_reports_collide_as_often_as_was_measured(realdata, batch, of_sentences, reports, whole):
+    """docs/method.md: at 128, 41 to 43% of sentences, 89% of reports, 7% whole reports; at 1,024, 61% and 21%."""
     images = {image.study: image for image in open_i.read(Inventory.of(str(realdata / "openi"))).images}
     hashes = [
         [one.hash for part in sections.official(text) for one in sentences.split(text, part.name, part.start, part.end)]
@@ -99,6 +102,6 @@ def test_open_i_reports_collide_as_often_as_was_measured(realdata, batch, said, 
     assert len(spoken) > 2500
     drawn = np.random.default_rng(0)
     batches_SB = np.stack([drawn.permutation(len(spoken))[:batch] for _ in range(65536 // batch)])
-    found = duplicate_rates.rates(known(spoken, [-1] * len(spoken)), batches_SB)
-    for kind, share in (("said", said), ("sentence", reports), ("text", whole)):
+    found = duplicate_rates.rates(keys_of(spoken, [-1] * len(spoken)), batches_SB)
+    for kind, share in (("sentences", of_sentences), ("sentence", reports), ("text", whole)):
         assert found[kind].share == pytest.approx(share, abs=0.012)

@@ -1,4 +1,4 @@
-"""`sentalign plan`: its numbers against the stream's own, its words, its mistakes, and what it must not load."""
+"""`sentalign plan`: its numbers against the stream's own, its output, its errors, and what it must not import."""
 
 import json
 import subprocess
@@ -11,9 +11,10 @@ from sentalign import cli
 from sentalign.config import Config
 from sentalign.stream.dataset import Stream
 from sentalign.stream.order.limit_duplicates import surplus
-from sentalign.stream.order.mixture import Mixture
 from sentalign.stream.preview.cli import _count, _size, batch_sizes
-from sentalign.stream.preview.epoch_preview import FEWEST, SAMPLED, _steps, outlook
+from sentalign.stream.preview.epoch_preview import MIN_BATCHES, SAMPLED, _sampled_steps, preview
+from sentalign.stream.read.fetch import Shards
+from sentalign.stream.read.open_data import open_mixture
 from sharding.contract import UserError
 from tests.stream.conftest import tuples, write
 
@@ -28,6 +29,11 @@ def config(shards, **data):
     return Config.model_validate({"run": "unused", "data": {"shards": shards, "batch": 8, **data}})
 
 
+def as_a_store(monkeypatch):
+    """Folders count as remote stores."""
+    monkeypatch.setattr(Shards, "local", property(lambda self: False, lambda self, value: None), raising=False)
+
+
 @pytest.fixture
 def file(tmp_path, shards):
     path = tmp_path / "config.yaml"
@@ -36,7 +42,7 @@ def file(tmp_path, shards):
 
 
 def test_account_adds_up_and_is_that_of_the_stream(both, tokenizer):
-    found = outlook(config(both), [], 1, 1)
+    found = preview(config(both), [], 1, 1)
     stream = Stream(config(both).data, 0, 0, 1, tokenizer, "train")
     assert found["epoch"] == {"batches": stream.epoch_batches, "pairs": stream.epoch_batches * 8}
     for one, url in zip(found["data_sets"], both, strict=True):
@@ -51,41 +57,43 @@ def test_account_adds_up_and_is_that_of_the_stream(both, tokenizer):
 def test_samples_of_other_splits_are_counted(tmp_path):
     """20 of the split of which one has no text, 9 of another."""
     url = write(tmp_path / "shards", [*tuples(20, silent=(3,)), *tuples(9, "validate")])
-    (one,) = outlook(config(url), [], 1, 1)["data_sets"]
+    (one,) = preview(config(url), [], 1, 1)["data_sets"]
     assert (one["samples"], one["used"]) == (29, 16)
     assert one["dropped"] == {"other splits": 9, "without text": 1, "less than a batch": 3}
     with pytest.raises(UserError, match="no sample with text in split 'test'"):
-        outlook(config(url, train_split="test"), [], 1, 1)
+        preview(config(url, train_split="test"), [], 1, 1)
 
 
 def test_orders_that_are_compared(shards):
-    found = outlook(config(shards, block=1, max_duplicates=1, duplicate_keys=["patient"]), [4, 8], 2, 1)
+    found = preview(config(shards, block=1, max_duplicates=1, duplicate_keys=["patient"]), [4, 8], 2, 1)
     for one in found["collisions"]:
         assert list(one["orders"]) == ["planned", "max_duplicates=0", "full shuffle"]
-        assert one["looked_at"] == one["batches"] == 2 * (48 // one["batch"])
+        assert one["sampled"] == one["batches"] == 2 * (48 // one["batch"])
         planned, unbound, shuffle = (one["orders"][name] for name in one["orders"])
         assert planned["patient"]["pairs"] == 0 < unbound["patient"]["pairs"]
         assert 0 < shuffle["shard"]["share"] <= 1
-    plain = outlook(config(shards, block=1), [8], 1, 1)["collisions"][0]
+    plain = preview(config(shards, block=1), [8], 1, 1)["collisions"][0]
     assert list(plain["orders"]) == ["planned", "full shuffle"]
     assert plain["orders"]["planned"] == plain["orders"]["full shuffle"]
     assert "too_many" not in plain
 
 
-def test_surplus_is_told_with_what_no_order_could_bound(shards):
+def test_surplus_is_shown_with_what_no_order_could_limit(shards):
     settings = config(shards, max_duplicates=1, duplicate_keys=["text"])
-    (one,) = outlook(settings, [8], 1, 1)["collisions"]
-    mixture = Mixture(settings.data, "train", 0)
+    (one,) = preview(settings, [8], 1, 1)["collisions"]
+    mixture = open_mixture(settings.data, "train", 0)
     # Five texts stand in eight lanes: some text is always there twice.
-    every = surplus(mixture.epoch(0, 0).lanes_PB, mixture.groups(0), 1)
+    every = surplus(
+        mixture.epoch(0, 0).lanes_PB, mixture.data_sets[0].duplicate_groups(settings.data.duplicate_keys), 1
+    )
     assert one["too_many"]["unmet"] + one["too_many"]["unboundable"] == every > 0
     assert one["too_many"]["unboundable"] > 0
-    (roomy,) = outlook(config(shards, max_duplicates=8), [8], 1, 1)["collisions"]
+    (roomy,) = preview(config(shards, max_duplicates=8), [8], 1, 1)["collisions"]
     assert roomy["too_many"] == {"unmet": 0, "unboundable": 0}
 
 
 def test_workers_share_the_reading(shards):
-    found = outlook(config(shards, workers=2), [8], 1, 4)["reads"]
+    found = preview(config(shards, workers=2), [8], 1, 4)["reads"]
     assert (found["ranks"], found["workers"]) == (4, 8)
     assert found["local"]
     assert found["bytes_again_after_a_restart"] == 0
@@ -94,36 +102,36 @@ def test_workers_share_the_reading(shards):
         assert least <= found[name] / 8 <= most
 
 
-def test_of_many_batches_a_sample_is_looked_at_from_end_to_end():
-    assert _steps(5, 1024).tolist() == [0, 1, 2, 3, 4]
-    looked = _steps(100_000, 64)
+def test_of_many_batches_some_are_sampled_from_end_to_end():
+    assert _sampled_steps(5, 1024).tolist() == [0, 1, 2, 3, 4]
+    looked = _sampled_steps(100_000, 64)
     assert len(looked) == SAMPLED // 64
     assert looked[0] == 0
     assert looked[-1] >= 100_000 - 2 * 100_000 // len(looked)
-    assert len(_steps(100, SAMPLED)) == FEWEST
+    assert len(_sampled_steps(100, SAMPLED)) == MIN_BATCHES
 
 
-def test_reads_of_a_store_and_lanes_of_a_mixture_are_said(both, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Mixture, "local", False)
+def test_reads_of_a_store_and_lanes_of_a_mixture_are_shown(both, tmp_path, monkeypatch, capsys):
+    as_a_store(monkeypatch)
     file = tmp_path / "mixed.yaml"
     file.write_text(yaml.safe_dump({"run": "unused", "data": {"shards": both, "batch": 8, "block": 4, "workers": 1}}))
     assert cli.main(["plan", str(file), "--ranks", "2"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "10 of 11 samples in 2 of 8 lanes, 1.4 times" in said
     assert "left out: 2 without text, 1 less than a batch" in said
-    found = outlook(config(both, block=4, workers=1), [8], 1, 2)["reads"]
+    found = preview(config(both, block=4, workers=1), [8], 1, 2)["reads"]
     assert f"in {found['requests']} requests, {found['amplification']:.3f} bytes for a byte of a sample" in said
     assert "a worker (2 ranks, 2 workers in all)" in said
     assert "a restart fetches at most" in said
     assert "data.cache" not in said
     assert cli.main(["plan", str(file), f"data.cache={tmp_path / 'deep' / 'cache'}"]) == 0
     assert "with data.cache 0 bytes in whole shards" not in capsys.readouterr().out
-    assert not (tmp_path / "deep").exists(), "looking ahead makes nothing"
+    assert not (tmp_path / "deep").exists(), "a preview makes nothing"
 
 
 def test_restart_of_a_remote_run_fetches_no_more_than_there_is(shards, monkeypatch):
-    monkeypatch.setattr(Mixture, "local", False)
-    found = outlook(config(shards, prefetch_mb=1), [8], 1, 1)["reads"]
+    as_a_store(monkeypatch)
+    found = preview(config(shards, prefetch_mb=1), [8], 1, 1)["reads"]
     assert 0 < found["bytes_again_after_a_restart"] <= found["bytes"]
 
 
@@ -143,7 +151,7 @@ def test_tables_fit_a_hundred_columns(file, capsys):
     assert not err
     assert [line.split()[0] for line in lines if " planned " in line] == ["4", "48"]
     assert "  6 batches of 8, 48 pairs" in lines
-    assert any(line.startswith("Batch 4: bound met but for ") for line in lines)
+    assert any(line.startswith("Batch 4: limit kept except for ") for line in lines)
 
 
 @pytest.mark.parametrize(

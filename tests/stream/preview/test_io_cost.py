@@ -1,53 +1,56 @@
-"""Requests of an epoch, counted from the manifest, against the requests that the read-ahead really makes."""
+"""The I/O cost that `sentalign plan` predicts against the requests that the prefetcher makes to a real S3 server."""
+
+import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sentalign.config import Data
-from sentalign.stream.order.mixture import Mixture
-from sentalign.stream.preview import io_cost
-from sentalign.stream.read.prefetch import Ahead
-from sharding.store import bucket
+from sentalign.stream.preview.io_cost import io_cost
+from sentalign.stream.read.open_data import open_mixture
+from sentalign.stream.read.prefetch import Prefetcher
+from sharding.store import locations
+from tests.servers import use_s3
+
+WIDTH = 6
 
 
-def test_neighbours_are_fetched_together_as_the_stores_do():
-    assert io_cost.NEAR == bucket.COALESCE
+def noise(side):
+    """A PNG of about side * side bytes."""
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)).save(file, "PNG")
+    return file.getvalue()
 
 
+@pytest.mark.parametrize("side", [8, 45, 80], ids=["small", "about the gap", "large"])
 @pytest.mark.parametrize(("block", "most"), [(1, 0), (4, 0), (16, 0), (4, 1)])
-def test_requests_are_those_that_the_read_ahead_makes(make_shards, block, most, monkeypatch):
-    mixture = Mixture(Data(shards=make_shards(60), batch=6, block=block, max_duplicates=most), "train", 3)
-    shards, fetched = mixture.parts[0], []
-    monkeypatch.setattr(shards, "fetch", lambda samples: fetched.append(samples) or [b""] * len(samples))
-    ahead = Ahead(mixture, 0)
+def test_requests_and_bytes_are_those_that_the_store_is_asked_for(
+    make_shards, s3, line, monkeypatch, side, block, most
+):
+    """Samples are smaller than, about and larger than the gap between two samples that one request spans."""
+    for file in sorted(Path(make_shards(60, image=noise(side))).iterdir()):
+        locations.open_store(f"{s3}/set").put(file.name, file.read_bytes())
+    use_s3(monkeypatch, line.url)
+    mixture = open_mixture(Data(shards=f"{s3}/set", batch=WIDTH, block=block, max_duplicates=most), "train", 3)
+    line.sent.clear()
+    prefetcher = Prefetcher(mixture, 0, 60)
     for step in range(mixture.epoch_batches):
-        for content in ahead.take(step, range(6)):
+        for content in prefetcher.take(step, range(WIDTH)):
             content()
-    found = io_cost.reads(shards, mixture.epoch(0, 0))
-    merged = [merge(shards, samples) for samples in fetched]
-    assert found.requests_B.sum() == sum(map(len, merged))
-    assert found.bytes_B.sum() == sum(end - begin for spans in merged for begin, end in spans)
-    rows = [shards.row(sample) for sample in mixture.epoch(0, 0).lanes_PB.ravel().tolist()]
-    assert found.useful_B.sum() == sum(row["image_bytes"] + row["json_bytes"] for row in rows)
-
-
-def merge(shards, samples):
-    """The spans of samples of one shard, near ones as one."""
-    rows = sorted((shards.row(sample) for sample in samples), key=lambda row: row["image_offset"])
-    spans = []
-    for row in rows:
-        begin = min(row["image_offset"], row["json_offset"])
-        end = max(row["image_offset"] + row["image_bytes"], row["json_offset"] + row["json_bytes"])
-        if spans and begin - spans[-1][1] <= io_cost.NEAR:
-            spans[-1] = (spans[-1][0], end)
-        else:
-            spans.append((begin, end))
-    return spans
+    cost, sent = io_cost(mixture.data_sets[0], mixture.epoch(0, 0)), [size for path, size in line.sent]
+    assert all(re.search(r"shard-\d{6}\.tar", path) for path, _ in line.sent)
+    assert (cost.requests_B.sum(), cost.bytes_B.sum()) == (len(sent), sum(sent))
+    order = mixture.epoch(0, 0).lanes_PB.ravel().tolist()
+    rows = [mixture.data_sets[0].row(sample) for sample in order]
+    assert cost.useful_B.sum() == sum(row["image_bytes"] + row["json_bytes"] for row in rows)
 
 
 def test_larger_blocks_need_fewer_requests(make_shards):
     url = make_shards(60)
-    mixtures = [Mixture(Data(shards=url, batch=4, block=block), "train", 0) for block in (1, 4)]
-    single, blocks = (io_cost.reads(one.parts[0], one.epoch(0, 0)).requests_B for one in mixtures)
+    mixtures = [open_mixture(Data(shards=url, batch=4, block=block), "train", 0) for block in (1, 4)]
+    single, blocks = (io_cost(one.data_sets[0], one.epoch(0, 0)).requests_B for one in mixtures)
     assert np.all(single >= 12)
     assert blocks.sum() < single.sum() / 2

@@ -1,4 +1,4 @@
-"""Whole shards kept on the disk: fetched once, by content, within a bound, whatever else happens to the folder."""
+"""Whole shards kept on the disk: fetched once, by content, within a max_bytes, whatever else happens to the folder."""
 
 import errno
 import hashlib
@@ -19,10 +19,10 @@ import pytest
 
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
-from sentalign.stream.order.mixture import Mixture
 from sentalign.stream.read import cache as module
-from sentalign.stream.read.cache import Cache, Shard
-from sentalign.stream.read.prefetch import Ahead
+from sentalign.stream.read.cache import Cache, ShardFile
+from sentalign.stream.read.open_data import open_mixture
+from sentalign.stream.read.prefetch import Prefetcher
 from sharding.contract import SHARD_NAME, UserError
 from sharding.store import locations
 from tests.servers import use_s3
@@ -41,18 +41,18 @@ class Store:
 
     def shard(self, number):
         content = self.content[number]
-        return Shard(SHARD_NAME.format(number), hashlib.sha256(content).hexdigest(), len(content))
+        return ShardFile(SHARD_NAME.format(number), hashlib.sha256(content).hexdigest(), len(content))
 
-    def piece(self, number):
-        def piece(begin, end):
+    def get_range(self, number):
+        def get_range(begin, end):
             self.asked[number] += end - begin
             time.sleep(self.slow)
             return self.content[number][begin:end]
 
-        return piece
+        return get_range
 
     def read(self, cache, number, spans=((10, 20),)):
-        return cache.read(self.shard(number), list(spans), self.piece(number))
+        return cache.read(self.shard(number), list(spans), self.get_range(number))
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def folder(tmp_path):
     return tmp_path / "deep" / "cache"
 
 
-def cache_in(folder, store, bound=10 * SIZE, patience=10.0):
-    made = Cache(str(folder), bound, patience)
+def cache_in(folder, store, max_bytes=10 * SIZE, timeout=10.0):
+    made = Cache(str(folder), max_bytes, timeout)
     made.plan(map(store.shard, range(len(store.content))))
     return made
 
@@ -139,12 +139,12 @@ def holder(folder):
     process.wait()
 
 
-def test_a_killed_process_holds_nobody_up_and_its_part_goes(folder, holder, monkeypatch):
+def test_a_killed_process_blocks_no_other_and_its_part_is_removed(folder, holder, monkeypatch):
     store = Store()
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert any(name.endswith(".part") for name in names(folder))
-    monkeypatch.setattr(module, "YOUNG", 0)
+    monkeypatch.setattr(module, "LOCK_DELAY", 0)
     begun = time.monotonic()
     assert store.read(cache_in(folder, store), 1) == [b"\1" * 10]
     assert time.monotonic() - begun < 5
@@ -153,27 +153,27 @@ def test_a_killed_process_holds_nobody_up_and_its_part_goes(folder, holder, monk
 
 def test_a_shard_that_another_process_fetches_for_too_long_is_read_by_ranges(folder, holder, monkeypatch):
     store = Store()
-    monkeypatch.setattr(module, "YOUNG", 0)
-    one = cache_in(folder, store, patience=0.2)
+    monkeypatch.setattr(module, "LOCK_DELAY", 0)
+    one = cache_in(folder, store, timeout=0.2)
     assert store.read(one, 1) is None
     assert store.read(one, 2) == [b"\2" * 10]  # beside it; the part of a living process stays
     assert store.asked == {2: SIZE}
     assert any(name.endswith(".part") for name in names(folder))
-    monkeypatch.setattr(one, "_patience", 600)  # it is not waited for again and again
+    monkeypatch.setattr(one, "_timeout", 600)  # it is not waited for again and again
     assert store.read(one, 1) is None
 
 
-def test_over_a_slow_line_no_shard_is_fetched_whole(folder, monkeypatch, caplog):
+def test_over_a_slow_network_no_shard_is_fetched_whole(folder, monkeypatch, caplog):
     store = Store()
     store.slow = 0.3
     monkeypatch.setattr(module, "PIECE", SIZE // 4)
-    one = cache_in(folder, store, patience=0.2)
+    one = cache_in(folder, store, timeout=0.2)
     assert store.read(one, 1) is None
     assert store.asked[1] < SIZE
     assert "cannot be fetched whole (shard-000001.tar takes more than 0.2 s)" in caplog.text
     assert store.read(one, 2) is None
-    assert store.asked[2] == 0, "the next would be as late"
-    monkeypatch.setattr(module, "REST", -1)
+    assert store.asked[2] == 0, "the next would be as slow"
+    monkeypatch.setattr(module, "RETRY_AFTER", -1)
     one._slow_until = store.slow = 0
     assert store.read(one, 2) == [b"\2" * 10]
 
@@ -215,7 +215,7 @@ def test_what_is_in_use_stays_and_the_rest_is_read_by_ranges(folder, caplog):
 
 def test_a_data_set_larger_than_the_bound_is_not_fetched_round_and_round(folder):
     store = Store(5)
-    one = cache_in(folder, store, bound=2 * SIZE + 500)
+    one = cache_in(folder, store, max_bytes=2 * SIZE + 500)
     for _ in range(3):
         assert [store.read(one, number) is not None for number in range(5)] == [True, True, False, False, False]
     assert store.asked == {0: SIZE, 1: SIZE}
@@ -237,7 +237,7 @@ def test_other_files_in_the_folder_are_left_alone(folder):
     (folder / "thesis.tex").write_bytes(b"x" * 10 * SIZE)
     os.utime(folder / "thesis.tex", (0, 0))
     store = Store()
-    assert store.read(cache_in(folder, store, bound=SIZE), 0) == [b"\0" * 10]
+    assert store.read(cache_in(folder, store, max_bytes=SIZE), 0) == [b"\0" * 10]
     assert (folder / "thesis.tex").exists()
 
 
@@ -246,7 +246,7 @@ def test_what_is_not_the_manifests_is_never_kept(folder, lie, caplog):
     store = Store()
     shard = store.shard(1)
     store.content[1] = b"\1" * 999 + b"\2" if lie == "flipped" else b"\1" * 999
-    assert cache_in(folder, Store()).read(shard, [(0, 1)], store.piece(1)) is None
+    assert cache_in(folder, Store()).read(shard, [(0, 1)], store.get_range(1)) is None
     assert names(folder) == []
     assert SHARD_NAME.format(1) in caplog.text
 
@@ -268,12 +268,12 @@ def test_a_shard_that_could_not_be_kept_is_tried_again_later(folder, monkeypatch
     one = cache_in(folder, store)
     right, store.content[1] = store.content[1], b"no" * (SIZE // 2)
     shard = Store().shard(1)
-    assert one.read(shard, [(0, 1)], store.piece(1)) is None
+    assert one.read(shard, [(0, 1)], store.get_range(1)) is None
     store.content[1] = right
-    assert one.read(shard, [(0, 1)], store.piece(1)) is None
+    assert one.read(shard, [(0, 1)], store.get_range(1)) is None
     now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + module.REST + 1)
-    assert one.read(shard, [(0, 1)], store.piece(1)) == [b"\1"]
+    monkeypatch.setattr(time, "monotonic", lambda: now + module.RETRY_AFTER + 1)
+    assert one.read(shard, [(0, 1)], store.get_range(1)) == [b"\1"]
 
 
 @pytest.mark.parametrize("harm", [lambda c: b"x" + c[1:], lambda c: c[:500]], ids=["flipped", "cut"])
@@ -354,11 +354,11 @@ def test_a_kept_shard_that_was_flipped_is_fetched_once_more(far, shards, tokeniz
 
 
 def test_resume_fetches_the_shards_of_its_first_batch_where_the_budget_has_no_room_for_more(far, line, tmp_path):
-    one = Mixture(data(far, cache=str(tmp_path / "cache"), block=4), "train", 0)
+    one = open_mixture(data(far, cache=str(tmp_path / "cache"), block=4), "train", 0)
     line.sent.clear()
-    for content in Ahead(one, 1).take(5, range(BATCH)):
+    for content in Prefetcher(one, 1, 60).take(5, range(BATCH)):
         content()
-    needed = {one.parts[0].row(slot.sample)["shard"] for slot in one.slots(5, range(BATCH))}
+    needed = {one.data_sets[0].row(ref.index)["shard"] for ref in one.samples(5, range(BATCH))}
     assert {path.split("?")[0].rsplit("/", 1)[1] for path, _ in line.sent} == needed
 
 

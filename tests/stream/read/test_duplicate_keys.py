@@ -1,4 +1,4 @@
-"""Columns of the manifest as numbers: equal where the values are equal, and only there."""
+"""Codes of manifest columns: equal where the values are equal, and only there."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +11,8 @@ WORDS = st.one_of(st.none(), st.text("ab", max_size=2))
 LISTS = st.one_of(st.none(), st.lists(st.text("ab", max_size=2), max_size=3))
 
 
-def test_groups_are_numbered_by_column_and_nothing_is_no_group():
-    groups_NG = duplicate_keys.groups_of([pa.array(["a", "b", "a", None]), pa.array([["x"], [], ["x"], ["y"]])])
+def test_groups_have_codes_of_their_column_and_empty_values_have_none():
+    groups_NG = duplicate_keys.duplicate_groups([pa.array(["a", "b", "a", None]), pa.array([["x"], [], ["x"], ["y"]])])
     assert groups_NG.tolist() == [[0, 2], [1, -1], [0, 2], [-1, 4]]
 
 
@@ -24,17 +24,17 @@ def numbered(column):
 
 @settings(deadline=None)  # the first call loads libraries
 @given(words=st.lists(WORDS, max_size=30), lists=st.lists(LISTS, max_size=30))
-def test_numbers_are_those_of_a_dictionary_of_the_values(words, lists):
+def test_codes_are_those_of_a_dictionary_of_the_values(words, lists):
     for column, kind in ((words, pa.string()), (lists, pa.list_(pa.string()))):
-        found = duplicate_keys.numbers(pa.array(column, kind)).tolist()
+        found = duplicate_keys.codes(pa.array(column, kind)).tolist()
         assert [i < 0 for i in found] == [not value for value in column]
-        # Numbers may differ, what they hold equal may not.
+        # The codes may differ, which of them are equal may not.
         pairs = {pair for pair in zip(found, numbered(column), strict=True) if pair[0] >= 0}
         assert len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
 
 
 @given(lists=st.lists(LISTS, max_size=30), skipped=st.integers(0, 5))
-def test_sentences_of_a_sample_are_its_stretch_of_the_row(lists, skipped):
+def test_sentences_of_a_sample_are_next_to_each_other(lists, skipped):
     """Also of a slice, whose buffers begin elsewhere."""
     codes_M, begins_N = duplicate_keys.sentences(pa.array(lists, pa.list_(pa.string()))[skipped:])
     kept = lists[skipped:]

@@ -12,6 +12,7 @@ from pydicom.data import get_testdata_file
 
 from sentalign.stream.read import byte_ranges
 from sentalign.stream.read.fetch import Shards
+from sentalign.stream.read.index import read_index
 from sharding import pixels
 from sharding.contract import MANIFEST_NAME, UserError, text_hash
 
@@ -27,11 +28,12 @@ def edit_manifest(folder, change):
     rows = table.to_pylist()
     change(rows)
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), folder / MANIFEST_NAME)
+    read_index.cache_clear()  # as in a new process
 
 
 def test_rows_without_text_are_counted_and_never_read(shards):
     found = Shards(shards, "train")
-    assert (len(found), found.without_text, found.most_sentences) == (48, 2, 5)
+    assert (len(found), found.without_text, found.max_sentences) == (48, 2, 5)
     keys = [found.read(i).key for i in range(len(found))]
     assert keys == [f"train-{i:04d}" for i in range(50) if i not in (3, 17)]
 
@@ -63,9 +65,9 @@ def test_url_of_a_folder_reads_the_same(shards):
 
 
 def test_store_reads_the_same_as_the_folder(shards):
-    """Object stores go through `sharding.store.locations`; a folder does so too when the short way is closed."""
+    """Object stores are read through `sharding.store.locations`; here the folder is too."""
     one, other = Shards(shards, "train"), Shards(shards, "train")
-    other.folder = None
+    other._reader._folder = None
     np.testing.assert_array_equal(one.read(9).grey_HW, other.read(9).grey_HW)
     assert one.read(9).sentences == other.read(9).sentences
 
@@ -81,7 +83,7 @@ def test_more_shards_than_open_files(shards, monkeypatch):
     monkeypatch.setattr(byte_ranges, "OPEN_FILES", 2)
     found = Shards(shards, "train")
     assert [found.read(i).key for i in (0, 20, 40, 0)][-1] == found.read(0).key
-    assert len(found._spans._files) == 2
+    assert len(found._reader._files) == 2
 
 
 @pytest.mark.parametrize(("column", "name"), [("image_offset", "png"), ("json_offset", "json")])
@@ -91,7 +93,7 @@ def test_flipped_byte_names_shard_key_and_member(copy, column, name):
     content[row[column] + 20] ^= 1
     (copy / row["shard"]).write_bytes(content)
     with pytest.raises(
-        UserError, match=rf"shard-000000.tar is damaged: the {name} of sample train-0000 is not"
+        UserError, match=rf"shard-000000.tar is damaged: the checksum of the {name} of sample train-0000 is not"
     ) as error:
         Shards(str(copy), "train").read(0)
     assert "\n" not in str(error.value)

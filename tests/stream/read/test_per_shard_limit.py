@@ -1,4 +1,4 @@
-"""Lines to a store: no more than there are, in order, and none shard takes them all."""
+"""Calls with a limit for each shard: no more than there are threads, in order, and no shard takes all of them."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from sentalign.stream.read.per_shard_limit import Lines
+from sentalign.stream.read.per_shard_limit import PerShardLimit
 
 
 def settle(check):
@@ -18,7 +18,7 @@ def settle(check):
 
 @pytest.mark.parametrize(("shards", "running"), [("a", 8), ("ab", 12), ("abc", 14), ("abcd", 15)])
 def test_stalled_shards_take_half_of_what_is_free(shards, running):
-    lines, release, begun = Lines(16), threading.Event(), Counter()
+    threads, release, begun = PerShardLimit(16), threading.Event(), Counter()
 
     def stall(shard):
         begun[shard] += 1
@@ -26,17 +26,17 @@ def test_stalled_shards_take_half_of_what_is_free(shards, running):
 
     for shard in shards:
         for _ in range(40):
-            lines.submit(shard, lambda shard=shard: stall(shard))
+            threads.submit(shard, lambda shard=shard: stall(shard))
     settle(lambda: begun.total() == running)
-    other = lines.submit("other", lambda: "came")
+    other = threads.submit("other", lambda: "came")
     assert other.result(20) == "came"
     release.set()
     settle(lambda: begun.total() == 40 * len(shards))
 
 
-def test_different_shards_use_all_lines_and_no_more():
-    lines, release, begun = Lines(4), threading.Event(), []
-    futures = [lines.submit(i, lambda i=i: (begun.append(i), release.wait(60))) for i in range(9)]
+def test_different_shards_use_all_threads_and_no_more():
+    threads, release, begun = PerShardLimit(4), threading.Event(), []
+    futures = [threads.submit(i, lambda i=i: (begun.append(i), release.wait(60))) for i in range(9)]
     settle(lambda: len(begun) == 4)
     time.sleep(0.05)
     assert sorted(begun) == [0, 1, 2, 3]
@@ -44,19 +44,19 @@ def test_different_shards_use_all_lines_and_no_more():
     assert all(future.result(20) for future in futures)
 
 
-def test_an_error_is_the_futures_and_the_line_goes_on():
-    lines = Lines(2)
+def test_an_error_is_raised_by_the_future_and_the_thread_goes_on():
+    threads = PerShardLimit(2)
     with pytest.raises(KeyError):
-        lines.submit("a", lambda: {}["x"]).result(20)
-    assert lines.submit("a", lambda: 3).result(20) == 3
+        threads.submit("a", lambda: {}["x"]).result(20)
+    assert threads.submit("a", lambda: 3).result(20) == 3
 
 
-def test_cleared_calls_are_never_made():
-    lines, release, made = Lines(2), threading.Event(), []
-    first = lines.submit("a", lambda: release.wait(60))
-    lines.submit("a", lambda: made.append(1))
-    lines.clear()
+def test_cleared_calls_do_not_run():
+    threads, release, made = PerShardLimit(2), threading.Event(), []
+    first = threads.submit("a", lambda: release.wait(60))
+    threads.submit("a", lambda: made.append(1))
+    threads.clear()
     release.set()
     assert first.result(20)
-    assert lines.submit("a", lambda: "next").result(20) == "next"
+    assert threads.submit("a", lambda: "next").result(20) == "next"
     assert made == []

@@ -19,7 +19,7 @@ import sentalign.loss.objective
 import sentalign.loss.reference
 import sentalign.loss.targets
 import sentalign.stream.batch
-from sentalign.stream.read.fetch import Sample
+from sentalign.stream.read.fetch import DecodedSample
 from sentalign.text import Row
 from tests.loss import oracle
 from tests.loss.oracle import Report
@@ -126,7 +126,7 @@ def report_ids(project, options):
     for number, report in enumerate(REPORTS):
         hashes = tuple(hashlib.sha256(text.encode()).hexdigest() for text in report.sentences)
         grey = np.zeros((1, 1), np.uint8)
-        samples.append(Sample(str(number), grey, report.sentences, report.tags, hashes, "", report.study))
+        samples.append(DecodedSample(str(number), grey, report.sentences, report.tags, hashes, "", report.study))
         rows.append(Row([0, 0], [-1, -1], [0 if n is None else 1 for n in report.drawn]))
     drawn = [[n or 0 for n in report.drawn] for report in REPORTS]
     padding = project.batch.Padding(2, UNITS, 0)

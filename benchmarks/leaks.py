@@ -209,7 +209,7 @@ def main() -> None:
             print(f"{name:34s} found {alone[0]:6.1%}, among {len(others)} {among[0]:6.1%}; false {alone[1] + among[1]}")
     vectors_LF = perceptual_hash.vectors(made_up(real, values.fingerprints))
     started = time.process_time()
-    pairs = neighbours.alike(vectors_LF, np.arange(len(vectors_LF)))
+    pairs = neighbours.candidates(vectors_LF, np.arange(len(vectors_LF)))
     print(f"{len(vectors_LF)} fingerprints: {len(pairs)} pairs kept after {time.process_time() - started:.0f} s of CPU")
 
 

@@ -71,7 +71,7 @@ def finish(
         shards=len(shards),
         notes=listing.notes,
         # What the manifest alone shows; `verify` also compares the images for near-duplicates.
-        leaks=dict(Counter(leak.kind.value for leak in leaks.certain(rows) if leak.across)),
+        leaks=dict(Counter(leak.kind.value for leak in leaks.certain(rows) if leak.crosses_splits)),
     )
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from sharding import leaks, members
 from sharding.contract import QUARANTINE_NAME, SPLITS, Rejected, UserError
-from sharding.leaks import Kind
+from sharding.leaks import LeakKind
 from sharding.manifest import Manifest
 from sharding.store.base import Store
 
@@ -179,9 +179,9 @@ def _quarantine(store: Store) -> dict[str, Any]:
 
 def _leaks(table: pa.Table) -> Counts:
     """Leaks that the manifest alone shows; `verify` also searches for near-duplicate images."""
-    across = Counter(leak.kind for leak in leaks.certain(table) if leak.across)
+    across = Counter(leak.kind for leak in leaks.certain(table) if leak.crosses_splits)
     return {
-        "patients in two splits": across[Kind.SPLITS],
-        "equal images of two patients across splits": across[Kind.EXACT],
+        "patients in two splits": across[LeakKind.SPLITS],
+        "equal images of two patients across splits": across[LeakKind.EXACT],
         "reports word for word under two patients in two splits": leaks.repeated_texts(table),
     }

@@ -73,5 +73,5 @@ def _text(root: ElementTree.Element) -> str:
 
 def with_headers(parts: Iterator[tuple[str, str]]) -> str:
     """Labelled parts as one text with headers, as in a written report; an unknown label is dropped."""
-    known = ((sections.header(label), " ".join(content.split())) for label, content in parts)
+    known = ((sections.known_header(label), " ".join(content.split())) for label, content in parts)
     return "\n\n".join(f"{header}: {content}" if header else content for header, content in known if content)

@@ -1,7 +1,7 @@
-"""The bytes of a small file → its text, whatever it was packed and encoded with.
+"""The bytes of a small file → its text, decompressed and decoded.
 
-In: bytes. Out: bytes without gzip, text. Sizes are bounded, since a few bytes of gzip may stand for a full memory. The
-encoding is read off the byte order mark and never guessed: a wrong guess would put wrong letters into reports.
+In: bytes. Out: bytes without gzip, text. Sizes are bounded, since a few bytes of gzip may fill the memory. The encoding
+is that of the byte order mark, never guessed: a wrong guess would put wrong letters into reports.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sharding.contract import UserError
 from sharding.store import locations
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
-# A table may be this much larger than its gzip file: the first number always, the second for each byte.
+# Limits of the inflated size: bytes that are always allowed, and a ratio to the size of the gzip file.
 INFLATED_FREE, INFLATED_RATIO = 256 << 20, 50
 CHUNK = 1 << 20
 
 
 def read(location: str) -> bytes:
-    """A file, without gzip where it was packed, whatever its name says; raises UserError where it cannot be read."""
+    """A file, decompressed if its content is gzip; raises UserError if it cannot be read."""
     try:
         data = locations.read(location)
     except OSError as error:
@@ -30,7 +30,7 @@ def read(location: str) -> bytes:
 
 
 def inflated(data: bytes, location: str) -> bytes:
-    """The content of gzip bytes, other bytes as they are; raises UserError for damage and for a bomb."""
+    """The content of gzip bytes, other bytes unchanged; raises UserError for damage and decompression bombs."""
     if not data.startswith(GZIP):
         return data
     limit = INFLATED_FREE + INFLATED_RATIO * len(data)
@@ -41,9 +41,9 @@ def inflated(data: bytes, location: str) -> bytes:
                 chunks.append(chunk)
                 size += len(chunk)
     except (OSError, EOFError, zlib.error):
-        raise UserError(f"{location}: damaged gzip; fetch it again, or give it unpacked") from None
+        raise UserError(f"{location}: damaged gzip; fetch it again, or decompress it") from None
     if size > limit:
-        raise UserError(f"{location}: unpacks to more than {limit >> 20} MiB; give it unpacked")
+        raise UserError(f"{location}: decompresses to more than {limit >> 20} MiB; decompress it")
     return b"".join(chunks)
 
 
@@ -61,11 +61,11 @@ def codec(data: bytes, location: str) -> str:
         ) from None
     if nul >= 0:
         raise UserError(
-            f"{location}: holds a NUL character, so it is damaged or UTF-16 without a mark; save it as CSV in UTF-8"
+            f"{location}: a NUL character: damaged, or UTF-16 without a byte order mark; save it as CSV in UTF-8"
         )
     return name
 
 
 def text(data: bytes, location: str) -> str:
-    """The text of a small file; raises UserError where it is neither UTF-8 nor marked as UTF-16."""
+    """The text of a small file; raises UserError if it is neither UTF-8 nor UTF-16 with a byte order mark."""
     return data.decode(codec(data, location))

@@ -1,12 +1,12 @@
-"""The words that open the sections of a report, as data: which header means which section.
+"""The headers of report sections, as data: which header opens which section.
 
-In: nothing. Out: tables for `sections`. The frequent ones are those of MIMIC-CXR and Open-i (FORMATS), with the
-spelling mistakes that were seen in them.
+In: nothing. Out: tables for `sections`. The frequent ones are those of MIMIC-CXR and Open-i (docs/formats.md), with
+the misspellings found there.
 """
 
 from __future__ import annotations
 
-# Section → headers, upper case, without the colon, white space collapsed, none round a slash.
+# Section → headers in upper case, without the colon, white space collapsed, none around a slash.
 HEADERS: dict[str, tuple[str, ...]] = {
     "findings": (
         "FINDINGS",
@@ -98,13 +98,13 @@ HEADERS: dict[str, tuple[str, ...]] = {
 }
 SECTION_OF = {header: section for section, headers in HEADERS.items() for header in headers}
 
-# Sections that say what the image shows.
+# Sections that describe the image.
 IMAGE_SECTIONS = ("findings", "impression", "findings and impression")
-# Sections that do not: no sentence of theirs is taken for a description of the image.
+# Sections that do not: no sentence of theirs is taken.
 OTHER_SECTIONS = ("indication", "history", "technique", "examination", "recommendation", "notification")
 EARLIER_SECTIONS = ("addendum", "preliminary")
 
-# These stand without a colon, with more words behind them ("WET READ VERSION #1 ___").
+# These have no colon, and may be followed by more words ("WET READ VERSION #1 ___").
 WITHOUT_COLON = ("FINAL REPORT", "FINAL ADDENDUM", "ADDENDUM", "WET READ", "PRELIMINARY REPORT")
 
 
@@ -112,7 +112,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# A header made of these words alone, one of the second kind among them, opens what is seen in the named views:
+# A header of these words alone, with at least one of VIEW_NOUNS, opens the findings of the named views:
 # "PA AND LATERAL VIEWS OF THE CHEST".
 VIEW_WORDS = _words(
     """
@@ -123,8 +123,8 @@ VIEW_WORDS = _words(
 )
 VIEW_NOUNS = _words("CHEST VIEW VIEWS RADIOGRAPH RADIOGRAPHS RADIOGRAPHY FILM FILMS RIBS CXR")
 
-# Words that open a statement inside the findings and no section: "LUNGS: Clear." is a sentence.
-PARTS = _words(
+# Words that open a statement inside the findings, not a section: "LUNGS: Clear." is a sentence.
+ANATOMY = _words(
     """
     LUNG LUNGS AIRWAY AIRWAYS TRACHEA HEART CARDIAC CARDIOMEDIASTINAL CARDIOMEDIASTINUM MEDIASTINUM MEDIASTINAL HILA
     HILAR HILUM AORTA PLEURA PLEURAL SPACE SPACES PNEUMOTHORAX EFFUSION EFFUSIONS BONE BONES BONY OSSEOUS SPINE

@@ -1,7 +1,7 @@
-"""A report's text → its sections with character offsets, and the part that describes the image.
+"""A report's text → its sections with character offsets, and those that describe the image.
 
-In: one text. Out: `Section` rows that cover the text. The header words are data, in `headers`, and the names of
-sections come from there alone: an unknown header may hold somebody's name. Sentences: `sentences`.
+In: one text. Out: `Section` rows that cover the text. Header words are data, in `headers`, and the names of sections
+come from there alone: an unknown header may hold a person's name. Sentences: `sentences`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from dataclasses import dataclass
 
 from sharding.text.headers import (
+    ANATOMY,
     EARLIER_SECTIONS,
     HEADERS,
     IMAGE_SECTIONS,
     OTHER_SECTIONS,
-    PARTS,
     SECTION_OF,
     VIEW_NOUNS,
     VIEW_WORDS,
@@ -30,7 +30,7 @@ LINE = re.compile(
     r"^[ \t]*([A-Za-z][A-Za-z0-9 \t/()&,.'_-]{0,60}?)[ \t]*(:(?!\d)|(?<=[A-Za-z)]):|(?=\r?$))",
     re.M,
 )
-# Words inside a line, behind the end of a statement or a wide space, up to a colon.
+# Words inside a line, after the end of a statement or a wide space, up to a colon.
 INSIDE = re.compile(r"(?<=[.!?:;)\]_][ \t]|[ \t][ \t])([A-Z][A-Za-z/()&]*(?: [A-Za-z/()&]+){0,4})[ \t]*:")
 BARE = re.compile(rf"^[ \t]*({'|'.join(WITHOUT_COLON)})\b[ \t]*:?", re.M)
 RULE = re.compile(r"^[ \t]*_{10,}[ \t]*\r?$", re.M)
@@ -38,7 +38,7 @@ PARAGRAPH = re.compile(r"\S(?:.|\n(?![ \t\r]*\n))*")
 LETTERS = re.compile(r"[A-Z]+")
 SLASH = re.compile(r" ?/ ?")
 STATEMENT_ENDS = tuple(".:;!?)]_*=-")
-LOOK_BACK = 80  # characters before a line that tell whether it goes on with the one before
+LOOK_BACK = 80  # characters before a line that show whether it continues the previous one
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Mark:
+class HeaderMatch:
     """A header at `start`; the content of its section begins at `end`."""
 
     start: int
@@ -59,32 +59,31 @@ class Mark:
     name: str
 
 
-def header(words: str) -> str:
-    """The words as a header of the table, upper case; OTHER where they are none."""
-    written = _plain(words)
-    return written if written in SECTION_OF else "OTHER"
+def known_header(words: str) -> str:
+    """The words as a known header in upper case; OTHER for any other."""
+    normalized = _normalized(words)
+    return normalized if normalized in SECTION_OF else "OTHER"
 
 
 def sections(text: str) -> list[Section]:
-    """All sections in order: "preamble" before the first header, "other" under a header that the tables do not know."""
-    return _between(text, _marks(text))
+    """All sections in order: "preamble" before the first header, "other" under an unknown header."""
+    return _between(text, _headers(text))
 
 
 def official(text: str) -> list[Section]:
-    """The sections that describe the image: all findings and impressions, else the last paragraph (FORMATS: MIMIC-CXR).
+    """The sections that describe the image: all findings and impressions, else the last paragraph (as in MIMIC-CXR).
 
-    Both findings and impression serve, since sentences are learnt one by one. What stands before the report, an
-    addendum or a preliminary reading, is passed over. The last paragraph is the last one that no header of another kind
-    opens.
+    Findings and impression are both taken, because training uses single sentences. An addendum or a preliminary reading
+    before the report is skipped. The last paragraph is the last one without a header of another section.
     """
-    marks = _marks(text)
-    start = _beginning(text, marks)
-    found = _between(text, [mark for mark in marks if mark.start >= start], start)
+    headers = _headers(text)
+    start = _beginning(text, headers)
+    found = _between(text, [header for header in headers if header.start >= start], start)
     return [section for section in found if section.name in IMAGE_SECTIONS] or _last_paragraph(text, found)
 
 
 def plain(text: str) -> list[Section]:
-    """The whole text as one section; where it has findings or impression, all but what does not describe the image."""
+    """The whole text as one section; if it has findings or impression, the sections that may describe the image."""
     found = sections(text)
     if not any(section.name in IMAGE_SECTIONS for section in found):
         return _between(text, [], 0, "text")
@@ -96,27 +95,27 @@ def plain(text: str) -> list[Section]:
     ]
 
 
-def _marks(text: str) -> list[Mark]:
-    """The headers of the text in order, none inside another."""
-    lines = [(match, _plain(match.group(1))) for match in LINE.finditer(text)]
+def _headers(text: str) -> list[HeaderMatch]:
+    """The headers of the text in order, without overlaps."""
+    lines = [(match, _normalized(match.group(1))) for match in LINE.finditer(text)]
     upper = any(match.group(2) and match.group(1).isupper() and words in SECTION_OF for match, words in lines)
     named = [(match, _name_on_line(text, match, words, upper)) for match, words in lines]
     named += [(match, _name_inside(match.group(1))) for match in INSIDE.finditer(text)]
     named += [(match, SECTION_OF[match.group(1)]) for match in BARE.finditer(text) if _starts_anew(text, match.start())]
-    marks = [Mark(match.start(1), match.end(), name) for match, name in named if name]
-    # Of two that overlap, a header of the tables stands, else the first.
-    marks.sort(key=lambda mark: (mark.name == "other", mark.start))
+    headers = [HeaderMatch(match.start(1), match.end(), name) for match, name in named if name]
+    # Of two that overlap, a known header is kept, else the first.
+    headers.sort(key=lambda header: (header.name == "other", header.start))
     taken = bytearray(len(text) + 1)
     free = []
-    for mark in marks:
-        if not any(taken[mark.start : mark.end]):
-            taken[mark.start : mark.end] = b"x" * (mark.end - mark.start)
-            free.append(mark)
-    return sorted(free, key=lambda mark: mark.start)
+    for header in headers:
+        if not any(taken[header.start : header.end]):
+            taken[header.start : header.end] = b"x" * (header.end - header.start)
+            free.append(header)
+    return sorted(free, key=lambda header: header.start)
 
 
 def _name_on_line(text: str, match: re.Match[str], words: str, upper: bool) -> str:
-    """The section that a line opens, empty for none; `upper` says that the report writes its headers in upper case."""
+    """The section that a line opens, empty for none; `upper`: the report has its headers in upper case."""
     section, colon = SECTION_OF.get(words, ""), bool(match.group(2))
     if not match.group(1).isupper():
         may_be = section in IMAGE_SECTIONS or (section and colon and not upper)
@@ -124,56 +123,57 @@ def _name_on_line(text: str, match: re.Match[str], words: str, upper: bool) -> s
         return section if may_be and clear else ""
     if section or not colon:
         return section
-    parts = set(LETTERS.findall(words))
-    if parts & VIEW_NOUNS and parts <= VIEW_NOUNS | VIEW_WORDS:
+    tokens = set(LETTERS.findall(words))
+    if tokens & VIEW_NOUNS and tokens <= VIEW_NOUNS | VIEW_WORDS:
         return "findings"
     line_before = text[max(0, match.start() - LOOK_BACK) : match.start()].rstrip().rpartition("\n")[2]
-    goes_on = line_before.isupper() and not _starts_anew(text, match.start())  # in a report all in upper case
-    return "" if len(words) < 2 or parts <= PARTS or goes_on else "other"
+    continues = line_before.isupper() and not _starts_anew(text, match.start())  # in a report all in upper case
+    return "" if len(words) < 2 or tokens <= ANATOMY or continues else "other"
 
 
-def _name_inside(written: str) -> str:
-    """The section that words inside a line open: in lower case only those that lose nothing of what the image shows."""
-    section = SECTION_OF.get(_plain(written), "")
-    return section if written.isupper() or section in IMAGE_SECTIONS else ""
+def _name_inside(words: str) -> str:
+    """The section that words inside a line open; in lower case only a section that describes the image."""
+    section = SECTION_OF.get(_normalized(words), "")
+    return section if words.isupper() or section in IMAGE_SECTIONS else ""
 
 
-def _plain(words: str) -> str:
+def _normalized(words: str) -> str:
     return SLASH.sub("/", " ".join(words.upper().split())).strip(" .,'-")
 
 
 def _starts_anew(text: str, start: int) -> bool:
-    """Whether the line at `start` begins a statement, rather than going on with a wrapped one."""
+    """Whether the line at `start` begins a statement, rather than continuing a wrapped one."""
     before = text[max(0, start - LOOK_BACK) : start]
-    said = before.rstrip()
-    return not said or said.endswith(STATEMENT_ENDS) or before.count("\n", len(said)) > 1
+    words = before.rstrip()
+    return not words or words.endswith(STATEMENT_ENDS) or before.count("\n", len(words)) > 1
 
 
-def _between(text: str, marks: list[Mark], start: int = 0, first: str = "preamble") -> list[Section]:
+def _between(text: str, headers: list[HeaderMatch], start: int = 0, first: str = "preamble") -> list[Section]:
     """The sections from `start` on, without empty ones; the one before the first header is called `first`."""
-    begins = [(first, start), *((mark.name, mark.end) for mark in marks)]
-    ends = [*(mark.start for mark in marks), len(text)]
-    found = [_stripped(text, name, begin, end) for (name, begin), end in zip(begins, ends, strict=True)]
-    return [section for section in found if section.start < section.end]
+    begins = [(first, start), *((header.name, header.end) for header in headers)]
+    ends = [*(header.start for header in headers), len(text)]
+    stripped = [_stripped(text, name, begin, end) for (name, begin), end in zip(begins, ends, strict=True)]
+    return [section for section in stripped if section.start < section.end]
 
 
-def _beginning(text: str, marks: list[Mark]) -> int:
-    """Where the report begins: behind the addenda and preliminary readings before it, each closed by a rule."""
+def _beginning(text: str, headers: list[HeaderMatch]) -> int:
+    """Where the report begins: after addenda and preliminary readings, each of which ends with a rule."""
     start = 0
-    own = [mark for mark in marks if mark.name != "report"]
+    own = [header for header in headers if header.name != "report"]
     for rule in RULE.finditer(text):
-        first = bisect.bisect_left(own, start, key=lambda mark: mark.start)
+        first = bisect.bisect_left(own, start, key=lambda header: header.start)
         earlier = own[first : first + 1] and own[first].start < rule.start() and own[first].name in EARLIER_SECTIONS
         if text[start : rule.start()].strip() and not earlier:
             break
         start = rule.end()
-    reached = next((mark.start for mark in marks if mark.name in EARLIER_SECTIONS), len(text))
-    start = max([start, *(mark.start for mark in marks if mark.name == "report" and mark.start > reached)])
+    preliminary = next((header.start for header in headers if header.name in EARLIER_SECTIONS), len(text))
+    reports = (header.start for header in headers if header.name == "report" and header.start > preliminary)
+    start = max([start, *reports])
     return start if text[start:].strip() else 0
 
 
 def _last_paragraph(text: str, found: list[Section]) -> list[Section]:
-    """The last paragraph that no header opens; where there is none, what an unknown header or COMPARISON opens."""
+    """The last paragraph without a header; if there is none, one under an unknown header or COMPARISON."""
     for skipped in ((*OTHER_SECTIONS, *EARLIER_SECTIONS, "other", "comparison"), (*OTHER_SECTIONS, *EARLIER_SECTIONS)):
         for section in reversed(found):
             spans = [match.span() for match in PARAGRAPH.finditer(text, section.start, section.end)]

@@ -1,9 +1,8 @@
-"""Text of a report section → sentences with exact character offsets and tags.
+"""The text of a report section → sentences with exact character offsets and tags.
 
-In: one text. Out: `Sentence` rows with `text[start:end]` the raw span; the sentence's own text has its white space
-collapsed and no list number. Rules, no model: decimals, abbreviations, list numbers, removal tokens and wrapped lines
-(FORMATS: report text). What the rules are measured on: tests/golden. Sections are found in `sections`,
-tags in `tags`.
+In: one text. Out: `Sentence` rows; `text[start:end]` is the raw span, `Sentence.text` has its white space collapsed and
+no list number. Rules, no model: decimals, abbreviations, list numbers, removal tokens and wrapped lines. tests/golden
+measures them. Sections: `sections`; tags: `tags`.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ import re
 from sharding.contract import Sentence
 from sharding.text import tags
 
-# Written without their final full stop, lower case; a full stop after one of them ends no sentence.
+# Without their final full stop, lower case; a full stop after one of them does not end a sentence.
 ABBREVIATION = re.compile(
     r"drs?|mrs?|ms|prof|st|jr|sr|e\.g|i\.e|vs|cf|etc|al|figs?|nos?|approx|ca|incl|resp|esp|[ap]\.m|pts?|[hdtsr]x|wt|ht|"
     r"temp|min|max|avg|dept|s\.p|ant|post|op|sup|inf|lat|med|dist|prox|[cm]m|yrs?|hrs?|wks?|mos?",
     re.I,
 )
-# These may also end a sentence: they do when what follows starts with a capital.
+# These end a sentence if a capital follows.
 OPEN_ABBREVIATION = re.compile(
     r"etc|[ap]\.m|al|no|sup|inf|lat|med|ant|post|op|dist|prox|min|max|pts?|approx|temp|avg|ht|wt|[hdtsr]x|[cm]m|"
     r"yrs?|hrs?|wks?|mos?",
@@ -31,7 +30,7 @@ NUMBER = r"(?:\(?\d{1,2}[.)]|[-*•])"
 LIST_NUMBERS = re.compile(rf"(?:{NUMBER}\s+)+(?=\S)")
 # A list number inside a line: after the end of a sentence or a colon, before a capital.
 INLINE_NUMBER = re.compile(r"(?<=[.:;!?])\s+(?=\(?\d{1,2}[.)]\s+[A-Z_])")
-# No pattern here starts anew inside a run that it has read: time stays in proportion to the text, whatever it holds.
+# No pattern backtracks into a run that it has read: time stays linear in the length of any text.
 END_MARK = re.compile(
     r"(?<![.!?])(?:[.!?]++(?:[\"')\]]*+(?=\s|$)|(?=[A-Z][a-z])|(?<=[a-z]{3}[.!?])(?=[A-Z_]))|(?<=[a-z]{3})\.(?=\d[.)]\s))"
 )
@@ -46,29 +45,29 @@ LETTER = re.compile(r"[^\W\d_]")
 def split(text: str, section: str = "text", start: int = 0, end: int | None = None) -> list[Sentence]:
     """The sentences of `text[start:end]`; offsets count from the start of `text`, and `text[s.start:s.end]` is raw.
 
-    A span without a letter (a bare removal token, a number) is no sentence, and neither is a header alone.
+    A span without a letter (a bare removal token, a number) is not a sentence, nor is a header alone.
     """
-    inside = text[start:end]  # the rules look behind, and must not see what stands before the section
+    inside = text[start:end]  # the rules look behind, and must not see the text before the section
     spans = _trimmed(inside, _boundaries(inside))
     return [
         _sentence(inside[first:last], section, start + first)
         for first, last in spans
-        if _says_something(inside[first:last])
+        if _has_content(inside[first:last])
     ]
 
 
 def _sentence(raw: str, section: str, start: int) -> Sentence:
-    # A masked name is as long as the name (offsets stay those of the report); its text is the removal token.
+    # A mask is as long as the name, so that offsets are those of the report; the sentence has the removal token.
     words = re.sub(r"_{2,}", "___", " ".join(raw.split()))
     return Sentence(words, section, start, start + len(raw), tags.of(words))
 
 
-def _says_something(raw: str) -> bool:
+def _has_content(raw: str) -> bool:
     return not HEADER_ALONE.fullmatch(raw) and bool(LETTER.search(tags.REMOVED.sub(" ", raw)))
 
 
 def _boundaries(text: str) -> list[int]:
-    """Where pieces begin and end: the two ends, blank lines, list items and true ends of sentences."""
+    """The offsets to split at: both ends, blank lines, list items and ends of sentences."""
     cuts = {0, len(text)}
     for pattern in (BLANK_LINE, NEW_ITEM, INLINE_NUMBER):
         cuts.update(match.end() for match in pattern.finditer(text))
@@ -78,12 +77,12 @@ def _boundaries(text: str) -> list[int]:
 
 def _ends_sentence(text: str, mark: re.Match[str]) -> bool:
     before = text[max(0, mark.start() - 12) : mark.start()]
-    found = NEXT.search(text, mark.end())
-    after = found.group() if found else ""
+    match = NEXT.search(text, mark.end())
+    after = match.group() if match else ""
     if not after or text[mark.start()] == "!" or "..." in mark.group():
         return True
     if "?" in mark.group() and (not before[-1:].strip() or after.islower() or after.isdigit()):
-        return False  # a character that was lost on the way, as in "38.9 ? C", and no question
+        return False  # a lost character, as in "38.9 ? C", not a question
     if text[mark.start()] == "?":
         return True
     word = WORD_BEFORE.search(before)
@@ -94,7 +93,7 @@ def _ends_sentence(text: str, mark: re.Match[str]) -> bool:
     if ABBREVIATION.fullmatch(short):
         return bool(OPEN_ABBREVIATION.fullmatch(short)) and after.isupper()
     if len(last) == 1 and last.isupper() and after.isupper():
-        return not TITLE.search(before[:-1])  # an initial, as in "Dr. J. Smith"
+        return not TITLE.search(before[:-1])  # an initial: "Dr. J. Smith"
     starts_anew = after.isupper() or after.isdigit() or after in "_(\"'"
     line_ends = text[mark.end() : mark.end() + 1] in ("", "\n", "\r")
     return starts_anew or line_ends or _is_removal_token(last) or last[-1:].isalpha()
@@ -105,7 +104,7 @@ def _is_removal_token(word: str) -> bool:
 
 
 def _is_list_number(text: str, stop: int, word: str) -> bool:
-    """Whether the full stop at `stop` closes the number of a list item and no sentence."""
+    """Whether the full stop at `stop` ends the number of a list item, not a sentence."""
     if not (word.isdigit() and len(word) <= 2):
         return False
     before = stop - len(word)

@@ -1,7 +1,7 @@
 """A sentence of a report → tags: negated, uncertain, normal, comparison, non-image.
 
-In: the words of one sentence. Out: the tags that hold. Rules with scope, no model; what each tag means and how well the
-rules do on real reports stands in tests/golden. Cutting a report into sentences is in `sentences`.
+In: the words of one sentence. Out: its tags. Rules with scope, no model. tests/golden defines each tag and measures the
+rules on real reports. `sentences` splits a report.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def _any(*phrases: str) -> re.Pattern[str]:
 
 
 TAGS = ("negated", "uncertain", "normal", "comparison", "non-image")
-# A sentence is what its negations deny and what is left, the affirmed part. An affirmed word asserts a finding unless
-# it is one of these: grammar, anatomy, examination, normality and change.
+# Negations deny a part of a sentence; the rest is affirmed. An affirmed word asserts a finding unless it is one of
+# these: grammar, anatomy, examination, normality and change.
 WORD = re.compile(r"[a-z]{2,}")
 NEUTRAL = frozenset(
     WORD.findall(
@@ -61,7 +61,7 @@ NEUTRAL = frozenset(
     )
 )
 SEEN = r"(?:chest|exam\w*|stud(?:y|ies)|radiographs?|films?|images?|imaging|x-?rays?|ct|scans?|views?|(?:x-)?xxxx|_+)"
-# Negation words that deny no finding: they speak of doubt, of change, or of what could not be seen.
+# Negations that deny no finding, but certainty, change, visibility or an earlier examination.
 NOT_EXCLUDED = _any(
     r"(?:can ?not|can't|could ?n[o']t|not) (?:be )?(?:\w+ly )?(?:excluded?|ruled? out)", "not (?:be )?certain"
 )
@@ -93,7 +93,7 @@ LOOKS_NORMAL = _any(
     *(r"(?<!above )(?<!than )normal", "unremarkable", r"within (?:the )?(?:\w+ )?limits", "intact", "clear", "midline"),
     *("preserved", "(?:well|fully)[- ](?:expanded|aerated|inflated)"),
 )
-# Denied, these say that nothing is wrong overall.
+# Denied, these mean a normal image.
 OVERALL = _any(
     *("abnormalit(?:y|ies)", "negative(?! for)"),
     r"(?:acute|active|significant|cardiopulmonary) (?:(?!air|interstitial|infiltrat|pneumon|granulom)[\w/-]+ ){0,4}?"
@@ -114,19 +114,19 @@ COMPARISON = _any(
     *("new(?:ly)?", "since", r"resolv\w+", "resolution", r"redemonstrat\w+", "no longer", "removed", "removal"),
     *("cleared", "clearing", "continued", "residual", "developed", r"(?:no|without) (?:\w+ )?change"),
 )
-TOLD = _any(
+REPORTED = _any(
     *("discussed", r"telephon\w*", "phone[dr]?", r"communicat\w+", "notified", "informed", "paged", r"dictat\w+"),
     *("conveyed", "(?:was|were|been) (?:called|reported|relayed)", "ordered by", "attending", "my interpretation"),
     *("history of", "years?[- ]old", "present(?:s|ing) (?:with|to)", "admitted"),
     "patient (?:(?:is|was) status post|denies|complains|reports)",
 )
-ADVISED = _any(
+RECOMMENDED = _any(
     *(r"recommend\w*", "advis(?:ed?|able)", "correlat(?:e|ion)", "of (?:benefit|value)", "further evaluation"),
     *(rf"consider (?:a )?(?:repeat|follow|further|{SEEN})", r"if (?:\w+ )?(?:warranted|indicated|feasible|needed)"),
     rf"follow[- ]?up (?:is|with|to|in|by|as|per|evaluation|{SEEN})",
 )
 CONDITION = re.compile(r"if|given|for|to|in|when|as|because|due")
-# The whole sentence is technique, or names the examination that it is compared with.
+# The whole sentence describes the technique, or names the examination of a comparison.
 TECHNIQUE = re.compile(
     rf"(?:(?!show|demonstrat|reveal)[\w,/()-]+ )*?{SEEN}(?: of the \w+)? (?:(?:was|were|is|are) (?:\w+ )?)?"
     r"(?:obtained|performed|submitted|provided|available|acquired|reviewed|presented|taken|made)\b|"
@@ -136,23 +136,23 @@ TECHNIQUE = re.compile(
 
 
 def of(sentence: str) -> tuple[str, ...]:
-    """Which of `TAGS` hold for the sentence; what each means stands in tests/golden/README.md."""
+    """The `TAGS` of the sentence; tests/golden/README.md defines them."""
     words = sentence.lower()
     affirmed, denied = _scopes(NOT_EXCLUDED.sub("possible", words))
     asserts = _asserts(affirmed)
     normal = not asserts and bool(LOOKS_NORMAL.search(affirmed) or OVERALL.search(denied))
-    found = (
+    holds = (
         bool(denied) and not asserts,
         not normal and bool(HEDGE.search(affirmed) or "?" in words),
         normal,
         bool(COMPARISON.search(NO_EARLIER.sub(" ", words))),
-        bool(TOLD.search(words) or TECHNIQUE.match(words)) or _advises(words),
+        bool(REPORTED.search(words) or TECHNIQUE.match(words)) or _recommends(words),
     )
-    return tuple(itertools.compress(TAGS, found))
+    return tuple(itertools.compress(TAGS, holds))
 
 
 def _scopes(sentence: str) -> tuple[str, str]:
-    """What the sentence leaves standing and what its negations deny, clause by clause."""
+    """The affirmed and the denied part of the sentence, clause by clause."""
     affirmed, denied = [], []
     for clause in CLAUSE_END.split(DENIES_NOTHING.sub(" ", sentence)):
         negation = DENIES_REST.search(clause)
@@ -165,12 +165,12 @@ def _scopes(sentence: str) -> tuple[str, str]:
 
 
 def _asserts(words: str) -> bool:
-    """Whether there is more than neutral words, hedges and removal tokens."""
+    """Whether there are other words than neutral ones, hedges and removal tokens."""
     return not NEUTRAL.issuperset(WORD.findall(REMOVED.sub(" ", HEDGE.sub(" ", words))))
 
 
-def _advises(words: str) -> bool:
-    """Whether advice is the main statement: no clause before it describes the image."""
-    advice = ADVISED.search(words)
-    before = words[: advice.start()].rpartition(",")[0] if advice else ""
-    return advice is not None and (bool(CONDITION.match(before)) or not _asserts(before))
+def _recommends(words: str) -> bool:
+    """Whether a recommendation is the main statement: no clause before it describes the image."""
+    match = RECOMMENDED.search(words)
+    before = words[: match.start()].rpartition(",")[0] if match else ""
+    return match is not None and (bool(CONDITION.match(before)) or not _asserts(before))

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from sharding import leaks, manifest, progress
 from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME
-from sharding.leaks import Kind, Leak
+from sharding.leaks import Leak, LeakKind
 from sharding.store.base import Store
 from sharding.store.locations import open_store
 from sharding.verify import verify_table
@@ -63,7 +63,7 @@ def check(url: str) -> Findings:
     faults += [*verify_table.faults_of_audit(store, data_set), *_faults_of_files(store, data_set)]
     faults += _faults_of_shards(store, data_set)
     all_leaks = leaks.find(data_set.table, store)
-    faults += [_line(leak) for leak in all_leaks if leak.across]
+    faults += [_line(leak) for leak in all_leaks if leak.crosses_splits]
     return Findings(faults, all_leaks, _counts(data_set.table, all_leaks))
 
 
@@ -106,7 +106,7 @@ def _rows_of_shards(table: pa.Table) -> dict[str, pa.Array]:
 
 
 def _line(leak: Leak) -> str:
-    if leak.kind == Kind.SPLITS:
+    if leak.kind == LeakKind.SPLITS:
         return (
             f"leak: patient {leak.patient} is in {leak.split} and {leak.other_split} (images {leak.key} and "
             f"{leak.other_key}); correct the splits of the source, or leave the patient out"
@@ -119,13 +119,13 @@ def _line(leak: Leak) -> str:
 
 def _counts(table: pa.Table, all_leaks: list[Leak]) -> dict[str, int]:
     """Leaks across splits by kind, pairs within one, repeated reports, and groups of patients that look like one."""
-    across = Counter(leak.kind for leak in all_leaks if leak.across)
+    across = Counter(leak.kind for leak in all_leaks if leak.crosses_splits)
     groups = leaks.groups(all_leaks)
     return {
-        "patients in two splits": across[Kind.SPLITS],
-        "equal images across splits": across[Kind.EXACT],
-        "nearly equal images across splits": across[Kind.NEAR],
-        "image pairs of two patients within a split": sum(not leak.across for leak in all_leaks),
+        "patients in two splits": across[LeakKind.SPLITS],
+        "equal images across splits": across[LeakKind.EXACT],
+        "nearly equal images across splits": across[LeakKind.NEAR],
+        "image pairs of two patients within a split": sum(not leak.crosses_splits for leak in all_leaks),
         "patients that look like another": sum(map(len, groups)),
         "largest group of patients that look like one": max(map(len, groups), default=0),
         "reports word for word under two patients in two splits": leaks.repeated_texts(table),

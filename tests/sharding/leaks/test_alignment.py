@@ -39,13 +39,13 @@ def test_the_overlay_is_found_to_a_part_of_a_pixel():
     grey_HW = cloudy(8, 300, 300)
     turned_HW = np.asarray(Image.fromarray(grey_HW).rotate(2, Image.Resampling.BILINEAR))[20:-20, 20:-20]
     small, other = alignment.thumbnail(grey_HW), alignment.thumbnail(turned_HW)
-    assert alignment._rough(small, other)[0] < 0.8 < alignment.agreement(small, other)
+    assert alignment._coarse(small, other)[0] < 0.8 < alignment.agreement(small, other)
 
 
 def test_other_pictures_do_not_agree():
     pictures = [alignment.thumbnail(cloudy(seed)) for seed in range(8)]
     others = [alignment.agreement(one, other) for i, one in enumerate(pictures) for other in pictures[:i]]
-    assert max(others) < alignment.HOPEFUL + 0.1
+    assert max(others) < alignment.REFINE_FROM + 0.1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 2), (64, 64)])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sharding import leaks, manifest
 from sharding.cli import main
-from sharding.leaks import Kind, Leak, same_patient
+from sharding.leaks import Leak, LeakKind, same_patient
 from sharding.store.locations import open_store
 from tests.sharding.leaks.pictures import (
     again_as_jpeg,
@@ -60,16 +60,16 @@ def named(*names):
 def test_copies_are_found_across_splits_and_within_one(copies):
     found = found_in(copies)
     crossing = {named(TRAIN[0], TEST[0]), named(TRAIN[1], TEST[1]), named(TRAIN[2], TEST[2])}
-    assert pairs(leak for leak in found if leak.across) == crossing
-    assert pairs(leak for leak in found if not leak.across) == {named(TRAIN[3], TRAIN[4])}
+    assert pairs(leak for leak in found if leak.crosses_splits) == crossing
+    assert pairs(leak for leak in found if not leak.crosses_splits) == {named(TRAIN[3], TRAIN[4])}
 
 
 def test_the_same_file_is_told_from_one_like_it(copies):
     kinds = {tuple(sorted((leak.patient, leak.other_patient))): leak for leak in found_in(copies)}
     equal = kinds[named(TRAIN[0], TEST[0])]
-    assert (equal.kind, equal.agreement) == (Kind.EXACT, 1)
+    assert (equal.kind, equal.agreement) == (LeakKind.EXACT, 1)
     near = kinds[named(TRAIN[1], TEST[1])]
-    assert near.kind == Kind.NEAR
+    assert near.kind == LeakKind.NEAR
     assert 0.75 <= near.agreement < 1
 
 
@@ -92,8 +92,8 @@ def test_a_patient_in_two_splits_is_a_leak(copies):
     twice = pa.concat_tables([table, table.take(mine)])
     splits.append("validate" if splits[mine[0]] != "validate" else "test")
     place = twice.schema.get_field_index("split")
-    found = [leak for leak in leaks.certain(twice.set_column(place, "split", pa.array(splits))) if leak.across]
-    own = [leak for leak in found if leak.kind == Kind.SPLITS]
+    found = [leak for leak in leaks.certain(twice.set_column(place, "split", pa.array(splits))) if leak.crosses_splits]
+    own = [leak for leak in found if leak.kind == LeakKind.SPLITS]
     assert [(leak.patient, leak.other_patient) for leak in own] == [(patient, patient)]
 
 
@@ -133,7 +133,7 @@ def test_many_equal_images_are_joined_by_as_many_pairs():
 
 def test_groups_are_what_hangs_together():
     def leak(one, other):
-        return Leak(Kind.NEAR, one, other, "train", "test", "k", "l", 0.9)
+        return Leak(LeakKind.NEAR, one, other, "train", "test", "k", "l", 0.9)
 
     found = [leak("e", "d"), leak("a", "b"), leak("c", "b"), leak("f", "f")]
     assert leaks.groups(found) == [("a", "b", "c"), ("d", "e")]
@@ -146,7 +146,7 @@ def test_groups_are_those_of_plain_merging(found):
     for pair in found:
         touched = [group for group in plain if group & set(pair)]
         plain = [group for group in plain if group not in touched] + [set(pair).union(*touched)]
-    assert leaks.joined_names(found) == sorted(tuple(sorted(group)) for group in plain if len(group) > 1)
+    assert leaks.connected_names(found) == sorted(tuple(sorted(group)) for group in plain if len(group) > 1)
 
 
 def test_patients_built_as_one_leak_no_more(copies, tmp_path):

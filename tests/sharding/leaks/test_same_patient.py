@@ -7,23 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharding.contract import UserError
-from sharding.leaks import Kind, Leak, same_patient
+from sharding.leaks import Leak, LeakKind, same_patient
 
 A, B, C, D, E = (letter * 16 for letter in "abcde")
 
 
-def leak(one, other, kind=Kind.NEAR):
+def leak(one, other, kind=LeakKind.NEAR):
     return Leak(kind, one, other, "train", "test", "0" * 24, "1" * 24, 0.87)
 
 
 def test_it_comes_back_as_groups_under_their_first_name(tmp_path):
     path = tmp_path / "same.csv"
-    assert same_patient.write(path, [leak(C, B), leak(A, B), leak(E, D, Kind.EXACT)]) == 3
+    assert same_patient.write(path, [leak(C, B), leak(A, B), leak(E, D, LeakKind.EXACT)]) == 3
     assert same_patient.read(path) == {A: A, B: A, C: A, D: D, E: D}
 
 
 def test_a_patient_in_two_splits_is_no_pair(tmp_path):
-    assert same_patient.write(tmp_path / "same.csv", [leak(A, A, Kind.SPLITS)]) == 0
+    assert same_patient.write(tmp_path / "same.csv", [leak(A, A, LeakKind.SPLITS)]) == 0
     assert same_patient.read(tmp_path / "same.csv") == {}
 
 
@@ -68,7 +68,7 @@ def test_a_missing_file_and_a_folder_that_is_none(tmp_path):
 
 
 def test_a_file_too_large_for_a_list_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(same_patient, "MOST_BYTES", 10)
+    monkeypatch.setattr(same_patient, "MAX_BYTES", 10)
     (tmp_path / "same.csv").write_text("patient,other_patient\n")
     with pytest.raises(UserError, match="too large"):
         same_patient.read(tmp_path / "same.csv")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sharding.sources import ecitation
 from sharding.text.headers import HEADERS, IMAGE_SECTIONS, WITHOUT_COLON
-from sharding.text.sections import NAMES, header, official, plain, sections
+from sharding.text.sections import NAMES, known_header, official, plain, sections
 
 REPORT = """                                 FINAL REPORT
  EXAMINATION:  CHEST (PA AND LAT)
@@ -181,7 +181,7 @@ def test_plain_text_with_sections_loses_only_what_does_not_describe_the_image():
 
 
 def test_a_label_that_is_no_header_of_the_table_is_said_no_more():
-    assert (header("Findings"), header(" impression "), header("John Smith"), header("")) == (
+    assert (known_header("Findings"), known_header(" impression "), known_header("John Smith"), known_header("")) == (
         *("FINDINGS", "IMPRESSION"),
         *("OTHER", "OTHER"),
     )

@@ -1,4 +1,4 @@
-"""What padding by length buckets spares the text tower, on reports of real lengths, in one run.
+"""Time that length buckets save the text tower, on reports of real lengths.
 
     PYTHONPATH=. python benchmarks/length_buckets.py [--rows 64] [--rounds 3]
 
@@ -37,35 +37,35 @@ GREY = np.zeros((1, 1), np.uint8)
 def reports(folder: Path) -> list[list[str]]:
     """The sentences of each report that has any, in the archive's order."""
     (archive,) = folder.glob("*.tgz")
-    found = []
+    sentences = []
     for name, content in ecitation.members(gzip.decompress(archive.read_bytes()), archive.name):
-        said = ecitation.parse(content, Path(name).stem)
-        if said is not None:
-            found.append(
-                [s.text for part in official(said.text) for s in split(said.text, "text", part.start, part.end)]
+        report = ecitation.parse(content, Path(name).stem)
+        if report is not None:
+            sentences.append(
+                [s.text for part in official(report.text) for s in split(report.text, "text", part.start, part.end)]
             )
-    return [sentences for sentences in found if sentences]
+    return [report for report in sentences if report]
 
 
-def batches(said: list[list[str]], tokenizer: Tokenizer, rows: int, buckets: int, rounds: int) -> list[Batch]:
-    made = []
+def batches(texts: list[list[str]], tokenizer: Tokenizer, rows: int, buckets: int, rounds: int) -> list[Batch]:
+    collated = []
     for begin in range(0, rows * rounds, rows):
-        part = said[begin : begin + rows]
+        part = texts[begin : begin + rows]
         encoded = [tokenizer.encode(sentences, 97) for sentences in part]
-        units = 1 + max(len(sentences) for sentences in said)
+        units = 1 + max(len(sentences) for sentences in texts)
         samples = [DecodedSample(str(i), GREY, (), (), (), "", "") for i in range(len(part))]
-        made.append(
+        collated.append(
             collate(samples, encoded, [[]] * len(part), [0] * len(part), Padding(97, units, tokenizer.pad_id, buckets))
         )
-    return made
+    return collated
 
 
-def padding(made: list[Batch]) -> float:
+def padding(collated: list[Batch]) -> float:
     """The share of all positions that are padding."""
-    real = sum(int(batch.attention_BT.sum()) for batch in made)
+    real = sum(int(batch.attention_BT.sum()) for batch in collated)
     positions = sum(
         len(piece) * width
-        for batch in made
+        for batch in collated
         for piece, width in zip(batch.order_B.tensor_split(len(batch.widths)), batch.widths, strict=True)
     )
     return 1 - real / positions
@@ -74,8 +74,9 @@ def padding(made: list[Batch]) -> float:
 def seconds(tower: text.TextTower, batch: Batch) -> float:
     words = (batch.tokens_BT, batch.attention_BT, batch.sentence_id_BT, batch.word_counts_BK)
     started = time.perf_counter()
-    units_BKD, report_BD = text.in_buckets(tower, *words, batch.order_B, batch.widths)
-    (units_BKD.square().sum() + report_BD.square().sum()).backward()
+    buckets = text.buckets(*words, batch.word_counts_BK > 0, batch.order_B, batch.widths)
+    units_MD, report_BD = (sum(parts) for parts in zip(*map(tower, buckets), strict=True))
+    (units_MD.square().sum() + report_BD.square().sum()).backward()
     return time.perf_counter() - started
 
 
@@ -85,21 +86,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     data = Path(os.environ.get("SENTALIGN_REALDATA", "../shared/data"))
-    said = reports(data / "openi")
+    texts = reports(data / "openi")
     tokenizer = Tokenizer.from_vocabulary(next((data / "tokenizer").glob("*vocab*")), cased=True)
     torch.manual_seed(0)
     tower = text.build(None, TOWER, len(tokenizer.vocabulary), 4)
-    made = {buckets: batches(said, tokenizer, args.rows, buckets, args.rounds) for buckets in BUCKETS}
-    seconds(tower, made[1][0])  # warm
-    taken: dict[int, list[float]] = {buckets: [] for buckets in BUCKETS}
+    collated = {buckets: batches(texts, tokenizer, args.rows, buckets, args.rounds) for buckets in BUCKETS}
+    seconds(tower, collated[1][0])  # warm-up
+    times: dict[int, list[float]] = {buckets: [] for buckets in BUCKETS}
     for i in range(args.rounds):
         for buckets in BUCKETS:
-            taken[buckets].append(seconds(tower, made[buckets][i]))
-    base = statistics.median(taken[1])
+            times[buckets].append(seconds(tower, collated[buckets][i]))
+    base = statistics.median(times[1])
     print(f"{args.rows} reports a batch, {args.rounds} batches, {torch.get_num_threads()} threads")
     for buckets in BUCKETS:
-        spent = statistics.median(taken[buckets])
-        print(f"{buckets} buckets: padding {padding(made[buckets]):4.0%}, {spent:6.2f} s, {spent / base:.2f} of one's")
+        median = statistics.median(times[buckets])
+        share = padding(collated[buckets])
+        print(f"{buckets} buckets: padding {share:4.0%}, {median:6.2f} s, {median / base:.2f} of the time of one")
 
 
 if __name__ == "__main__":

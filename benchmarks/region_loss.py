@@ -2,11 +2,11 @@
 
     python benchmarks/region_loss.py [--batch 64] [--attention paper] [--rounds 3] [--only ours]
 
-19 x 19 regions, six sentences a report besides [CLS], width 768, forward and backward on the CPU. The loop is METHOD's
-formulas for one report at a time: every image's attention to its units, c_k formed, one column of Z a report;
-`published` is the same with the copies that published code makes for each report. The bare products are those that
-nothing can avoid: scores, Gram matrices and a'G, each with the backward products that autograd would take for it. Each
-runs in a process of its own for its peak memory; ratios are those of medians over interleaved rounds.
+19 x 19 regions, six sentences a report besides [CLS], width 768, forward and backward on the CPU. The loop computes the
+formulas of docs/method.md for one report at a time: every image's attention to its units, c_k formed, one column of Z a
+report; `published` is the same with the copies that published code makes for each report. The bare products are the
+minimum: scores, Gram matrices and a'G, each with the backward products that autograd would take for it. Each runs in a
+process of its own for its peak memory; ratios are those of medians over interleaved rounds.
 """
 
 from __future__ import annotations
@@ -29,42 +29,43 @@ from sentalign.loss.reference import LossConfig
 REGIONS, UNITS, WIDTH = 361, 7, 768
 
 
-def ours(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: LossConfig) -> Tensor:
+def ours(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, config: LossConfig) -> Tensor:
     g_BD = v_BRD.detach().mean(dim=1)
-    made = objective.four_terms(v_BRD, g_BD, t_BKD, present_BK, g_BD, terms)
-    return made["local_tv"] + made["local_vt"]
+    reports = objective.gather_report_ids(present_BK)
+    terms = objective.four_terms(v_BRD, g_BD, t_BKD[present_BK], g_BD, config, reports)
+    return terms["local_tv"] + terms["local_vt"]
 
 
-def loop(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: LossConfig) -> Tensor:
-    """METHOD's formulas, one report at a time, nothing recomputed and nothing copied."""
+def loop(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, config: LossConfig) -> Tensor:
+    """The formulas for one report at a time, nothing recomputed and nothing copied."""
     columns = []
     for t_KD, present_K in zip(t_BKD, present_BK, strict=True):
         t_1KD = t_KD[present_K][None]
-        scores_B1K = reference.unit_scores(v_BRD, t_1KD, torch.ones(t_1KD.shape[:2], dtype=torch.bool), terms)
-        columns.append(terms.t3 * (terms.t2 * scores_B1K[:, 0]).logsumexp(dim=1))
-    return both_ways(columns)
+        scores_B1K = reference.unit_scores(v_BRD, t_1KD, torch.ones(t_1KD.shape[:2], dtype=torch.bool), config)
+        columns.append(config.t3 * (config.t2 * scores_B1K[:, 0]).logsumexp(dim=1))
+    return cross_entropies(columns)
 
 
-def published(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, terms: LossConfig) -> Tensor:
-    """The same as published code lays it out: maps channels first as a convolution leaves them, turned over for every
+def published(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, config: LossConfig) -> Tensor:
+    """The same in the layout of published code: maps channels first as a convolution returns them, transposed for every
     report, whose units are repeated for every image. Paper attention only."""
     maps_BDR, columns = v_BRD.transpose(1, 2).contiguous(), []
     for t_KD, present_K in zip(t_BKD, present_BK, strict=True):
         units_BDn = t_KD[present_K].T.repeat(len(maps_BDR), 1, 1)
         e_BRn = maps_BDR.transpose(1, 2).contiguous() @ units_BDn
-        a_BRn = (terms.t1 * e_BRn.softmax(dim=2)).transpose(1, 2).contiguous().softmax(dim=2).transpose(1, 2)
+        a_BRn = (config.t1 * e_BRn.softmax(dim=2)).transpose(1, 2).contiguous().softmax(dim=2).transpose(1, 2)
         scores_Bn = torch.nn.functional.cosine_similarity(maps_BDR @ a_BRn.contiguous(), units_BDn, dim=1)
-        columns.append(terms.t3 * (terms.t2 * scores_Bn).logsumexp(dim=1))
-    return both_ways(columns)
+        columns.append(config.t3 * (config.t2 * scores_Bn).logsumexp(dim=1))
+    return cross_entropies(columns)
 
 
-def both_ways(columns: list[Tensor]) -> Tensor:
+def cross_entropies(columns: list[Tensor]) -> Tensor:
     z_BB, own_B = torch.stack(columns, dim=1), torch.arange(len(columns))
     return torch.nn.functional.cross_entropy(z_BB, own_B) + torch.nn.functional.cross_entropy(z_BB.T, own_B)
 
 
 def bare(v_BRD: Tensor, t_BKD: Tensor, *_: object) -> Tensor:
-    """The matrix products alone, with their backward passes; their results stand for each other's gradients."""
+    """The matrix products alone, with their backward passes; results of one serve as gradients of another."""
     t_MD = t_BKD.detach().flatten(0, 1)
     total = torch.zeros(())
     with torch.no_grad():
@@ -80,17 +81,17 @@ def bare(v_BRD: Tensor, t_BKD: Tensor, *_: object) -> Tensor:
 KINDS: dict[str, Callable[..., Tensor]] = {"ours": ours, "loop": loop, "published": published, "bare": bare}
 
 
-def measured(kind: str, batch: int, attention: str) -> dict[str, float]:
+def measure(kind: str, batch: int, attention: str) -> dict[str, float]:
     """Seconds of forward and backward after a small warm-up, and the peak of the memory beyond the inputs in GB."""
     torch.manual_seed(0)
-    terms = LossConfig(attention)  # type: ignore[arg-type]
+    config = LossConfig(attention)  # type: ignore[arg-type]
     present_BK = torch.ones(batch, UNITS, dtype=torch.bool)
     v_BRD = (torch.randn(batch, REGIONS, WIDTH) / WIDTH**0.25).requires_grad_()
     t_BKD = (torch.randn(batch, UNITS, WIDTH) / WIDTH**0.25).requires_grad_()
-    KINDS[kind](v_BRD[:2], t_BKD[:2], present_BK[:2], terms).backward()
+    KINDS[kind](v_BRD[:2], t_BKD[:2], present_BK[:2], config).backward()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    loss = KINDS[kind](v_BRD, t_BKD, present_BK, terms)
+    loss = KINDS[kind](v_BRD, t_BKD, present_BK, config)
     loss.backward()
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -106,21 +107,21 @@ def main() -> None:
     parser.add_argument("--one", choices=sorted(KINDS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measured(args.one, args.batch, args.attention)))
+        print(json.dumps(measure(args.one, args.batch, args.attention)))
         return
     kinds = args.only or [kind for kind in KINDS if kind != "published" or args.attention == "paper"]
     command = [sys.executable, __file__, "--batch", str(args.batch), "--attention", args.attention, "--one"]
-    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
+    runs_of: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
     for _ in range(args.rounds):
         for kind in kinds:
-            found[kind].append(json.loads(subprocess.run([*command, kind], capture_output=True, check=True).stdout))
+            runs_of[kind].append(json.loads(subprocess.run([*command, kind], capture_output=True, check=True).stdout))
     print(f"batch {args.batch}, {REGIONS} regions, {UNITS} units, width {WIDTH}, {args.attention} attention, CPU")
-    medians = {k: {n: statistics.median(run[n] for run in runs) for n in runs[0]} for k, runs in found.items()}
-    for kind, said in medians.items():
-        ratio = f", {said['seconds'] / medians['ours']['seconds']:5.2f} times ours" if "ours" in medians else ""
+    medians = {k: {n: statistics.median(run[n] for run in runs) for n in runs[0]} for k, runs in runs_of.items()}
+    for kind, median in medians.items():
+        ratio = f", {median['seconds'] / medians['ours']['seconds']:5.2f} times ours" if "ours" in medians else ""
         print(
-            f"{kind:9} {said['seconds']:7.2f} s{ratio}, {said['extra_gb']:5.2f} GB beyond the inputs, "
-            f"{said['peak_gb']:5.2f} GB in all, loss {said['loss']:.5f}"
+            f"{kind:9} {median['seconds']:7.2f} s{ratio}, {median['extra_gb']:5.2f} GB beyond the inputs, "
+            f"{median['peak_gb']:5.2f} GB in total, loss {median['loss']:.5f}"
         )
 
 

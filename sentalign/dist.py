@@ -1,6 +1,6 @@
-"""Ranks: who am I, how many are we, and how a tensor of every rank becomes one tensor with its gradient.
+"""Ranks: this rank's number, the world size, and collectives that carry gradients.
 
-In: torch.distributed, initialised by the engine (or not: then there is one rank). Out: plain functions. (leaf)
+In: torch.distributed, initialised by the engine (or not: then there is one rank). Out: plain functions.
 """
 
 # W ranks, b rows of one rank, B = W·b rows of all
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """This process's number, 0 without a process group."""
+    """This process's rank, 0 without a process group."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -32,43 +32,19 @@ def barrier() -> None:
         dist.barrier()
 
 
-class _Gather(torch.autograd.Function):
-    """All ranks' rows, in rank order. The backward pass sums over ranks: each rank's loss may use every row."""
-
-    @staticmethod
-    def forward(context: Any, local: Tensor) -> Tensor:
-        everyone = local.new_empty((ranks() * local.shape[0], *local.shape[1:]))
-        dist.all_gather(list(everyone.chunk(ranks())), local.contiguous())
-        return everyone
-
-    @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:
-        everyone = gradients[0].contiguous()
-        own = everyone.new_empty((len(everyone) // ranks(), *everyone.shape[1:]))
-        dist.reduce_scatter_tensor(own, everyone)
-        return own
-
-
-def gather(local: Tensor) -> Tensor:
-    """(b, ...) of each rank -> (W·b, ...), with gradient. Every rank must bring the same shape."""
-    return _Gather.apply(local) if ranks() > 1 else local
-
-
 class _GatherRagged(torch.autograd.Function):
-    """All ranks' rows, of which each has as many as `sizes` says; the backward pass sums over ranks."""
+    """All ranks' rows, sizes[r] of rank r. The backward pass sums over ranks: each rank's loss may use every row."""
 
     @staticmethod
     def forward(context: Any, local: Tensor, sizes: list[int]) -> Tensor:
         context.sizes = sizes
-        parts = [
-            local.contiguous() if r == rank() else local.new_empty(n, *local.shape[1:]) for r, n in enumerate(sizes)
-        ]
         if _even_enough(sizes):
-            most = max(sizes)
-            everyone = local.new_empty(ranks(), most, *local.shape[1:])
-            dist.all_gather(list(everyone.unbind()), _padded(local, most))
+            everyone = local.new_empty(ranks(), max(sizes), *local.shape[1:])
+            dist.all_gather(list(everyone.unbind()), _padded(local, max(sizes)))
             return torch.cat([part[:n] for part, n in zip(everyone, sizes, strict=True)])
-        # gloo gathers equal sizes only, and padding would be sent too: each rank tells its rows to all.
+        parts = [local.new_empty(n, *local.shape[1:]) for n in sizes]
+        parts[rank()] = local.contiguous()
+        # gloo gathers equal sizes only, and padding would be sent too: each rank broadcasts its rows.
         _wait([dist.broadcast(part, source, async_op=True) for source, part in enumerate(parts) if len(part)])
         return torch.cat(parts)
 
@@ -82,6 +58,11 @@ class _GatherRagged(torch.autograd.Function):
             return own[: context.sizes[rank()]], None
         _wait([dist.reduce(part, target, async_op=True) for target, part in enumerate(parts) if len(part)])
         return parts[rank()], None
+
+
+def gather(local: Tensor) -> Tensor:
+    """(b, ...) of each rank -> (W·b, ...), with gradient. Every rank must bring the same shape."""
+    return gather_ragged(local, [len(local)] * ranks())
 
 
 def gather_ragged(local: Tensor, sizes: list[int]) -> Tensor:
@@ -104,8 +85,8 @@ def _wait(works: list[Any]) -> None:
         work.wait()
 
 
-class _Total(torch.autograd.Function):
-    """The sum over ranks. All go on with it alike, and W times its gradient makes up for the mean over ranks."""
+class _AllReduceSum(torch.autograd.Function):
+    """The sum over ranks. All ranks compute the same loss from it; W times its gradient undoes the mean over ranks."""
 
     @staticmethod
     def forward(context: Any, local: Tensor) -> Tensor:
@@ -118,17 +99,16 @@ class _Total(torch.autograd.Function):
         return gradients[0] * ranks()
 
 
-def total(local: Tensor) -> Tensor:
+def all_reduce_sum(local: Tensor) -> Tensor:
     """The sum over ranks, for a loss that every rank computes from it and whose gradients are averaged over ranks."""
-    return _Total.apply(local) if ranks() > 1 else local
+    return _AllReduceSum.apply(local) if ranks() > 1 else local
 
 
-def largest(local: Tensor) -> Tensor:
+def all_reduce_max(local: Tensor) -> Tensor:
     """The maximum over ranks, without gradient."""
-    if ranks() == 1:
-        return local
     everyone = local.contiguous().clone()
-    dist.all_reduce(everyone, dist.ReduceOp.MAX)
+    if ranks() > 1:
+        dist.all_reduce(everyone, dist.ReduceOp.MAX)
     return everyone
 
 
@@ -142,15 +122,13 @@ def mean_in_place(tensors: list[Tensor]) -> None:
         tensor.copy_(part.view_as(tensor))
 
 
-def of_all_ranks(numbers: list[float]) -> list[list[float]]:
-    """The numbers of every rank, in rank order; all bring as many. One small message, float64."""
+def of_all_ranks(values: list[float]) -> list[list[float]]:
+    """The values of every rank, in rank order; all bring as many. One small message, float64."""
     if ranks() == 1:
-        return [numbers]
+        return [values]
     device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else "cpu"
-    local = torch.tensor(numbers, dtype=torch.float64, device=device)
-    everyone = local.new_empty((ranks(), len(numbers)))
-    dist.all_gather(list(everyone.unbind()), local)
-    return everyone.tolist()
+    local = torch.tensor([values], dtype=torch.float64, device=device)
+    return gather(local).tolist()
 
 
 def broadcast_object(value: T, source: int = 0) -> T:

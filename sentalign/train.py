@@ -173,7 +173,7 @@ def model_of(config: Config, vocabulary_size: int) -> dual.DualEncoder:
     image_tower = image.build(
         pixels.weights, pixels.backbone, *stages, config.model.width, pixels.coordinates, pixels.norm
     )
-    return dual.DualEncoder(image_tower, text_tower, loss_scalars.start(config.loss))
+    return dual.DualEncoder(image_tower, text_tower, loss_scalars.initial_values(config.loss))
 
 
 def one_rank_per_host_first(load: Callable[[], T]) -> T:

@@ -1,1 +1,1 @@
-"""FEATURES → SCALAR: the four contrastive terms. `reference` is the specification; the rest must equal it."""
+"""FEATURES → SCALAR: the four contrastive terms. `reference` is the specification; the fast path must equal it."""

@@ -1,17 +1,17 @@
-"""The region-sentence scores, in chunks that are computed again in the backward pass.
+"""The region-sentence scores, in chunks that are recomputed in the backward pass.
 
 In: one rank's regions, the units of all ranks' reports, packed without padding. Out: cos(c_im, t_m) of every image and
-unit, as `reference.unit_scores` defines it. Between the passes nothing is kept but the inputs and their Gram matrices,
-which are smaller, so memory grows with the chunk and with the scores, not with images x units x regions.
+unit, as `reference.unit_scores` defines it. Only the inputs and their Gram matrices, which are smaller, are saved for
+the backward pass, so memory grows with the chunk and with the scores, not with images x units x regions.
 
-Three identities spare most of the work (METHOD: the exact large-batch local loss). <c, t> = sum_r a_r e_r; |c|^2 =
-a' (V V') a, so that c is never formed where there are fewer regions than dimensions; and the cosine is blind to the
-length of c, so that the gradient by log a needs no centring, as a softmax's usually does.
+Three identities save most of the work (docs/method.md, the exact large-batch local loss). <c, t> = sum_r a_r e_r;
+|c|^2 = a' (V V') a, so c is never formed where there are fewer regions than dimensions; and the cosine does not depend
+on the length of c, so the gradient by log a needs no centring, as a softmax's usually does.
 
-A fused kernel for GPUs would take the place of `_Scores`; everything else talks to `unit_scores`.
+A fused kernel for GPUs would replace `_UnitScores`; callers use `unit_scores` only.
 """
 
-# b images, R regions, M units that are there, J reports, n units of each report of a group, D width
+# b images, R regions, M packed units, J reports, n units of each report of a group, D width
 # i images of a chunk, m units of a chunk
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ from torch import Tensor
 from sentalign.loss.reference import EPSILON, LossConfig
 
 Groups = Sequence[tuple[int, int]]
-# Elements of one (i, m, R) block. On a CPU a block and its two or three companions stay in the cache; a GPU wants work.
+# Elements of one (i, m, R) block. On a CPU a block and two or three more of its size stay in the cache; a GPU needs
+# large ones.
 BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}
 UNITS = {"cpu": 512, "cuda": 8192}  # of a chunk at most
 
 
-def unit_scores(v_bRD: Tensor, t_MD: Tensor, groups: Groups, terms: LossConfig) -> Tensor:
-    """cos(c_im, t_m) as (b, M), of units sorted into `groups`: J reports of n units each lie behind one another.
+def unit_scores(v_bRD: Tensor, t_MD: Tensor, groups: Groups, config: LossConfig) -> Tensor:
+    """cos(c_im, t_m) as (b, M), of units sorted into `groups`: J reports of n units each, one group after another.
 
-    Under paper attention a region shares itself out over the n units of one report, its [CLS] among them.
+    Under paper attention p is a softmax over the n units of one report, [CLS] included.
     """
-    paper = terms.attention == "paper"
+    paper = config.attention == "paper"
     if not paper:
         v_bRD, t_MD = F.normalize(v_bRD, dim=-1, eps=EPSILON), F.normalize(t_MD, dim=-1, eps=EPSILON)
-    sharpness = torch.as_tensor(terms.t1 if paper else 1 / terms.tau, dtype=v_bRD.dtype, device=v_bRD.device)
-    return _Scores.apply(v_bRD, t_MD, sharpness, tuple(groups), paper)
+    sharpness = torch.as_tensor(config.t1 if paper else 1 / config.tau, dtype=v_bRD.dtype, device=v_bRD.device)
+    return _UnitScores.apply(v_bRD, t_MD, sharpness, tuple(groups), paper)
 
 
-class _Scores(torch.autograd.Function):
+class _UnitScores(torch.autograd.Function):
     @staticmethod
     def forward(
         context: Any, v_bRD: Tensor, t_MD: Tensor, sharpness: Tensor, groups: tuple[tuple[int, int], ...], paper: bool
@@ -63,7 +64,7 @@ class _Scores(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         v_bRD, t_MD, sharpness, gram_bRR = context.saved_tensors
         dv_bRD, dt_MD = torch.zeros_like(v_bRD), torch.zeros_like(t_MD)
-        # One sum over everything wants double precision.
+        # One sum over all elements needs double precision.
         dsharpness = torch.zeros_like(sharpness, dtype=torch.float64) if context.needs_input_grad[2] else None
         for images in _images(v_bRD, t_MD):
             dgram_iRR = torch.zeros_like(gram_bRR[images])
@@ -71,7 +72,7 @@ class _Scores(torch.autograd.Function):
                 block = _Block(v_bRD[images], t_MD[units], gram_bRR[images], n, sharpness, context.paper)
                 block.backward(gradients[0][images, units], dv_bRD[images], dt_MD[units], dgram_iRR, dsharpness)
             if dgram_iRR.dim() == 3:
-                dv_bRD[images].baddbmm_(dgram_iRR, v_bRD[images], alpha=2)  # the gradient is symmetrical, as V V' is
+                dv_bRD[images].baddbmm_(dgram_iRR, v_bRD[images], alpha=2)  # the gradient is symmetric, as V V' is
         return dv_bRD, dt_MD, None if dsharpness is None else dsharpness.to(sharpness.dtype), None, None
 
 
@@ -94,7 +95,7 @@ class _Block:
     def backward(
         self, g_im: Tensor, dv_iRD: Tensor, dt_mD: Tensor, dgram_iRR: Tensor, dsharpness: Tensor | None
     ) -> None:
-        """Adds the gradients to those that are given. Overwrites the block's own buffers."""
+        """Adds the gradients to the buffers passed in. Overwrites the block's own buffers."""
         lengths_im = self.lengths_im.clamp(min=EPSILON)
         ddots_im = g_im / lengths_im
         dlengths_im = -ddots_im * self.dots_im / lengths_im * (self.lengths_im > EPSILON)
@@ -113,7 +114,7 @@ class _Block:
         dt_mD.addcmul_(self.t_mD, (dnorms_m / self.norms_m.clamp(min=EPSILON))[:, None])
 
     def _through_length(self, dsquares_im1: Tensor, dv_iRD: Tensor, dgram_iRR: Tensor) -> Tensor:
-        """The gradient of a by way of |c|^2; adds that of V V', or that of V where c was formed."""
+        """The gradient of a through |c|^2; adds that of V V', or that of V where c was formed."""
         if self.by_gram:
             dgram_iRR.baddbmm_(self.a_imR.transpose(1, 2), self.a_imR * dsquares_im1)
             return self.c_imX.mul_(2 * dsquares_im1)
@@ -124,8 +125,8 @@ class _Block:
     def _of_sharpness(self, dlog_imR: Tensor) -> Tensor:
         """The gradient of the sharpness, from that of log a.
 
-        The gradients of one attention sum to zero, so x may be measured from any point: from its mean, where what
-        rounding leaves of that zero weighs least.
+        The gradients of one attention sum to zero, so any constant may be subtracted from x: its mean, which minimises
+        the effect of rounding.
         """
         products_im = (dlog_imR * self.x_imR).sum(dim=2).double()
         return (products_im - dlog_imR.sum(dim=2).double() * self.x_imR.mean(dim=2)).sum()
@@ -146,7 +147,7 @@ class _Block:
 
 
 def gram_pays(regions: int, units: int, width: int) -> bool:
-    """Whether V V' (R x R) spares multiplications against c = a' V: an image and region has 2 R (M + D) or 3 M D."""
+    """Whether V V' (R x R) needs fewer multiplications than c = a' V: 2 R (M + D) against 3 M D an image and region."""
     return 2 * regions * (units + width) < 3 * units * width
 
 

@@ -43,13 +43,13 @@ class ImageTower(nn.Module):
         self.to_global = nn.Linear(channels[global_stage], width)
 
     def forward(self, images_B1HW: Tensor) -> tuple[Tensor, Tensor]:
-        """Regions (B, D, H, W) as a map and global vectors (B, D)."""
+        """Regions as a map (B, H, W, D) and global vectors (B, D)."""
         images_BCHW = self._channels(images_B1HW)
         # Convolutions keep the layout of their input; this one is up to 1.3 times as fast on CPU.
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
         maps = dict(zip(self.backbone.out_features, self.backbone(images_BCHW).feature_maps, strict=True))
-        regions_BDHW = self.to_regions(maps[self.region_stage])
-        return regions_BDHW, self.to_global(maps[self.global_stage].mean(dim=(2, 3)))
+        regions_BHWD = self.to_regions(maps[self.region_stage]).permute(0, 2, 3, 1)
+        return regions_BHWD, self.to_global(maps[self.global_stage].mean(dim=(2, 3)))
 
     def region_grid(self, size: int) -> RegionGrid:
         """Where the regions of a (size, size) input lie on its pixels."""

@@ -1,21 +1,33 @@
 """The text tower: a report becomes its [CLS] vector, one vector a sentence and a report vector.
 
-In: token numbers and which sentence each position belongs to. Out: units and report vectors, by the word and sentence
-rules of METHOD (paper mode, text side). The tokenizer is in sentalign.text.
+In: tokens, and which sentence each position belongs to. Out: packed units and report vectors, by the word and sentence
+rules of docs/method.md (paper mode, text side). The tokenizer is in sentalign.text.
 """
 
-# B reports, T positions, K units (the [CLS] vector, then the sentences), D width
+# B reports of a batch, b of a bucket, T positions, K units with padding (the [CLS] vector, then the sentences), M units
+# of the batch without padding (report by report), D width
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
 from torch import Tensor, nn
 
 from sentalign.model.pretrained import WeightsError, backbone_config, load
+
+
+class TextBucket(NamedTuple):
+    """Some reports of a batch, padded to their own width."""
+
+    tokens_bT: Tensor
+    attention_bT: Tensor  # bool: a real position
+    unit_bT: Tensor  # the packed unit of each position, M for [SEP] and padding
+    row_b: Tensor  # the row of each report in the batch
+    words_M: Tensor  # words of each unit of the batch
+    words_B: Tensor  # words of each report of the batch
 
 
 class TextTower(nn.Module):
@@ -26,47 +38,54 @@ class TextTower(nn.Module):
         self.bert: Any = bert
         self.last_layers = last_layers
 
-    def forward(
-        self, tokens_BT: Tensor, attention_BT: Tensor, sentence_id_BT: Tensor, word_counts_BK: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Units (B, K, D), absent ones zero, and report vectors (B, D).
+    def forward(self, bucket: TextBucket) -> tuple[Tensor, Tensor]:
+        """Packed units (M, D) and report vectors (B, D) of the batch, zero for reports outside the bucket.
 
         Word pieces are summed to words and a sentence is the mean of its words, which is the sum of its pieces over
         its number of words; likewise the report over all real positions, [CLS] and [SEP] being words.
         """
-        out = self.bert(input_ids=tokens_BT, attention_mask=attention_BT.long(), output_hidden_states=True)
+        out = self.bert(
+            input_ids=bucket.tokens_bT, attention_mask=bucket.attention_bT.long(), output_hidden_states=True
+        )
         # hidden_states[0] is the embedding, not a layer.
-        pieces_BTD = torch.stack(out.hidden_states[1:][-self.last_layers :]).sum(dim=0)
-        belongs_BKT = sentence_id_BT.unsqueeze(1) == torch.arange(
-            word_counts_BK.shape[1] - 1, device=sentence_id_BT.device
-        ).view(1, -1, 1)
-        sums_BKD = belongs_BKT.to(pieces_BTD.dtype) @ pieces_BTD
-        sentences_BKD = sums_BKD / word_counts_BK[:, 1:].clamp(min=1).unsqueeze(-1)
-        units_BKD = torch.cat([pieces_BTD[:, :1], sentences_BKD], dim=1)
-        total_BD = (pieces_BTD * attention_BT.unsqueeze(-1)).sum(dim=1)
-        return units_BKD, total_BD / word_counts_BK[:, :1]
+        pieces_bTD = torch.stack(out.hidden_states[1:][-self.last_layers :]).sum(dim=0)
+        sums_MD = pieces_bTD.new_zeros(len(bucket.words_M) + 1, pieces_bTD.shape[2]).index_add(
+            0, bucket.unit_bT.flatten(), pieces_bTD.flatten(0, 1)
+        )[:-1]
+        sums_bD = (pieces_bTD * bucket.attention_bT.unsqueeze(-1)).sum(dim=1)
+        sums_BD = sums_bD.new_zeros(len(bucket.words_B), sums_bD.shape[1]).index_copy(0, bucket.row_b, sums_bD)
+        return sums_MD / bucket.words_M[:, None], sums_BD / bucket.words_B[:, None]
 
 
-def in_buckets(
-    tower: TextTower,
+def buckets(
     tokens_BT: Tensor,
     attention_BT: Tensor,
     sentence_id_BT: Tensor,
     word_counts_BK: Tensor,
-    order_B: Tensor,
-    widths: Sequence[int],
-) -> tuple[Tensor, Tensor]:
-    """What the tower makes of the rows, padded piece by piece: piece i of `order_B` to `widths[i]` positions.
+    present_BK: Tensor,
+    order_B: Tensor | None = None,
+    widths: Sequence[int] = (),
+) -> list[TextBucket]:
+    """The batch in length buckets: bucket i has the rows of piece i of `order_B`, padded to `widths[i]` positions.
 
-    Equal to the tower on all rows at once but for the dropout that is drawn.
+    word_counts_BK are the words of the whole row at k = 0 and of each sentence after; present_BK marks real units.
+
+    The sums of the tower's outputs over the buckets equal its outputs for one bucket but for the drawn dropout.
     """
-    pieces = [
-        tower(tokens_BT[rows, :width], attention_BT[rows, :width], sentence_id_BT[rows, :width], word_counts_BK[rows])
-        for rows, width in zip(order_B.tensor_split(len(widths)), widths, strict=True)
+    words_BK = word_counts_BK.clone()
+    words_BK[:, 0] = 1  # [CLS] alone
+    words_M = words_BK[present_BK]
+    unit_BK = (present_BK.flatten().cumsum(0).view_as(present_BK) - 1).masked_fill(~present_BK, len(words_M))
+    unit_BT = unit_BK.gather(1, sentence_id_BT + 1)  # -1 is [CLS] at position 0, else no unit
+    unit_BT[:, 1:] = unit_BT[:, 1:].masked_fill(sentence_id_BT[:, 1:] < 0, len(words_M))
+    rows_B = torch.arange(len(tokens_BT), device=tokens_BT.device) if order_B is None else order_B
+    widths = widths or [tokens_BT.shape[1]]
+    # Sorted rows: one bucket is the batch in its own order.
+    parts = [part.sort().values for part in rows_B.tensor_split(len(widths))]
+    return [
+        TextBucket(tokens_BT[b, :width], attention_BT[b, :width], unit_BT[b, :width], b, words_M, word_counts_BK[:, 0])
+        for b, width in zip(parts, widths, strict=True)
     ]
-    units_BKD, report_BD = (torch.cat(parts) for parts in zip(*pieces, strict=True))
-    back_B = order_B.argsort()
-    return units_BKD[back_B], report_BD[back_B]
 
 
 def build(weights: str | None, settings: dict[str, Any], vocabulary_size: int, last_layers: int) -> TextTower:

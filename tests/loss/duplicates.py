@@ -113,11 +113,11 @@ def expected(options):
     return oracle.four_terms(cosines(options.attention), g, q, REPORTS, weights, options)
 
 
-def gradients(terms, inputs):
+def gradients(terms, leaves):
     """The gradients of a weighted sum of the terms, so that none hides behind another."""
     loss = sum(weight * terms[name].sum() for weight, name in zip((0.5, 0.7, 1.1, 1.3), sorted(terms), strict=True))
-    found = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
-    return [torch.zeros_like(x) if gradient is None else gradient for x, gradient in zip(inputs, found, strict=True)]
+    found = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(x) if gradient is None else gradient for x, gradient in zip(leaves, found, strict=True)]
 
 
 def report_ids(project, options):
@@ -133,7 +133,7 @@ def report_ids(project, options):
     batch = project.batch.collate(samples, rows, drawn, [0] * len(REPORTS), padding)
     bits = {1 << project.batch.TAGS.index(tag): w for tag, w in TAG_WEIGHTS[options.weights].items()}
     present = batch.word_counts_BK > 0
-    weight = project.targets.weights(batch.tags_BK, present, bits)
+    weight = project.targets.unit_weights(batch.tags_BK, present, bits)
     if options.weights == "without [CLS]":
         weight[:, 0] = 0
     hashes = (batch.sentence_hash_BS, batch.unit_hash_BK)
@@ -150,8 +150,8 @@ def computed(project, path, options):
         sentence_twins=options.sentence_twins, **dict(zip(LEARNED, learned, strict=True)),
     )  # fmt: skip
     if path == "fast path":
-        ids = project.objective.gather_report_ids(present, ids)
-        terms = project.objective.four_terms(v, g, t, present, q, config, ids)
+        reports = project.objective.gather_report_ids(present, ids)
+        terms = project.objective.four_terms(v, g, t[present], q, config, reports)
     else:
         terms = project.reference.four_terms(v, g, t, present, q, config, ids)
     return terms, [v, g, t, q, *learned]
@@ -159,11 +159,11 @@ def computed(project, path, options):
 
 def difference(project, path, options, with_gradients=True, tolerance=1e-11):
     """The first term or gradient that is not the oracle's, as text; "" where all are."""
-    (terms, inputs), exact = computed(project, path, options), expected(options)
+    (terms, leaves), exact = computed(project, path, options), expected(options)
     pairs = {f"value of {name}": (terms[name], exact[name]) for name in exact}
     if with_gradients:
         names = [f"gradient of {name}" for name in ("v", "g", "t", "q", *LEARNED)]
-        both = gradients(terms, inputs), gradients(exact, [*features(), *SCALARS])
+        both = gradients(terms, leaves), gradients(exact, [*features(), *SCALARS])
         pairs |= dict(zip(names, zip(*both, strict=True), strict=True))
     for name, (one, other) in pairs.items():
         worst = float((one - other.view_as(one)).detach().abs().max())

@@ -37,6 +37,12 @@ def texts() -> tuple[torch.Tensor, ...]:
     return tokens_BT, tokens_BT > 0, sentence_id_BT, word_counts_BK
 
 
+@pytest.fixture
+def buckets(texts) -> list[text.TextBucket]:
+    """The same as one bucket."""
+    return text.buckets(*texts, texts[3] > 0)
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
     # The variable is read when huggingface_hub is imported; the constant is what it then looks at.

@@ -18,44 +18,54 @@ def images():
 
 def test_regions_lie_row_by_row(model, images, texts):
     with torch.no_grad():
-        features = dual.Features(*model(images, *texts))
-        map_BDHW, global_BD = model.image(images)
+        features, (map_BHWD, global_BD) = model(images), model.image(images)
     rows, columns = 6, 10
     assert features.regions_BRD.shape == (2, rows * columns, 16)
     for row, column in [(0, 0), (0, 9), (3, 4), (5, 0), (5, 9)]:
-        assert torch.equal(features.regions_BRD[:, row * columns + column], map_BDHW[:, :, row, column])
+        assert torch.equal(features.regions_BRD[:, row * columns + column], map_BHWD[:, row, column])
     assert torch.equal(features.image_BD, global_BD)
 
 
-def test_cls_is_the_first_unit_and_absent_units_are_told(model, images, texts):
+def test_units_are_packed_and_cls_is_the_first_of_each_report(model, buckets, texts):
     with torch.no_grad():
-        features = dual.Features(*model(images, *texts))
+        features = model(None, buckets)
         hidden = model.text.bert(texts[0], texts[1].long(), output_hidden_states=True).hidden_states
-    torch.testing.assert_close(features.units_BKD[:, 0], sum(hidden[-4:])[:, 0])
-    assert features.units_BK.tolist() == [[True, True, True], [True, True, False]]
+    assert features.units_MD.shape == (5, 16)  # reports of two sentences and of one
+    torch.testing.assert_close(features.units_MD[[0, 3]], sum(hidden[-4:])[:, 0])
     assert features.report_BD.shape == (2, 16)
 
 
-def test_encoding_is_the_same_without_gradient(model, images, texts):
-    features = dual.Features(*model(images, *texts))
+def test_each_tower_alone_has_the_features_of_both_together(model, images, buckets):
+    with torch.no_grad():
+        both, of_images, of_texts = model(images, buckets), model(images), model(None, buckets)
+    assert of_images.units_MD is of_images.report_BD is of_texts.regions_BRD is of_texts.loss_scalars_N is None
+    for name in ("regions_BRD", "image_BD"):
+        assert torch.equal(getattr(both, name), getattr(of_images, name))
+    for name in ("units_MD", "report_BD"):
+        assert torch.equal(getattr(both, name), getattr(of_texts, name))
+
+
+def test_encoding_is_the_same_without_gradient(model, images, buckets, texts):
+    features = model(images, buckets)
     assert features.regions_BRD.requires_grad
     regions_BHWD, image_BD = model.encode_images(images)
     units_BKD, report_BD = model.encode_texts(*texts)
     assert not any(t.requires_grad for t in (regions_BHWD, image_BD, units_BKD, report_BD))
     assert regions_BHWD.shape == (2, 6, 10, 16)
     torch.testing.assert_close(regions_BHWD.flatten(1, 2), features.regions_BRD.detach())
-    torch.testing.assert_close(units_BKD, features.units_BKD.detach())
+    torch.testing.assert_close(units_BKD[texts[3] > 0], features.units_MD.detach())
+    assert not units_BKD[texts[3] == 0].any()
 
 
-def outputs(model, images, texts):
+def outputs(model, images, buckets):
     with torch.no_grad():
-        return model(images, *texts)
+        return model(images, buckets)
 
 
 @pytest.mark.parametrize("coordinates", [False, True])
-def test_round_trip_is_bit_equal(tmp_path, model, images, texts, coordinates):
+def test_round_trip_is_bit_equal(tmp_path, model, images, buckets, coordinates):
     model.image.coordinates = coordinates
-    model.train()(images, *texts)  # so that the running statistics are not those of a new model
+    model.train()(images, buckets)  # so that the running statistics are not those of a new model
     dual.save(tmp_path / "run", model.describe(), model.state_dict())
     again = dual.load(tmp_path / "run")
     assert not again.training
@@ -63,7 +73,7 @@ def test_round_trip_is_bit_equal(tmp_path, model, images, texts, coordinates):
     state = again.state_dict()
     assert state.keys() == model.state_dict().keys()
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    for one, other in zip(outputs(model.eval(), images, texts), outputs(again, images, texts), strict=True):
+    for one, other in zip(outputs(model.eval(), images, buckets), outputs(again, images, buckets), strict=True):
         assert torch.equal(one, other)
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["model.safetensors", "towers.json"]
 
@@ -75,11 +85,11 @@ def test_round_trip_of_a_vit_with_stages_in_another_order(tmp_path, images):
         image.build(None, settings | {"image_size": 28, "patch_size": 14}, "stage2", "stage1", 16),
         text.build(None, bert, 40, 1),
     )
-    made = dual.DualEncoder(*towers).eval()
-    dual.save(tmp_path, made.describe(), made.state_dict())
+    model = dual.DualEncoder(*towers).eval()
+    dual.save(tmp_path, model.describe(), model.state_dict())
     again = dual.load(tmp_path)
     assert (again.image.region_stage, again.image.global_stage, again.text.last_layers) == ("stage2", "stage1", 1)
-    for one, other in zip(made.encode_images(images), again.encode_images(images), strict=True):
+    for one, other in zip(model.encode_images(images), again.encode_images(images), strict=True):
         assert torch.equal(one, other)
 
 

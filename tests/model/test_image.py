@@ -25,10 +25,10 @@ def test_resnet_50_has_the_papers_shapes():
     maps = []
     tower.backbone.register_forward_hook(lambda module, args, output: maps.extend(output.feature_maps))
     with torch.no_grad():
-        regions_BDHW, global_BD = tower(torch.zeros(1, 1, 299, 299))
+        regions_BHWD, global_BD = tower(torch.zeros(1, 1, 299, 299))
     assert maps[0].shape == (1, 1024, 19, 19)
     assert maps[1].shape[1] == 2048
-    assert regions_BDHW.shape == (1, 768, 19, 19)
+    assert regions_BHWD.shape == (1, 19, 19, 768)
     assert global_BD.shape == (1, 768)
     assert tower.to_regions.weight.shape == (768, 1024, 1, 1)
     assert tower.to_regions.bias is None
@@ -39,11 +39,11 @@ def test_heads_by_hand():
     tower = image.build(None, RESNET, "stage2", "stage3", 6).eval()
     images_B1HW = torch.randn(2, 1, 64, 96)
     with torch.no_grad():
-        regions_BDHW, global_BD = tower(images_B1HW)
+        regions_BHWD, global_BD = tower(images_B1HW)
         low_BCHW, high_BCHW = tower.backbone(images_B1HW.repeat(1, 3, 1, 1)).feature_maps
-    assert regions_BDHW.shape == (2, 6, 8, 12)
-    expected = torch.einsum("bchw,dc->bdhw", low_BCHW, tower.to_regions.weight[..., 0, 0])
-    torch.testing.assert_close(regions_BDHW, expected, atol=1e-5, rtol=1e-4)
+    assert regions_BHWD.shape == (2, 8, 12, 6)
+    expected = torch.einsum("bchw,dc->bhwd", low_BCHW, tower.to_regions.weight[..., 0, 0])
+    torch.testing.assert_close(regions_BHWD, expected, atol=1e-5, rtol=1e-4)
     expected = high_BCHW.flatten(2).mean(2) @ tower.to_global.weight.T + tower.to_global.bias
     torch.testing.assert_close(global_BD, expected, atol=1e-5, rtol=1e-4)
 
@@ -51,8 +51,8 @@ def test_heads_by_hand():
 def test_a_vit_works_with_one_stage_for_both():
     tower = image.build(None, {"model_type": "dinov2"} | DINO, "stage2", "stage2", 8).eval()
     with torch.no_grad():
-        regions_BDHW, global_BD = tower(torch.randn(2, 1, 28, 42))
-    assert regions_BDHW.shape == (2, 8, 2, 3)
+        regions_BHWD, global_BD = tower(torch.randn(2, 1, 28, 42))
+    assert regions_BHWD.shape == (2, 2, 3, 8)
     assert global_BD.shape == (2, 8)
 
 

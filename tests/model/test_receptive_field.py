@@ -29,13 +29,13 @@ MARGIN = 64  # a multiple of the strides, wider than half a receptive field
 
 @dataclass
 class Measured:
-    """The regions (N, D, G, G) of random images, and the |gradient| (H, W) of each cell on the diagonal."""
+    """The regions (N, G, G, D) of random images, and the |gradient| (H, W) of each cell on the diagonal."""
 
     regions: torch.Tensor
     images: torch.Tensor
 
     def weight(self, cell):
-        score = self.regions[:, :, cell, cell].sum()
+        score = self.regions[:, cell, cell].sum()
         (gradient,) = torch.autograd.grad(score, self.images, retain_graph=True)
         return gradient.abs().sum(dim=(0, 1))
 
@@ -69,7 +69,7 @@ def test_a_region_is_centred_on_what_moves_it(settings, stage, size):
     cells = small.regions.shape[2]
     before, middle = (large.regions.shape[2] - cells) // 2, cells // 2
     torch.testing.assert_close(
-        small.regions[:, :, middle, middle], large.regions[:, :, before + middle, before + middle], atol=1e-4, rtol=1e-3
+        small.regions[:, middle, middle], large.regions[:, before + middle, before + middle], atol=1e-4, rtol=1e-3
     )
     grid = tower.region_grid(size)
     for cell in (0, middle, cells - 1):

@@ -23,58 +23,59 @@ KINDS = {
 def model(kind, towers):
     torch.manual_seed(0)
     words = text.build(None, BERT | {"hidden_dropout_prob": 0.3, "max_position_embeddings": 32}, 40, 4)
-    made = dual.DualEncoder(image.build(None, KINDS[kind], "stage2", "stage3", 16), words).train()
-    recompute.enable(made, towers)
-    return made
+    encoder = dual.DualEncoder(image.build(None, KINDS[kind], "stage2", "stage3", 16), words).train()
+    recompute.enable(encoder, towers)
+    return encoder
 
 
-def once(made, texts):
+def once(encoder, buckets):
     """Features, gradients, buffers, and the bytes kept for the backward pass without the parameters."""
-    owned = {p.data_ptr() for p in made.parameters()}
-    kept = {}
+    owned = {p.data_ptr() for p in encoder.parameters()}
+    saved = {}
 
-    def keep(tensor):
+    def save(tensor):
         if tensor.data_ptr() not in owned:
-            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+            saved[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
     images = torch.randn(2, 1, 56, 56, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(7)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        features = made(images, *texts)
-        held = sum(kept.values())
-    sum(f.square().sum() for f in features if f.is_floating_point()).backward()
-    gradients = {name: p.grad for name, p in made.named_parameters() if p.grad is not None}
-    return [f.detach() for f in features], gradients, dict(made.named_buffers()), torch.rand(1), held
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        features = encoder(images, buckets)
+        saved_bytes = sum(saved.values())
+    sum(f.square().sum() for f in features).backward()
+    gradients = {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+    return [f.detach() for f in features], gradients, dict(encoder.named_buffers()), torch.rand(1), saved_bytes
 
 
 @pytest.mark.parametrize("towers", ["text", "image", "both"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_is_as_without_but_for_the_memory(kind, towers, texts):
-    said, exact, buffers, drawn, much = once(model(kind, "none"), texts)
-    made, found, moved, drawn_too, less = once(model(kind, towers), texts)
-    assert all(map(torch.equal, made, said))
-    assert found.keys() == exact.keys()
-    assert all(torch.equal(found[name], exact[name]) for name in exact)
-    assert all(torch.equal(moved[name], buffers[name]) for name in buffers)  # running statistics moved once
-    assert torch.equal(drawn, drawn_too)
-    assert less < (0.99 if towers == "text" else 0.9) * much  # the texts are small here
+def test_recomputation_changes_nothing_but_the_memory(kind, towers, buckets):
+    features, gradients, buffers, drawn, saved_bytes = once(model(kind, "none"), buckets)
+    recomputed = once(model(kind, towers), buckets)
+    assert all(map(torch.equal, recomputed[0], features))
+    assert recomputed[1].keys() == gradients.keys()
+    assert all(torch.equal(recomputed[1][name], gradients[name]) for name in gradients)
+    assert all(torch.equal(recomputed[2][name], buffers[name]) for name in buffers)  # running statistics updated once
+    assert torch.equal(recomputed[3], drawn)
+    assert recomputed[4] < (0.99 if towers == "text" else 0.9) * saved_bytes  # the texts are small here
 
 
-def test_both_keeps_less_than_half():
+def test_both_saves_less_than_half_the_bytes():
     words = (torch.randint(5, 40, (2, 24)), torch.ones(2, 24, dtype=torch.bool), torch.zeros(2, 24, dtype=torch.long))
-    texts = (*words, torch.tensor([[24.0, 24.0]] * 2))
-    held = {towers: once(model("resnet", towers), texts)[-1] for towers in ("none", "both")}
-    assert held["both"] < 0.5 * held["none"]
+    words_BK = torch.tensor([[24.0, 24.0]] * 2)
+    buckets = text.buckets(*words, words_BK, words_BK > 0)
+    saved = {towers: once(model("resnet", towers), buckets)[-1] for towers in ("none", "both")}
+    assert saved["both"] < 0.5 * saved["none"]
 
 
-def test_evaluation_is_untouched(texts):
-    nets = [model("resnet", towers).eval() for towers in ("none", "both")]
-    assert all(map(torch.equal, *(net.encode_texts(*texts) for net in nets)))
+def test_evaluation_is_unchanged(texts):
+    encoders = [model("resnet", towers).eval() for towers in ("none", "both")]
+    assert all(map(torch.equal, *(encoder.encode_texts(*texts) for encoder in encoders)))
 
 
-def test_a_backbone_without_known_layers_is_the_users_mistake():
-    made = model("resnet", "none")
-    made.image.backbone.encoder = torch.nn.Identity()
+def test_a_backbone_without_known_layers_is_a_user_error():
+    encoder = model("resnet", "none")
+    encoder.image.backbone.encoder = torch.nn.Identity()
     with pytest.raises(WeightsError, match=r"train\.recompute: no layers are known in a resnet; set it to none"):
-        recompute.enable(made, "image")
+        recompute.enable(encoder, "image")

@@ -1,4 +1,4 @@
-"""The text tower against the rules of METHOD (paper mode, text side) as a slow loop."""
+"""The text tower against the rules of docs/method.md (paper mode, text side) as a slow loop."""
 
 from __future__ import annotations
 
@@ -51,6 +51,10 @@ def padded(rows, units, width):
     return tokens_BT, torch.arange(width) < lengths_B[:, None], sentence_id_BT, word_counts_BK
 
 
+def one_bucket(*words):
+    return text.buckets(*words, words[3] > 0)
+
+
 def order_of(rows, buckets):
     """Rows from the shortest to the longest, and the width of each bucket."""
     lengths_B = torch.tensor([len(row.tokens) for row in rows])
@@ -66,36 +70,45 @@ report = st.lists(sentence, min_size=1, max_size=4)
 @given(st.lists(report, min_size=1, max_size=3))
 def test_units_and_reports_equal_the_slow_loop(tower, reports):
     tokenizer = Tokenizer(VOCABULARY, cased=True)
-    rows = [tokenizer.encode(said, 97) for said in reports]
+    rows = [tokenizer.encode(sentences, 97) for sentences in reports]
     with torch.no_grad():
-        units_BKD, report_BD = tower(*padded(rows, 6, 48))
-    for b, said in enumerate(reports):
-        units_KD, report_D = slow(tower, tokenizer, said)
-        torch.testing.assert_close(units_BKD[b, : len(units_KD)], units_KD, atol=1e-5, rtol=1e-4)
-        assert not units_BKD[b, len(units_KD) :].any()
-        torch.testing.assert_close(report_BD[b], report_D, atol=1e-5, rtol=1e-4)
+        units_MD, report_BD = tower(*one_bucket(*padded(rows, 6, 48)))
+    expected = [slow(tower, tokenizer, sentences) for sentences in reports]
+    torch.testing.assert_close(units_MD, torch.cat([units_KD for units_KD, _ in expected]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(report_BD, torch.stack([x for _, x in expected]), atol=1e-5, rtol=1e-4)
 
 
-def test_by_hand_with_a_bert_that_returns_the_position(tower, texts):
+def test_a_sentence_without_words_is_no_unit(tower):
+    """Nor does it shift the units after it."""
+    tokenizer = Tokenizer(VOCABULARY, cased=True)
+    rows = [tokenizer.encode(sentences, 97) for sentences in (["heart", "", "large"], ["", "no"], [])]
+    rows_without = [tokenizer.encode(sentences, 97) for sentences in (["heart", "large"], ["no"], [])]
+    with torch.no_grad():
+        (units_MD, _), (expected_MD, _) = (tower(*one_bucket(*padded(x, 4, 8))) for x in (rows, rows_without))
+    assert len(units_MD) == 6
+    torch.testing.assert_close(units_MD, expected_MD)
+
+
+def test_by_hand_with_a_bert_that_returns_the_position(buckets):
     class Positions(torch.nn.Module):
         def forward(self, input_ids, attention_mask, output_hidden_states):
             assert attention_mask.dtype == torch.long
             layer_BTD = torch.arange(6.0).expand(2, 6)[..., None]
             return type("Out", (), {"hidden_states": [layer_BTD * n for n in (100, 1, 2, 3)]})
 
-    units_BKD, report_BD = text.TextTower(Positions(), last_layers=2)(*texts)
+    units_MD, report_BD = text.TextTower(Positions(), last_layers=2)(*buckets)
     # Layers 2 and 3 sum to 5 · position; sentence 0 is positions 1 to 3 in two words.
-    assert units_BKD[..., 0].tolist() == [[0, 15, 20], [0, 15, 0]]
+    assert units_MD[:, 0].tolist() == [0, 15, 20, 0, 15]
     assert report_BD[:, 0].tolist() == [15, 10]
     # More layers than there are: all, but never the embedding.
-    units_BKD, _ = text.TextTower(Positions(), last_layers=9)(*texts)
-    assert units_BKD[0, 1, 0] == 18
+    units_MD, _ = text.TextTower(Positions(), last_layers=9)(*buckets)
+    assert units_MD[1, 0] == 18
 
 
-def test_gradients_stay_finite_where_units_are_absent(texts):
+def test_every_parameter_has_a_finite_gradient(buckets):
     tower = text.build(None, BERT, 40, 4)
-    units_BKD, report_BD = tower(*texts)
-    (units_BKD.square().sum() + report_BD.square().sum()).backward()
+    units_MD, report_BD = tower(*buckets)
+    (units_MD.square().sum() + report_BD.square().sum()).backward()
     # No pooler and no other parameter without a use: ZeRO and DDP would wait for its gradient.
     assert all(p.grad is not None and p.grad.isfinite().all() for p in tower.parameters())
 
@@ -107,16 +120,18 @@ def test_settings_of_another_model_are_refused():
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(report, min_size=4, max_size=7), st.integers(2, 4))
-def test_length_buckets_change_neither_values_nor_gradients(tower, reports, buckets):
+def test_length_buckets_change_neither_values_nor_gradients(tower, reports, count):
     tokenizer = Tokenizer(VOCABULARY, cased=True)
-    rows = [tokenizer.encode(said, 97) for said in reports]
-    given_rows = padded(rows, 5, max(len(row.tokens) for row in rows))
-    weight_BKD, found = torch.randn(len(rows), 5, 16), []
-    for run in (lambda: tower(*given_rows), lambda: text.in_buckets(tower, *given_rows, *order_of(rows, buckets))):
+    rows = [tokenizer.encode(sentences, 97) for sentences in reports]
+    words = padded(rows, 5, max(len(row.tokens) for row in rows))
+    several = text.buckets(*words, words[3] > 0, *order_of(rows, count))
+    assert len(several) == count
+    weight_MD, runs = torch.randn(int((words[3] > 0).sum()), 16), []
+    for buckets in (one_bucket(*words), several):
         tower.zero_grad()
-        units_BKD, report_BD = run()
-        (units_BKD * weight_BKD).sum().add(report_BD.square().sum()).backward()
-        found.append((units_BKD, report_BD, *(p.grad.clone() for p in tower.parameters() if p.grad is not None)))
-    largest = max(float(part.abs().max()) for part in found[0][2:])
-    for one, other in zip(*found, strict=True):
+        units_MD, report_BD = (sum(parts) for parts in zip(*map(tower, buckets), strict=True))
+        (units_MD * weight_MD).sum().add(report_BD.square().sum()).backward()
+        runs.append((units_MD, report_BD, *(p.grad.clone() for p in tower.parameters() if p.grad is not None)))
+    largest = max(float(part.abs().max()) for part in runs[0][2:])
+    for one, other in zip(*runs, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5 * max(1.0, largest))

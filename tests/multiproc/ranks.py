@@ -26,12 +26,18 @@ def on_ranks(ranks: int, function: Callable[..., Any], *arguments: Any) -> list[
     ]
     for process in started:
         process.start()
-    found = dict(results.get() for _ in started)
+    by_rank = dict(results.get() for _ in started)
     for process in started:
         process.join()
-    failures = [value for value in found.values() if isinstance(value, _Failed)]
+    failures = [value for value in by_rank.values() if isinstance(value, _Failed)]
     assert not failures, failures[0].text
-    return [found[rank] for rank in range(ranks)]
+    return [by_rank[rank] for rank in range(ranks)]
+
+
+def rows_of_rank(batch: int) -> slice:
+    """This rank's rows of a global batch."""
+    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    return slice(rank * batch // ranks, (rank + 1) * batch // ranks)
 
 
 class _Failed:
@@ -47,7 +53,7 @@ def _rank(rank: int, ranks: int, port: int, results: Any, function: Callable[...
         if ranks > 1:
             dist.init_process_group("gloo", timeout=timedelta(seconds=120))
         results.put((rank, function(*arguments)))
-    except BaseException:  # whatever it was, the test must show it
+    except BaseException:  # the test reports any failure
         results.put((rank, _Failed(traceback.format_exc())))
     finally:
         if dist.is_initialized():

@@ -15,11 +15,11 @@ from sentalign import dist
 from sentalign.loss import objective, reference
 from sentalign.model import dual, image, text
 from sentalign.stream.augment import normalize
-from tests.multiproc.ranks import on_ranks
-from tests.multiproc.test_engine import BATCH, SETTINGS, batch
+from tests.multiproc.ranks import on_ranks, rows_of_rank
+from tests.multiproc.test_engine import BATCH, SETTINGS, batch, reference_terms
 
 STEPS = 5
-RATE = 0.01  # with gradients up to 50: far larger steps are not stable, and grow rounding errors too
+LR = 0.01  # with gradients up to 50: far larger steps are not stable, and grow rounding errors too
 LOSSES = {
     "paper": {},
     "learned": {"learn": ["t1", "t2", "t3"], "t1": 3.0, "t3": 5.0},
@@ -51,63 +51,40 @@ def towers(case):
     from sentalign.engine import loss_scalars
 
     built = (image.build(None, vision, "stage1", "stage2", 16), text.build(None, bert, 40, 4))
-    return dual.DualEncoder(*built, loss_scalars.start(settings(case).loss))
+    return dual.DualEncoder(*built, loss_scalars.initial_values(settings(case).loss))
 
 
 def settings(case):
     train = {"zero_stage": case.stage, "micro_batch": case.micro, "offload": case.offload}
     train |= {"precision": case.precision, "compile": case.compiled}
     tree: dict[str, Any] = SETTINGS | {"train": train, "loss": LOSSES[case.loss]}
-    tree["optimizer"] = {"kind": "sgd", "lr": RATE, "weight_decay": 0.0, "gradient_clipping": case.clipping}
+    tree["optimizer"] = {"kind": "sgd", "lr": LR, "weight_decay": 0.0, "gradient_clipping": case.clipping}
     return configuration.check(tree)
 
 
-def rows_of_rank():
-    return slice(dist.rank() * BATCH // dist.ranks(), (dist.rank() + 1) * BATCH // dist.ranks())
-
-
-def twin(case):
+def plain(case):
     """Gradients of the first step and weights after some, by one graph on the whole batch in this process.
 
-    With dropout the graph is made of the same pieces, on the ranks' rows, by the same random states as the engine's.
+    With dropout the graph is made of the same parts, on the ranks' rows, by the same random states as the engine's.
     """
-    from sentalign.engine import cached, loss_scalars
-    from sentalign.engine.step import _seed, marks_of
+    from sentalign.engine import loss_scalars
 
-    model, said = towers(case), settings(case)
+    model, config = towers(case), settings(case)
     model = model if case.dropout else model.double()  # so that all rounding is the engine's
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
     first = {}
     for step in range(STEPS):
-        given = batch(step, rows_of_rank() if case.dropout else slice(None))
-        pictures = normalize(given.images_BHH).to(next(model.parameters()).dtype)
-        seeds = (said.seed, step * BATCH, dist.rank())
-        if case.dropout:
-            parts = []
-            for number, part in enumerate(cached._micro_batches(len(pictures), case.micro)):
-                torch.manual_seed(_seed(*seeds, "images", number))
-                parts.append(model.images(pictures[part]))
-            v, g = (torch.cat(x) for x in zip(*parts, strict=True))
-
-            def seeded(*piece, seeds=seeds):
-                torch.manual_seed(_seed(*seeds, *piece))
-
-            t, q = cached._texts(model, given, seeded)
-        else:
-            v, g, t, _, q, _ = model(
-                pictures, given.tokens_BT, given.attention_BT, given.sentence_id_BT, given.word_counts_BK
-            )
-        kind = loss_scalars.terms(said.loss, model.learned())
         optimizer.zero_grad()
-        marks, present = marks_of(given, said), given.word_counts_BK > 0
         if case.dropout:
-            terms = objective.four_terms(v, g, t, present, q, kind, objective.gather_report_ids(present, marks))
+            terms = terms_by_parts(model, config, step)
         else:
-            terms = reference.four_terms(v, g, t, present, q, kind, marks)
+            inputs = prepared(batch(step, slice(None)), config)
+            loss_config = loss_scalars.loss_config(config.loss, model.loss_scalars)
+            terms = reference_terms(model, batch(step, slice(None)), loss_config, inputs.reports.own)
         reference.total(terms).sum().backward()
-        wanted = [p for p in model.parameters() if p.grad is not None]
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
         if case.dropout:
-            dist.mean_in_place([p.grad for p in wanted])
+            dist.mean_in_place(gradients)
         first = first or {n: p.grad.clone().numpy() for n, p in model.named_parameters() if p.grad is not None}
         if case.clipping:
             torch.nn.utils.clip_grad_norm_(model.parameters(), case.clipping)
@@ -115,8 +92,33 @@ def twin(case):
     return first, {name: value.detach().numpy() for name, value in model.state_dict().items()}
 
 
+def prepared(step_batch, config, seed_rng=None):
+    from sentalign.engine.inputs import prepare
+
+    return prepare(step_batch, normalize(step_batch.images_BHH), config, seed_rng)
+
+
+def terms_by_parts(model, config, step):
+    """The fast path's terms of one graph over this rank's micro-batches and buckets, each with the engine's seed."""
+    from sentalign.engine import loss_scalars
+    from sentalign.engine.step import _seed
+
+    inputs = prepared(batch(step, rows_of_rank(BATCH)), config)
+    parts = {"images": torch.arange(len(inputs.images_b1HH)).split(config.train.micro_batch), "texts": inputs.buckets}
+    features = {}
+    for kind, pieces in parts.items():
+        features[kind] = []
+        for number, piece in enumerate(pieces):
+            torch.manual_seed(_seed(config.seed, step * BATCH, dist.rank(), kind, number))
+            features[kind].append(model(inputs.images_b1HH[piece]) if kind == "images" else model(None, [piece]))
+    vectors = [torch.cat([getattr(f, name) for f in features["images"]]) for name in ("regions_BRD", "image_BD")]
+    vectors += [sum(getattr(f, name) for f in features["texts"]) for name in ("units_MD", "report_BD")]
+    loss_config = loss_scalars.loss_config(config.loss, features["images"][0].loss_scalars_N)
+    return objective.four_terms(*vectors, loss_config, inputs.reports)
+
+
 def engines(cases):
-    """What the engine makes of each case: gradients of the first step, weights after the last, the four terms."""
+    """For each case, the engine's gradients of the first step, weights after the last, and `plain` with dropout."""
     os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
 
@@ -125,43 +127,43 @@ def engines(cases):
     from sentalign.engine.step import train_step
 
     build.init_ranks(2)
-    found = []
+    results = []
     for case in cases:
-        model, said, gradients = towers(case), settings(case), {}
-        engine = build.build(model, said)
-        step_it = engine.step
+        config, gradients = settings(case), {}
+        engine = build.build(towers(case), config)
+        optimizer_step = engine.step
 
-        def seen(engine=engine, gradients=gradients, step_it=step_it):
+        def record_and_step(engine=engine, gradients=gradients, optimizer_step=optimizer_step):
             if not gradients:
                 for name, parameter in engine.module.named_parameters():
                     full = deepspeed.utils.safe_get_full_grad(parameter)
                     gradients[name] = None if full is None else full.numpy().copy()
-            step_it()
+            optimizer_step()
 
-        engine.step = seen
+        engine.step = record_and_step
         for step in range(STEPS):
-            values = train_step(engine, batch(step, rows_of_rank()), said, step * BATCH, RATE)
+            train_step(engine, batch(step, rows_of_rank(BATCH)), config, step * BATCH, LR)
         weights = {name: value.numpy() for name, value in write.whole_state(engine).items()}
-        found.append((gradients, weights, values, twin(case) if case.dropout else None))
-    return found
+        results.append((gradients, weights, plain(case) if case.dropout else None))
+    return results
 
 
-def worst(made, exact):
+def worst(values, exact):
     """The largest difference against the larger of the tensor's own size and a thousandth of the largest."""
     sizes = {name: np.abs(value).max() for name, value in exact.items()}
     largest = max(sizes.values())
-    return max((np.abs(made[n] - exact[n]).max() / max(sizes[n], 1e-3 * largest), n) for n in exact)
+    return max((np.abs(values[n] - exact[n]).max() / max(sizes[n], 1e-3 * largest), n) for n in exact)
 
 
 def compare(cases, ranks):
     """Checks gradients and weights of all cases, each against one graph over the whole batch."""
     exact = {case._replace(stage=0, micro=0, offload="none", compiled=False): None for case in cases}
     for case in exact:
-        exact[case] = None if case.dropout else twin(case)
-    for case, (gradients, weights, _, of_ranks) in zip(cases, on_ranks(ranks, engines, cases)[0], strict=True):
+        exact[case] = None if case.dropout else plain(case)
+    for case, (gradients, weights, of_ranks) in zip(cases, on_ranks(ranks, engines, cases)[0], strict=True):
         first, after = of_ranks or exact[case._replace(stage=0, micro=0, offload="none", compiled=False)]
-        moved = {n for n, g in gradients.items() if g is not None and np.abs(g).max() > 0}
-        assert moved >= {n for n, g in first.items() if np.abs(g).max() > 0}, ("no gradient", case)
+        nonzero = {n for n, g in gradients.items() if g is not None and np.abs(g).max() > 0}
+        assert nonzero >= {n for n, g in first.items() if np.abs(g).max() > 0}, ("no gradient", case)
         if not case.clipping:
             difference, name = worst(gradients, first)
             assert difference <= 1e-5, ("gradient", case, name, difference)

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 
 from sentalign import config as configuration
-from sentalign import dist
 from sentalign.loss import reference
 from sentalign.model import dual, image, text
 from sentalign.stream.augment import normalize
 from sentalign.stream.batch import Batch
-from tests.multiproc.ranks import on_ranks
+from tests.multiproc.ranks import on_ranks, rows_of_rank
 
 BATCH, STEPS = 8, 3
 SETTINGS = {
@@ -40,7 +39,7 @@ def towers():
 
 
 def batch(step, rows):
-    """The given rows of a made-up global batch with ragged sentences."""
+    """The given rows of a random global batch with ragged sentences."""
     generator = torch.Generator().manual_seed(step)
     images = torch.randint(0, 256, (BATCH, 32, 32), generator=generator, dtype=torch.uint8)
     tokens = torch.randint(5, 40, (BATCH, 12), generator=generator)
@@ -53,14 +52,14 @@ def batch(step, rows):
     attention = torch.ones(BATCH, 12, dtype=torch.bool)
     names = [f"k{step}-{n}" for n in range(BATCH)][rows]
     parts = [part[rows] for part in (images, tokens, attention, unit, words)]
-    marks = [part[rows] for part in made_up_marks(words > 0, generator)]
-    # Two length buckets, of which neither order nor widths may change a number.
+    ids = [part[rows] for part in random_ids(words > 0, generator)]
+    # Two length buckets, of which neither order nor widths may change a result.
     order_B = torch.randperm(len(names), generator=generator)
-    return Batch(*parts, order_B, *marks, (12, 12), names, [0] * len(names))
+    return Batch(*parts, order_B, *ids, (12, 12), names, [0] * len(names))
 
 
-def made_up_marks(present, generator):
-    """Studies, reports, sentences and tags of which some are equal."""
+def random_ids(present, generator):
+    """Studies, reports, sentences and tags, of which some are equal."""
     study = torch.randint(1, 6, (BATCH,), generator=generator)
     unit = torch.randint(1, 5, present.shape, generator=generator) * present
     unit[:, 0] = 0
@@ -68,18 +67,32 @@ def made_up_marks(present, generator):
     return study, (unit * 7 ** torch.arange(unit.shape[1])).sum(1), unit[:, 1:], unit, tags
 
 
+def reference_terms(model, step_batch, config=None, ids=None):
+    """The reference loss of a batch by one graph over all of it."""
+    words_BK = step_batch.word_counts_BK
+    words, present = (step_batch.tokens_BT, step_batch.attention_BT, step_batch.sentence_id_BT, words_BK), words_BK > 0
+    images = normalize(step_batch.images_BHH).to(next(model.parameters()).dtype)
+    return reference_of_features(model(images, text.buckets(*words, present)), present, config, ids)
+
+
+def reference_of_features(features, present, config=None, ids=None):
+    """The reference loss, from packed units."""
+    width = features.units_MD.shape[1]
+    units = features.units_MD.new_zeros(*present.shape, width).masked_scatter(present[:, :, None], features.units_MD)
+    images, config = (features.regions_BRD, features.image_BD), config or reference.LossConfig()
+    return reference.four_terms(*images, units, present, features.report_BD, config, ids)
+
+
 def plain(clipping):
     """One process, the whole batch, the reference loss, AdamW."""
     model = towers()
-    said = configuration.check(SETTINGS).optimizer
-    optimizer = torch.optim.AdamW(model.parameters(), lr=said.lr, betas=said.betas, weight_decay=said.weight_decay)
+    settings = configuration.check(SETTINGS).optimizer
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
+    )
     for step in range(STEPS):
-        given = batch(step, slice(None))
-        out = model(
-            normalize(given.images_BHH), given.tokens_BT, given.attention_BT, given.sentence_id_BT, given.word_counts_BK
-        )
         optimizer.zero_grad()
-        reference.total(reference.four_terms(*out[:5], reference.LossConfig())).backward()
+        reference.total(reference_terms(model, batch(step, slice(None)))).backward()
         if clipping:
             torch.nn.utils.clip_grad_norm_(model.parameters(), clipping)
         optimizer.step()
@@ -94,29 +107,28 @@ def trained(cases):
     from sentalign.engine.step import train_step
 
     build.init_ranks(2)
-    rows = slice(dist.rank() * BATCH // dist.ranks(), (dist.rank() + 1) * BATCH // dist.ranks())
-    found = []
+    states = []
     for stage, clipping in cases:
         tree = SETTINGS | {"train": {"zero_stage": stage}}
         tree["optimizer"] = SETTINGS["optimizer"] | {"gradient_clipping": clipping}
         settings = configuration.check(tree)
         engine = build.build(towers(), settings)
         for step in range(STEPS):
-            train_step(engine, batch(step, rows), settings, step * BATCH, settings.optimizer.lr)
-        found.append({name: value.numpy() for name, value in write.whole_state(engine).items()})
-    return found
+            train_step(engine, batch(step, rows_of_rank(BATCH)), settings, step * BATCH, settings.optimizer.lr)
+        states.append({name: value.numpy() for name, value in write.whole_state(engine).items()})
+    return states
 
 
 def test_every_stage_makes_the_steps_of_plain_pytorch():
     cases = [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), (0, 0.3), (1, 0.3), (3, 0.3)]
     exact = {clipping: plain(clipping) for clipping in (0.0, 0.3)}
     start = {name: value.numpy() for name, value in towers().state_dict().items()}
-    for (stage, clipping), made in zip(cases, on_ranks(2, trained, cases)[0], strict=True):
-        said = exact[clipping]
-        assert made.keys() == said.keys()
-        # Adam divides by the gradient's size. A key's bias has none (softmax is blind to it), so its step is rounding;
-        # elsewhere rounding of tiny gradients may show up to 1% of the way moved.
-        names = [name for name in said if "key.bias" not in name]
-        moved = max(np.abs(said[name] - start[name]).max() for name in names)
-        worst = max(np.abs(made[name] - said[name]).max() for name in names)
-        assert worst <= 0.01 * moved, (stage, clipping, worst, moved)
+    for (stage, clipping), state in zip(cases, on_ranks(2, trained, cases)[0], strict=True):
+        expected = exact[clipping]
+        assert state.keys() == expected.keys()
+        # Adam divides by the gradient's size. A key's bias has none (softmax does not depend on it), so its step is
+        # rounding; elsewhere rounding of tiny gradients may show up to 1% of the change.
+        names = [name for name in expected if "key.bias" not in name]
+        change = max(np.abs(expected[name] - start[name]).max() for name in names)
+        worst = max(np.abs(state[name] - expected[name]).max() for name in names)
+        assert worst <= 0.01 * change, (stage, clipping, worst, change)

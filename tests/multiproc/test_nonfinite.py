@@ -11,7 +11,7 @@ from sentalign import config as configuration
 from sentalign import dist
 from tests.multiproc.ranks import on_ranks
 from tests.multiproc.test_engine import BATCH, batch
-from tests.multiproc.test_options import AXES, RATE, settings, towers
+from tests.multiproc.test_options import AXES, LR, settings, towers
 
 CASE = dict.fromkeys(AXES, 0) | {"offload": "none", "recompute": "none", "norm": "sync"}
 NAME = "text.bert.encoder.layer.0.output.dense.weight"
@@ -45,7 +45,7 @@ class Spoilt:
             parameter = dict(self.engine.module.named_parameters())[NAME]
             hooks.append(parameter.register_hook(lambda g: g * torch.inf))
         try:
-            return train_step(self.engine, batch(number, rows), self.config, number * BATCH, RATE)
+            return train_step(self.engine, batch(number, rows), self.config, number * BATCH, LR)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -31,7 +31,8 @@ from pydicom import dcmread
 from pydicom.pixels import pixel_array
 
 from sharding.build import pool, run
-from sharding.build.samples import JPEG_QUALITY, SampleSettings, WorkerConfig, make_sample
+from sharding.build.samples import make_sample
+from sharding.build.sentence_tuple import JPEG_QUALITY, SampleSettings, WorkerConfig
 from sharding.deid import private_folder
 from sharding.sources import SourceImage, folder
 from sharding.sources.inventory import Inventory

@@ -20,7 +20,7 @@ from sharding.contract import IMAGE_MEMBERS, Reason, UserError
 if TYPE_CHECKING:
     from sharding.build.finish import BuildSettings
     from sharding.build.pool import Workers
-    from sharding.build.samples import WorkerConfig
+    from sharding.build.sentence_tuple import WorkerConfig
     from sharding.sources import SourceListing
     from sharding.sources.folder import FolderTable
     from sharding.sources.inventory import Inventory
@@ -158,7 +158,7 @@ def _workers(values: argparse.Namespace) -> Callable[[WorkerConfig], Workers[Any
 
 def _settings(values: argparse.Namespace) -> BuildSettings:
     from sharding.build.finish import BuildSettings
-    from sharding.build.samples import SampleSettings
+    from sharding.build.sentence_tuple import SampleSettings
 
     modalities = tuple(sorted(name.strip().upper() for name in values.modality.split(",") if name.strip()))
     if not modalities:

@@ -13,7 +13,8 @@ import socket
 from typing import Any
 
 from sharding.build.pool import WorkerCrashed
-from sharding.build.samples import SampleResult, WorkerConfig, make_samples
+from sharding.build.samples import SampleResult, make_samples
+from sharding.build.sentence_tuple import WorkerConfig
 from sharding.contract import UserError
 from sharding.sources import SourceImage
 

@@ -16,7 +16,7 @@ from sharding import leaks, manifest
 from sharding.build import quarantine
 from sharding.build.account import Account
 from sharding.build.journal import BuildJournal, ShardInputs
-from sharding.build.samples import JPEG_QUALITY, SampleSettings
+from sharding.build.sentence_tuple import JPEG_QUALITY, SampleSettings
 from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
 from sharding.deid import audit
 from sharding.sources import SourceListing

@@ -18,7 +18,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Protocol, TypeVar
 
-from sharding.build.samples import SampleResult, WorkerConfig, crash_result, make_samples
+from sharding.build.samples import SampleResult, crash_result, make_samples
+from sharding.build.sentence_tuple import WorkerConfig
 from sharding.contract import UserError
 from sharding.sources import SourceImage
 

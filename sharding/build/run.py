@@ -23,7 +23,8 @@ from sharding.build import pool, quarantine
 from sharding.build.account import Account
 from sharding.build.finish import BuildSettings, finish
 from sharding.build.journal import BuildJournal, JournalEntry, ShardInputs
-from sharding.build.samples import TIMEOUT, EncodedSample, SampleResult, WorkerConfig
+from sharding.build.samples import EncodedSample, SampleResult
+from sharding.build.sentence_tuple import TIMEOUT, WorkerConfig
 from sharding.build.writer import ShardWriter
 from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, SHARD_NAME, UserError
 from sharding.deid import pseudonyms

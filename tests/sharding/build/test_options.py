@@ -104,7 +104,7 @@ def test_patients_that_are_one_person_are_found_and_merged(tmp_path, capsys):
 
 
 def _parting_salt(one: str, other: str) -> bytes:
-    from sharding.build.samples import split_of
+    from sharding.build.sentence_tuple import split_of
     from sharding.deid.pseudonyms import pseudonym
 
     for number in range(100):

@@ -19,7 +19,7 @@ import pytest
 from sharding import manifest
 from sharding.build import pool, run
 from sharding.build.journal import BuildJournal
-from sharding.build.samples import SampleSettings, split_of
+from sharding.build.sentence_tuple import SampleSettings, split_of
 from sharding.contract import KEY_PATTERN, UserError, text_hash
 from sharding.deid.private_folder import open_private
 from sharding.sources import SourceImage, SourceListing

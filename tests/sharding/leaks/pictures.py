@@ -11,7 +11,7 @@ from PIL import Image
 
 from sharding import manifest
 from sharding.build import pool, run
-from sharding.build.samples import SampleSettings, split_of
+from sharding.build.sentence_tuple import SampleSettings, split_of
 from sharding.deid import private_folder, pseudonyms
 from sharding.sources import folder as folder_source
 from sharding.sources.folder import FolderTable

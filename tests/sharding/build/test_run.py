@@ -253,7 +253,7 @@ def test_patients_are_split_by_share():
 def test_an_image_that_hangs_its_decoder_is_rejected_alone(folder, private, tmp_path, build, read_folder):
     os.mkfifo(folder / "pipe")  # nobody writes to it, so listing waits for ever
     images = [*read_folder(folder).images, SourceImage("pipe", str(folder / "pipe"))]
-    account = build(SourceListing(images), SETTINGS, tmp_path / "out", private, 2, timeout=0.5)
+    account = build(SourceListing(images), SETTINGS, tmp_path / "out", private, 2, timeout=2)
     assert account.rejected == {"parse": 1, "decode": 1}
     assert account.written == 6
     rows = pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()

@@ -1,29 +1,39 @@
-"""Images and services as far as they can be checked without an engine: names, ports, users, no secret in a file."""
+"""The services of compose.yaml, without an engine: names, addresses, options and secrets fit together."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|ROOT_USER|STORE_URI")
 
 
 @pytest.fixture
 def services() -> dict[str, Any]:
-    return yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+    return COMPOSE["services"]
 
 
-def test_the_services_are_there_and_wait_for_each_other(services: dict[str, Any]) -> None:
-    assert set(services) == {"postgres", "minio", "buckets", "mlflow"}
-    for service in services.values():
-        for other, condition in service.get("depends_on", {}).items():
-            assert condition["condition"] != "service_healthy" or "healthcheck" in services[other]
+def test_services_wait_for_conditions_that_can_come_true(services: dict[str, Any]) -> None:
+    conditions = {
+        (other, condition["condition"])
+        for service in services.values()
+        for other, condition in service.get("depends_on", {}).items()
+    }
+    assert conditions
+    for other, condition in conditions:
+        if condition == "service_healthy":
+            assert "healthcheck" in services[other]
+        else:
+            assert condition == "service_completed_successfully"
+            assert "restart" not in services[other], "a service that restarts never completes"
 
 
 def test_every_port_is_on_the_loopback_interface(services: dict[str, Any]) -> None:
@@ -46,32 +56,46 @@ def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
     assert not any(given.values())
 
 
-def test_every_image_has_a_version(services: dict[str, Any]) -> None:
-    images = [service["image"] for service in services.values() if "image" in service]
-    for file in DOCKER.glob("Dockerfile.*"):
-        images += re.findall(r"^FROM (\S+)", file.read_text(), re.MULTILINE)
-    assert len(images) == 6
-    assert all(":" in image and not image.endswith(":latest") for image in images)
+def test_every_service_has_an_image_of_a_version_or_a_dockerfile(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        if "build" in service:
+            assert (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).is_file(), name
+        else:
+            assert re.fullmatch(r"[\w/.-]+:[\w.-]+", service["image"]), name
+            assert not service["image"].endswith(":latest"), name
 
 
-@pytest.mark.parametrize("name", ["Dockerfile.train", "Dockerfile.shard", "Dockerfile.mlflow"])
-def test_no_image_runs_as_root(name: str) -> None:
-    lines = (DOCKER / name).read_text().splitlines()
-    users = [line for line in lines if line.startswith("USER ")]
-    assert users
-    assert users[-1] not in ("USER root", "USER 0")
+def test_volumes_are_declared(services: dict[str, Any]) -> None:
+    used = {volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])}
+    assert used == set(COMPOSE["volumes"])
 
 
-@pytest.mark.parametrize("name", ["Dockerfile.train", "Dockerfile.shard"])
-def test_what_is_copied_is_let_through(name: str) -> None:
-    copied = re.findall(r"^COPY (.+) \S+$", (DOCKER / name).read_text(), re.MULTILINE)
-    ignore = (DOCKER / f"{name}.dockerignore").read_text().splitlines()
-    allowed = {line[1:] for line in ignore if line.startswith("!")}
-    sources = {source for line in copied for source in line.split()}
-    assert {"pyproject.toml", "constraints.txt", "sharding", "sentalign"} <= sources <= allowed
-    assert ignore[1] == "*"
+def test_mlflow_accepts_its_command_and_variables(services: dict[str, Any]) -> None:
+    cli, variables = pytest.importorskip("mlflow.cli"), pytest.importorskip("mlflow.environment_variables")
+    program, command, *options = services["mlflow"]["command"]
+    assert (program, command) == ("mlflow", "server")
+    parsed = cli.server.make_context("server", options).params
+    assert f"127.0.0.1:{parsed['port']}:{parsed['port']}" in services["mlflow"]["ports"]
+    assert f":{parsed['port']}/" in services["mlflow"]["healthcheck"]["test"][-1]
+    names = {parameter.envvar for parameter in cli.server.params} | set(dir(variables))
+    assert {name for name in services["mlflow"]["environment"] if name.startswith("MLFLOW_")} <= names
 
 
-def test_services_build_from_files_that_exist(services: dict[str, Any]) -> None:
-    built = [service["build"] for service in services.values() if "build" in service]
-    assert [(DOCKER / build["context"] / build["dockerfile"]).is_file() for build in built] == [True]
+def test_mlflow_finds_its_database_and_its_bucket(services: dict[str, Any]) -> None:
+    environ, database = services["mlflow"]["environment"], services["postgres"]["environment"]
+    address = urlsplit(re.sub(r"\$\{(\w+):\?[^}]+\}", r"\1", environ["MLFLOW_BACKEND_STORE_URI"]))
+    assert (address.username, address.password) == (database["POSTGRES_USER"], "POSTGRES_PASSWORD")
+    assert (address.path, address.port) == (f"/{database['POSTGRES_DB']}", 5432)
+    store = urlsplit(environ["MLFLOW_S3_ENDPOINT_URL"])
+    assert {address.hostname, store.hostname} <= services.keys()
+    assert f"127.0.0.1:{store.port}:{store.port}" in services["minio"]["ports"]
+    options = services["mlflow"]["command"]
+    bucket = urlsplit(options[options.index("--artifacts-destination") + 1]).hostname
+    [setup] = services["buckets"]["command"]
+    assert store.geturl() in setup
+    assert f"store/{bucket}" in re.search(r"mc mb --ignore-existing (.+)", setup)[1].split()
+
+
+def test_server_and_client_are_of_one_version() -> None:
+    [server] = re.findall(r'"mlflow==([\d.]+)"', (DOCKER / "Dockerfile.mlflow").read_text())
+    assert f"mlflow=={server}" in (ROOT / "constraints.txt").read_text().splitlines()

@@ -212,10 +212,7 @@ def _is_best(loss: float | None, progress: Progress) -> bool:
         return True
     if not math.isfinite(loss):
         if dist.rank() == 0:
-            log.warning(
-                "warning: the validation loss after %d pairs is %s; these weights are not kept as the best",
-                progress.pairs,
-                loss,
-            )
+            message = "warning: the validation loss after %d pairs is %s; these weights are not kept as the best"
+            log.warning(message, progress.pairs, loss)
         return False
     return progress.best is None or loss < progress.best or not math.isfinite(progress.best)

@@ -25,7 +25,7 @@ from pydicom.pixels import get_encoder
 
 from sharding.contract import Reason, Rejected
 from sharding.deid import header_allow_list
-from sharding.pixels.codecs import Stored, stored_values
+from sharding.pixels.codecs import StoredPixels, stored_values
 from sharding.pixels.header import text
 
 PROFILE = "sentalign KEY.dcm 1"
@@ -124,7 +124,7 @@ def _mark_lossy(kept: Dataset, dataset: Dataset) -> None:
         kept.LossyImageCompressionMethod = LOSSY_METHODS[syntax]
 
 
-def _add_pixels(kept: Dataset, stored: Stored) -> None:
+def _add_pixels(kept: Dataset, stored: StoredPixels) -> None:
     layout, values = stored.layout, _samples(stored)
     low, high = layout.range
     assert low <= values.min() <= values.max() <= high, "the stored bits hold all values"
@@ -144,7 +144,7 @@ def _add_pixels(kept: Dataset, stored: Stored) -> None:
     kept["PixelData"].VR = "OB" if frame else "OW"
 
 
-def _samples(stored: Stored) -> NDArray[Any]:
+def _samples(stored: StoredPixels) -> NDArray[Any]:
     """The values, (H, W) or (H, W, C); if only the luminance of a colour image was decoded: YBR with neutral chroma."""
     luminance_only = stored.layout.samples > 1 and stored.values.ndim == 2
     if not luminance_only:
@@ -153,7 +153,7 @@ def _samples(stored: Stored) -> NDArray[Any]:
     return np.stack([stored.values, neutral_HW, neutral_HW], axis=-1)
 
 
-def _colour_space(stored: Stored) -> str:
+def _colour_space(stored: StoredPixels) -> str:
     """That of the decoder, which has upsampled subsampled colour."""
     is_ybr = stored.photometric.startswith("YBR_FULL") or (stored.layout.samples > 1 and stored.values.ndim == 2)
     return "YBR_FULL" if is_ybr else stored.photometric

@@ -1,8 +1,8 @@
 """DICOM, PNG or JPEG bytes → a grey image in display space with its geometry.
 
-In: the bytes of one file. Out: `Picture`, or `contract.Rejected` with the first reason that applies. `display` holds
-the display chain of DICOM, `raster` reads PNG and JPEG, `picture` holds the geometry. Which modality is wanted and what
-may leave is not decided here.
+In: the bytes of one file. Out: `Picture`, or `contract.Rejected` with the first reason that applies. Read `header`,
+then `display` (the display chain of DICOM, with `codecs`, `codestream`, `value_table` and `transforms`), `raster` (PNG
+and JPEG) and `picture` (the geometry). The build decides which images are taken.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sharding.pixels.picture import Geometry, Picture, letterbox, resize, shrink
 __all__ = ["Geometry", "Picture", "RawImage", "letterbox", "open_image", "read", "resize", "shrink"]
 
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-# What pretends to be an image file often enough to deserve its name in the message.
-PRETENDERS = (
+# Files that are often found in place of an image, and their names in messages.
+OTHER_SIGNATURES = (
     (b"<!doctype", "an HTML page"),
     (b"<html", "an HTML page"),
     (b"<?xml", "an XML document"),
@@ -33,7 +33,7 @@ PRETENDERS = (
 
 @dataclass(frozen=True)
 class RawImage:
-    """A file whose header was read and whose pixels were not: what decides about it before the costly decoding.
+    """A file with its header parsed and its pixels not decoded yet.
 
     `modality` and `dataset` are None for formats that have no header (PNG, JPEG).
     """
@@ -54,7 +54,7 @@ class RawImage:
 
 
 def read(data: bytes, name_hint: str = "") -> Picture:
-    """The picture in the bytes of a DICOM, PNG or JPEG file, told apart by content (`name_hint` is never trusted).
+    """The picture in the bytes of a DICOM, PNG or JPEG file, recognised by content (`name_hint` is for messages).
 
     Raises Rejected with PARSE, REQUIRED_TAGS or DECODE.
     """
@@ -62,12 +62,12 @@ def read(data: bytes, name_hint: str = "") -> Picture:
 
 
 def open_image(data: bytes, name_hint: str = "") -> RawImage:
-    """The header of the file; raises Rejected with PARSE or REQUIRED_TAGS (a picture bomb: DECODE)."""
+    """The header of the file; raises Rejected with PARSE or REQUIRED_TAGS (a decompression bomb: DECODE)."""
     if header.is_dicom(data):
         return _open_dicom(data)
     if data.startswith(SIGNATURES):
         return RawImage(None, raster=raster.open_raster(data))
-    raise Rejected(Reason.PARSE, _what_it_is(data, name_hint))
+    raise Rejected(Reason.PARSE, _why_not_an_image(data, name_hint))
 
 
 def _open_dicom(data: bytes) -> RawImage:
@@ -83,9 +83,9 @@ def _open_dicom(data: bytes) -> RawImage:
         )
 
 
-def _what_it_is(data: bytes, name_hint: str) -> str:
+def _why_not_an_image(data: bytes, name_hint: str) -> str:
     head = data[:512].lstrip().lower()
-    for signature, name in PRETENDERS:
+    for signature, name in OTHER_SIGNATURES:
         if head.startswith(signature):
             return f"not an image but {name}"
     if not data:

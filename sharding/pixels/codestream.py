@@ -1,7 +1,7 @@
-"""What a compressed frame says of itself: JPEG, JPEG-LS and JPEG 2000 headers, read before a decoder sees them.
+"""The headers of compressed frames (JPEG, JPEG-LS, JPEG 2000), read before a decoder reads them.
 
-In: the bytes of one frame. Out: its size, or None where it has no header that says so. A decoder believes the frame and
-not the DICOM header, so a small file could ask for any amount of memory. Nothing is decoded here.
+In: the bytes of one frame. Out: its size, or None if it has no valid header. A decoder trusts the frame, not the DICOM
+header, so that a small file could request any amount of memory. Nothing is decoded here.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 
 SOI = b"\xff\xd8"
 J2K_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ
-JP2_BOXES = 2**16  # bytes in which the boxes of a JP2 wrapper end, colour profiles among them
+JP2_BOXES = 2**16  # bytes; the boxes of a JP2 wrapper end within, colour profiles included
 # SOF markers: C4, C8 and CC between them are tables and an extension (ITU-T T.81 table B.1); F7 is that of JPEG-LS.
 FRAME_MARKERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
-REMARKS = frozenset((*range(0xE0, 0xF0), 0xFE))
+METADATA_MARKERS = frozenset((*range(0xE0, 0xF0), 0xFE))
 STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 START_OF_SCAN, LOSSLESS, SEQUENTIAL = 0xDA, 0xC3, (0xC0, 0xC1)
-SINGLE_SCAN = (*SEQUENTIAL, LOSSLESS, 0xF7)  # one is enough for them, if it has all components
+SINGLE_SCAN = (*SEQUENTIAL, LOSSLESS, 0xF7)  # need only one scan if it has all components
 ALL_COEFFICIENTS = bytes((0, 63))
-MOST_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over the whole image, however short it is
+MAX_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over the whole image, however short it is
 
 
 @dataclass(frozen=True)
@@ -36,29 +36,29 @@ class Codestream:
 
 
 def of_jpeg(frame: bytes) -> Codestream | None:
-    """The frame header of a JPEG or JPEG-LS stream (ITU-T T.81 B.2.2, T.87 C.2.2); None where there is none.
+    """The frame header of a JPEG or JPEG-LS stream (ITU-T T.81 B.2.2, T.87 C.2.2); None if there is none.
 
-    A sequential scan that does not ask for all 64 coefficients is against the standard (T.81 table B.3) and counts as
-    none: decoders do not agree on what it shows.
+    A sequential scan without all 64 coefficients violates the standard (T.81 table B.3) and counts as none: decoders do
+    not agree on it.
     """
-    found, process = None, 0
+    header, process = None, 0
     for marker, start, end in _segments(frame):
         segment = frame[start + 4 : end]
         if marker in FRAME_MARKERS and len(segment) >= 6:
             precision, rows, columns, samples = struct.unpack_from(">BHHB", segment)
-            found, process = Codestream(rows, columns, samples, precision, marker == LOSSLESS), marker
-        if marker == START_OF_SCAN and found:
+            header, process = Codestream(rows, columns, samples, precision, marker == LOSSLESS), marker
+        if marker == START_OF_SCAN and header:
             if process in SEQUENTIAL and segment[-3:-1] != ALL_COEFFICIENTS:
                 return None
-            return replace(found, one_pass=process in SINGLE_SCAN and segment[:1] == bytes((found.samples,)))
+            return replace(header, one_pass=process in SINGLE_SCAN and segment[:1] == bytes((header.samples,)))
     return None
 
 
-def without_remarks(frame: bytes) -> bytes:
-    """A JPEG without application data and comments, which say nothing that DICOM's own header does not."""
+def without_metadata(frame: bytes) -> bytes:
+    """A JPEG without application data and comments, which repeat the DICOM header at best."""
     kept, last = [], 0
     for marker, start, end in _segments(frame):
-        if marker in REMARKS:
+        if marker in METADATA_MARKERS:
             kept.append(frame[last:start])
             last = end
     return b"".join((*kept, frame[last:])) if kept else frame
@@ -66,21 +66,21 @@ def without_remarks(frame: bytes) -> bytes:
 
 def _segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of the segments up to the header of the first scan, which is the last."""
-    place, marker = (2 if frame.startswith(SOI) else len(frame)), 0
-    while place + 4 <= len(frame) and frame[place] == 0xFF and marker != START_OF_SCAN:
-        marker = frame[place + 1]
-        if marker == 0xFF or marker in STANDALONE:  # fill bytes may stand before a marker
-            place += 1 if marker == 0xFF else 2
+    offset, marker = (2 if frame.startswith(SOI) else len(frame)), 0
+    while offset + 4 <= len(frame) and frame[offset] == 0xFF and marker != START_OF_SCAN:
+        marker = frame[offset + 1]
+        if marker == 0xFF or marker in STANDALONE:  # fill bytes may precede a marker
+            offset += 1 if marker == 0xFF else 2
             continue
-        end = place + 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
-        yield marker, place, end
-        place = end
+        end = offset + 2 + int.from_bytes(frame[offset + 2 : offset + 4], "big")
+        yield marker, offset, end
+        offset = end
 
 
 def of_j2k(frame: bytes) -> Codestream | None:
-    """The SIZ segment of a bare JPEG 2000 codestream (ITU-T T.800 A.5.1); None where it does not begin with one.
+    """The SIZ segment of a bare JPEG 2000 codestream (ITU-T T.800 A.5.1); None if it does not begin with one.
 
-    Components of unequal size or depth have none either: no radiograph has them.
+    None also for components of unequal size or depth, which no radiograph has.
     """
     if not frame.startswith(J2K_START) or len(frame) < 42:
         return None
@@ -98,6 +98,6 @@ def bare_j2k(frame: bytes) -> bytes:
 
 
 def has_too_many_scans(frame: bytes) -> bool:
-    """Whether a JPEG has more scans than any encoder writes: inside a scan, FF never stands before DA."""
-    found = of_jpeg(frame)
-    return not (found and found.one_pass) and frame.count(bytes((0xFF, START_OF_SCAN))) > MOST_SCANS
+    """Whether a JPEG has more scans than any encoder writes: inside a scan, FF never precedes DA."""
+    header = of_jpeg(frame)
+    return not (header and header.one_pass) and frame.count(bytes((0xFF, START_OF_SCAN))) > MAX_SCANS

@@ -1,8 +1,8 @@
 """The display chain of a DICOM image: stored values → 8-bit grey, dense bright, square pixels.
 
 In: a parsed dataset. Out: a `Picture`. The order is that of DICOM PS3.4 N.2: modality LUT, VOI LUT or window, then
-inversion. It runs on each value once (`levels`), not on each pixel. Where the header gives no window, percentiles of
-the pixels serve, and the provenance says so. Overlays are never burnt in. The decoders are in `codecs`.
+inversion, for each distinct value (`value_table`), not each pixel. Without a window in the header, percentiles of the
+pixels are used, and the provenance records it. Overlays are never burnt in. Decoders: `codecs`.
 """
 
 # H rows, W columns, C colour channels, V values that a pixel may have
@@ -20,17 +20,17 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut
 
 from sharding.contract import Reason, Rejected
-from sharding.pixels.codecs import Layout, Stored, stored_values
+from sharding.pixels.codecs import PixelLayout, StoredPixels, stored_values
 from sharding.pixels.header import number, pair, text, value
-from sharding.pixels.levels import Levels
-from sharding.pixels.picture import MOST_PIXELS, Geometry, Grey, Picture, resize
+from sharding.pixels.picture import MAX_PIXELS, Geometry, Grey, Picture, resize
 from sharding.pixels.transforms import Values, lookup, luminance, stretch, to_8_bit, window
+from sharding.pixels.value_table import ValueTable
 
 Mask = NDArray[np.bool_]
 Steps = dict[str, str]
 
-MOST_TABLE_BYTES = 2**21
-SQUARE = 2e-3  # spacings that differ by less are the same pixel
+MAX_TABLE_BYTES = 2**21
+SQUARE = 2e-3  # relative difference of spacings that counts as none
 OVERLAYS = 0x60  # first byte of the groups 6000 to 60FF
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 COLOUR = {"voi_source": "none", "inverted": "no", "luminance": "Rec. 601"}
@@ -45,8 +45,8 @@ def decode(dataset: Dataset) -> Picture:
     except (Rejected, KeyboardInterrupt, SystemExit):
         raise
     except BaseException:
-        # Decoders raise nearly any type, Rust ones even panics that are no Exception; texts may quote header values.
-        raise Rejected(Reason.DECODE, "the pixel data is damaged, cut off or in an unknown coding") from None
+        # Decoders raise nearly any type, Rust ones panics, which are not an Exception; texts may quote header values.
+        raise Rejected(Reason.DECODE, "the pixel data is damaged, cut off or in an unknown encoding") from None
 
 
 def _picture(dataset: Dataset) -> Picture:
@@ -54,9 +54,9 @@ def _picture(dataset: Dataset) -> Picture:
     if stored.layout.samples > 1:
         grey_HW, steps = _colour_chain(stored)
     elif stored.photometric == "PALETTE COLOR":
-        grey_HW, steps = _palette_chain(dataset, Levels.of(stored.values))
+        grey_HW, steps = _palette_chain(dataset, ValueTable.of(stored.values))
     else:
-        grey_HW, steps = _grey_chain(dataset, stored.layout, Levels.of(stored.values))
+        grey_HW, steps = _grey_chain(dataset, stored.layout, ValueTable.of(stored.values))
     square_HW, geometry, aspect = _square(grey_HW, dataset)
     tags = dataset.keys()  # iterating over the dataset itself would convert every element
     header = {
@@ -70,30 +70,30 @@ def _picture(dataset: Dataset) -> Picture:
     return Picture(square_HW, geometry, header | steps)
 
 
-def _colour_chain(stored: Stored) -> tuple[Grey, Steps]:
-    """Colour has no VOI transform (PS3.3 C.11.2): its luminance, which is the first channel of YBR_FULL."""
+def _colour_chain(stored: StoredPixels) -> tuple[Grey, Steps]:
+    """Colour has no VOI transform (PS3.3 C.11.2): only its luminance, the first channel of YBR_FULL."""
     values = stored.values
     if values.dtype not in (np.uint8, np.uint16):
         raise Rejected(Reason.DECODE, "colour that is signed or of more than 16 bits")
     if values.ndim == 3:
         values = values[..., 0] if stored.photometric.startswith("YBR_FULL") else luminance(values)
-    levels = Levels.of(values)
-    return levels.paint(_fraction(levels.values_V, 2**stored.layout.bits - 1)), COLOUR
+    table = ValueTable.of(values)
+    return table.paint(_fraction(table.values_V, 2**stored.layout.bits - 1)), COLOUR
 
 
-def _palette_chain(dataset: Dataset, levels: Levels) -> tuple[Grey, Steps]:
-    rgb_VC = apply_color_lut(levels.values_V, dataset)
-    return levels.paint(_fraction(luminance(rgb_VC), int(np.iinfo(rgb_VC.dtype).max))), COLOUR
+def _palette_chain(dataset: Dataset, table: ValueTable) -> tuple[Grey, Steps]:
+    rgb_VC = apply_color_lut(table.values_V, dataset)
+    return table.paint(_fraction(luminance(rgb_VC), int(np.iinfo(rgb_VC.dtype).max))), COLOUR
 
 
 def _fraction(values_V: NDArray[Any], top: int) -> Grey:
     return to_8_bit(values_V.astype(np.float32) / np.float32(top))
 
 
-def _grey_chain(dataset: Dataset, layout: Layout, levels: Levels) -> tuple[Grey, Steps]:
-    padding_V = _padding(dataset, layout, levels)
-    values_V, modality = _modality(dataset, levels.values_V)
-    display_V, voi = _value_of_interest(dataset, layout, values_V, levels, padding_V)
+def _grey_chain(dataset: Dataset, layout: PixelLayout, table: ValueTable) -> tuple[Grey, Steps]:
+    padding_V = _padding(dataset, layout, table)
+    values_V, modality = _modality(dataset, table.values_V)
+    display_V, voi = _value_of_interest(dataset, layout, values_V, table, padding_V)
     shape = text(dataset, "PresentationLUTShape").upper()
     inverted = layout.photometric == "MONOCHROME1" or shape == "INVERSE"
     if inverted:
@@ -106,22 +106,22 @@ def _grey_chain(dataset: Dataset, layout: Layout, levels: Levels) -> tuple[Grey,
         "padding": "no" if padding_V is None else "black",
         "luminance": "no",
     }
-    return levels.paint(to_8_bit(display_V)), voi | steps
+    return table.paint(to_8_bit(display_V)), voi | steps
 
 
-def _padding(dataset: Dataset, layout: Layout, levels: Levels) -> Mask | None:
-    """Values of pixels outside the exposed field (PS3.3 C.7.5.1.1.2); None where no pixel or every pixel has them."""
+def _padding(dataset: Dataset, layout: PixelLayout, table: ValueTable) -> Mask | None:
+    """Values of pixels outside the exposed field (PS3.3 C.7.5.1.1.2); None if no pixel or every pixel has them."""
     low = number(dataset, "PixelPaddingValue")
     if low is None:
         return None
     limit = number(dataset, "PixelPaddingRangeLimit")
     bounds = sorted(_as_stored(layout, value) for value in (low, low if limit is None else limit))
-    padding_V = (levels.values_V >= bounds[0]) & (levels.values_V <= bounds[1])
-    return padding_V if not padding_V.all() and levels.hold(*bounds) else None
+    padding_V = (table.values_V >= bounds[0]) & (table.values_V <= bounds[1])
+    return padding_V if not padding_V.all() and table.any_between(*bounds) else None
 
 
-def _as_stored(layout: Layout, value: float) -> float:
-    """Some writers give a negative padding value as the unsigned number of the same bits."""
+def _as_stored(layout: PixelLayout, value: float) -> float:
+    """Some writers store a negative padding value as the unsigned number with the same bits."""
     wraps = layout.signed and value >= 2 ** (layout.allocated - 1)
     return value - 2**layout.allocated if wraps else value
 
@@ -138,9 +138,9 @@ def _modality(dataset: Dataset, stored_V: NDArray[Any]) -> tuple[NDArray[Any], s
 
 
 def _tables(dataset: Dataset, name: str) -> Sequence[Dataset]:
-    """The items of a sequence of lookup tables; refused unread where it is longer than 16 tables of 65,536 entries."""
+    """The items of a sequence of lookup tables; rejected unread if longer than 16 tables of 65,536 entries."""
     unread = dataset.get_item(name) if name in dataset else None
-    if isinstance(unread, RawDataElement) and unread.length > MOST_TABLE_BYTES:
+    if isinstance(unread, RawDataElement) and unread.length > MAX_TABLE_BYTES:
         raise Rejected(Reason.DECODE, "more lookup tables than any X-ray has")
     return dataset.get(name) or ()
 
@@ -151,9 +151,9 @@ def _rescale(dataset: Dataset) -> tuple[float, float]:
 
 
 def _value_of_interest(
-    dataset: Dataset, layout: Layout, values_V: NDArray[Any], levels: Levels, padding_V: Mask | None
+    dataset: Dataset, layout: PixelLayout, values_V: NDArray[Any], table: ValueTable, padding_V: Mask | None
 ) -> tuple[Values, Steps]:
-    """Values in 0..1 and by what: the first VOI LUT, else the first window, else as stored, else percentiles."""
+    """Values in 0..1 and their source: the first VOI LUT, else the first window, else as stored, else percentiles."""
     tables = _tables(dataset, "VOILUTSequence")
     if tables:
         looked_up_V, top = lookup(values_V.astype(np.int64), tables[0])
@@ -161,23 +161,23 @@ def _value_of_interest(
         return shares_V, {"voi_source": "lut", "voi": f"1 of {len(tables)}"}
     values_V = values_V.astype(np.float32)
     centre, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
-    why = "no window"
+    reason = "no window"
     if centre is not None and width is not None and width > 0:
         function = _function(dataset)
         windowed_V = window(values_V, centre, width, function)
-        if not _is_blank(dataset, windowed_V, values_V, levels):
+        if not _is_blank(dataset, windowed_V, values_V, table):
             return windowed_V, {"voi_source": "window", "voi": f"1 of {_windows(dataset)}, {function}"}
-        why = "window beside all values"
+        reason = "window beside all values"
     elif layout.bits <= 8 or text(dataset, "PresentationIntentType").upper() == "FOR PRESENTATION":
         low, high = _output_range(dataset, layout)
         return np.clip((values_V - low) / (high - low), 0, 1), {"voi_source": "none", "voi": "full range"}
-    counts_V = levels.counts if padding_V is None else np.where(padding_V, 0, levels.counts)
-    return stretch(values_V, counts_V), {"voi_source": "percentile", "voi": why}
+    counts_V = table.counts if padding_V is None else np.where(padding_V, 0, table.counts)
+    return stretch(values_V, counts_V), {"voi_source": "percentile", "voi": reason}
 
 
 def _function(dataset: Dataset) -> str:
-    named = text(dataset, "VOILUTFunction").upper()
-    return named if named in FUNCTIONS else "LINEAR"
+    function = text(dataset, "VOILUTFunction").upper()
+    return function if function in FUNCTIONS else "LINEAR"
 
 
 def _windows(dataset: Dataset) -> int:
@@ -185,16 +185,16 @@ def _windows(dataset: Dataset) -> int:
     return len(centres) if isinstance(centres, list | MultiValue) else 1
 
 
-def _is_blank(dataset: Dataset, windowed_V: Values, values_V: Values, levels: Levels) -> bool:
-    """Whether the window shows nothing of an image that is not blank, as in some real files."""
-    if _tables(dataset, "ModalityLUTSequence"):  # it need not rise, so the ends of the values do not tell
-        held_V = levels.counts > 0
+def _is_blank(dataset: Dataset, windowed_V: Values, values_V: Values, table: ValueTable) -> bool:
+    """Whether the window makes an image blank that is not; some real files have one."""
+    if _tables(dataset, "ModalityLUTSequence"):  # it may not be monotonic, so only values of pixels count
+        held_V = table.counts > 0
         windowed_V, values_V = windowed_V[held_V], values_V[held_V]
     return bool(np.ptp(windowed_V) == 0 and np.ptp(values_V) > 0)
 
 
-def _output_range(dataset: Dataset, layout: Layout) -> tuple[np.float32, np.float32]:
-    """Lowest and highest value after the modality transform of an image that is ready for display as it stands."""
+def _output_range(dataset: Dataset, layout: PixelLayout) -> tuple[np.float32, np.float32]:
+    """The lowest and the highest value after the modality transform, for an image without a VOI transform."""
     tables = _tables(dataset, "ModalityLUTSequence")
     if tables:
         return np.float32(0), np.float32(2 ** int(tables[0].LUTDescriptor[2]) - 1)
@@ -204,14 +204,14 @@ def _output_range(dataset: Dataset, layout: Layout) -> tuple[np.float32, np.floa
 
 
 def _square(grey_HW: Grey, dataset: Dataset) -> tuple[Grey, Geometry, str]:
-    """The image with square pixels: the coarser axis is enlarged, so nothing is lost."""
+    """The image with square pixels: the coarser axis is enlarged, so that no detail is lost."""
     rows, columns = grey_HW.shape
     identity = Geometry.identity(rows, columns, _spacing(dataset))
     ratio = _aspect(dataset)
     if abs(ratio - 1) <= SQUARE:
         return grey_HW, identity, "square"
     height, width = (max(1, round(rows * ratio)), columns) if ratio > 1 else (rows, max(1, round(columns / ratio)))
-    if height * width > MOST_PIXELS:
+    if height * width > MAX_PIXELS:
         raise Rejected(Reason.DECODE, "the pixel aspect ratio is beyond any X-ray's")
     geometry = identity.then(Geometry.resized(rows, columns, height, width))
     return resize(grey_HW, height, width), geometry, "rows enlarged" if ratio > 1 else "columns enlarged"
@@ -220,13 +220,13 @@ def _square(grey_HW: Grey, dataset: Dataset) -> tuple[Grey, Geometry, str]:
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
     """(row, column) spacing in mm, PixelSpacing before ImagerPixelSpacing (PS3.3 10.7.1.3)."""
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
-        found = pair(dataset, name)
-        if found:
-            return found
+        spacing = pair(dataset, name)
+        if spacing:
+            return spacing
     return None
 
 
 def _aspect(dataset: Dataset) -> float:
-    """Height of a pixel by its width; 1 where the header says nothing."""
-    found = _spacing(dataset) or pair(dataset, "PixelAspectRatio")
-    return found[0] / found[1] if found else 1.0
+    """Height of a pixel by its width; 1 if the header has neither."""
+    ratio = _spacing(dataset) or pair(dataset, "PixelAspectRatio")
+    return ratio[0] / ratio[1] if ratio else 1.0

@@ -1,7 +1,7 @@
-"""The header of one DICOM file: what is required of it, and what decides about the image before its pixels are decoded.
+"""The header of one DICOM file: parsing, required elements, and values that are needed before decoding.
 
-In: the bytes of a Part 10 file. Out: the dataset and single values of it. Nothing is guessed: what the header does not
-say is a rejection. The pixels are the business of `display`.
+In: the bytes of a Part 10 file. Out: the dataset and single values of it. Nothing is guessed: a missing
+required element is a rejection. Pixels: `display`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings quote va
 
 PREAMBLE = 132  # bytes, with the prefix
 PIXEL_DATA = 0x7FE00010
-MOST_INFLATED = 2**27 + 2**24  # bytes: 16 bits for each of the most pixels, and a header
+MAX_INFLATED = 2**27 + 2**24  # bytes: 16 bits for each of the most pixels, and a header
 ELEMENT_BYTES = 8  # of the shortest element; fewer at the end of a file are padding
-MOST_READS = 500_000  # two or three for an element
+MAX_READS = 500_000  # two or three for an element
 REQUIRED = (
     "Rows",
     "Columns",
@@ -66,14 +66,14 @@ VIEWS = frozenset(
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether the file has the preamble and prefix of DICOM PS3.10 7.1; a file without is not guessed at."""
+    """Whether the file has the preamble and prefix of DICOM PS3.10 7.1."""
     return data[128:132] == b"DICM"
 
 
 def parse(data: bytes) -> Dataset:
-    """The dataset; raises Rejected(PARSE) where its header cannot be read and Rejected(REQUIRED_TAGS) by name.
+    """The dataset; raises Rejected(PARSE) if its header cannot be read, and Rejected(REQUIRED_TAGS) with their names.
 
-    A file that ends inside its pixel data comes without PixelData, which `display.decode` rejects.
+    A file that ends inside its pixel data has no PixelData in the dataset, and `display.decode` rejects it.
     """
     cut_off = False
     try:
@@ -93,10 +93,10 @@ def parse(data: bytes) -> Dataset:
 
 
 def _read(data: bytes, stop_before_pixels: bool = False) -> Dataset:
-    """As `pydicom.dcmread` reads, which would inflate a deflated file however large it becomes."""
+    """Like `pydicom.dcmread`, which would inflate a deflated file without a limit."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # pydicom only warns where a file stops in the middle of an element.
+        # pydicom only warns if a file ends inside an element.
         warnings.filterwarnings("error", message=".*(End of file|EOF).*", category=UserWarning)
         file = _Bounded(data)
         file.seek(PREAMBLE)
@@ -117,9 +117,9 @@ def _read(data: bytes, stop_before_pixels: bool = False) -> Dataset:
 
 
 def _is_whole(dataset: Dataset, file: io.BytesIO) -> bool:
-    """Whether the file was read to its end and ends with an element: pydicom stops, or cuts the last, without a word.
+    """Whether the file was read to its end and ends with an element: pydicom stops, or truncates the last, silently.
 
-    Pixel data that is cut is the business of `display.decode`.
+    `display.decode` rejects truncated pixel data.
     """
     tags = list(dataset.keys())
     last = dataset.get_item(tags[-1]) if tags else None
@@ -128,9 +128,9 @@ def _is_whole(dataset: Dataset, file: io.BytesIO) -> bool:
 
 
 class _Bounded(io.BytesIO):
-    """A file that ends the reading of one made of countless elements, each of which costs a hundred times its bytes."""
+    """A file with a limit on reads: a small element costs a hundred times its bytes in memory."""
 
-    left = MOST_READS
+    left = MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.left -= 1
@@ -142,9 +142,9 @@ class _Bounded(io.BytesIO):
 def _inflated(deflated: bytes) -> bytes:
     """The dataset of a deflated file (PS3.5 A.5)."""
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = stream.decompress(deflated, MOST_INFLATED)
+    inflated = stream.decompress(deflated, MAX_INFLATED)
     if not stream.eof:
-        why = "inflates to more than any image file has" if len(inflated) == MOST_INFLATED else "is cut off"
+        why = "inflates to more than any image file has" if len(inflated) == MAX_INFLATED else "is cut off"
         raise Rejected(Reason.PARSE, f"the deflated file {why}")
     return inflated
 
@@ -154,8 +154,8 @@ def _missing(dataset: Dataset) -> list[str]:
     return missing + [name for name in REQUIRED if _absent(value(dataset, name))]
 
 
-def _absent(found: Any) -> bool:
-    return found is None or (hasattr(found, "__len__") and len(found) == 0)
+def _absent(element: Any) -> bool:
+    return element is None or (hasattr(element, "__len__") and len(element) == 0)
 
 
 def modality(dataset: Dataset) -> str:
@@ -171,23 +171,23 @@ def study_id(dataset: Dataset) -> str:
 
 
 def view(dataset: Dataset) -> str:
-    """ViewPosition where it is a code of PS3.3 C.8.7.1 or C.8.11.5, else empty: free text could name people."""
+    """ViewPosition if it is a code of PS3.3 C.8.7.1 or C.8.11.5, else empty: free text could hold a name."""
     code = text(dataset, "ViewPosition").upper()
     return code if code in VIEWS else ""
 
 
 def text(dataset: Dataset, name: str) -> str:
-    """The element as text, several values with a space between; empty where it is absent or cannot be read."""
-    found = value(dataset, name)
-    values = found if isinstance(found, list | MultiValue) else [found]
+    """The element as text, several values joined by a space; empty if it is absent or cannot be read."""
+    content = value(dataset, name)
+    values = content if isinstance(content, list | MultiValue) else [content]
     try:
         return " ".join(str(part) for part in values if part is not None).strip()
     except (ValueError, LookupError):
-        return ""  # characters that no character set explains say nothing
+        return ""  # bytes outside the character set
 
 
 def pair(dataset: Dataset, name: str) -> tuple[float, float] | None:
-    """Two positive numbers; None where the element is anything else."""
+    """Two positive numbers; None for anything else."""
     try:
         first, second = (float(part) for part in value(dataset, name) or ())
     except (TypeError, ValueError):
@@ -196,20 +196,20 @@ def pair(dataset: Dataset, name: str) -> tuple[float, float] | None:
 
 
 def number(dataset: Dataset, name: str) -> float | None:
-    """The element's value, the first of several; None where it is absent or no number."""
-    found = value(dataset, name)
-    if isinstance(found, list | MultiValue):
-        found = found[0] if len(found) else None
+    """The element's value, the first of several; None if it is absent or not a finite number."""
+    content = value(dataset, name)
+    if isinstance(content, list | MultiValue):
+        content = content[0] if len(content) else None
     try:
-        single = float(found)  # type: ignore[arg-type]
+        single = float(content)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
     return single if np.isfinite(single) else None
 
 
 def value(dataset: Dataset, name: str) -> Any:
-    """The element's value, None where it is absent; pydicom converts on access, so damage may show only here."""
+    """The element's value, None if it is absent. pydicom converts on access, so damage may appear only here."""
     try:
         return dataset.get(name)
     except Exception:
-        return None  # an element that cannot be read counts as absent, whatever type pydicom raises for it
+        return None  # pydicom raises any type for an element that cannot be read; it counts as absent

@@ -1,7 +1,7 @@
-"""A grey image in display space and the way back to the pixels of its file.
+"""A grey image in display space, and the geometry that maps it to the pixels of its file.
 
-In: 8-bit grey arrays. Out: smaller or square ones, each with the `Geometry` that maps points both ways. Reading
-files is in `pixels`. Pixel i covers [i, i + 1), so a point at 0 is the outer edge of the first pixel.
+In: 8-bit grey arrays. Out: smaller or square ones, each with the `Geometry` that maps points both ways. Files are read
+in `pixels`. Pixel i covers [i, i + 1): a point at 0 is the outer edge of the first pixel.
 """
 
 # H rows, W columns, S side of a square, N points; a point is (x, y)
@@ -18,7 +18,7 @@ Grey = NDArray[np.uint8]
 Points = NDArray[np.float64]
 
 REDUCING_GAP = 1.2
-MOST_PIXELS = 2**26  # three of the largest detectors stitched to a leg have 55 million
+MAX_PIXELS = 2**26  # three of the largest detectors stitched to a leg have 55 million
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Geometry:
     """Crop, scale and padding between an original image and the one at hand; invertible.
 
     `crop` is (top, left, height, width) in original pixels, `scale` and `pad` are (y, x), `spacing` is (row, column) in
-    mm of the original pixels, None where the file does not say.
+    mm of the original pixels, None if unknown.
     """
 
     rows: int
@@ -80,7 +80,7 @@ class Geometry:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON writes it; `from_dict` reads it back."""
+        """The JSON form; `from_dict` is the inverse."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
@@ -100,7 +100,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Picture:
-    """An 8-bit grey image in display space (dense is bright), where it lies in its file and how it was made."""
+    """An 8-bit grey image in display space (dense is bright), its place in the file, and how it was made."""
 
     grey_HW: Grey
     geometry: Geometry
@@ -138,7 +138,7 @@ def shrink(picture: Picture, long_side: int) -> Picture:
 def letterbox(grey_HW: Grey, size: int, long_side: int = 0) -> tuple[Grey, Geometry]:
     """The image scaled to the long side `long_side` (0: `size`), centred on zeros: (size, size) uint8 and its geometry.
 
-    METHOD, paper mode: long side to 224, letterboxed with zeros, up to 299 x 299.
+    In the paper's mode (docs/method.md): long side 224, letterboxed with zeros to 299 x 299.
     """
     rows, columns = grey_HW.shape
     ratio = (long_side or size) / max(rows, columns)

@@ -1,8 +1,8 @@
-"""PNG or JPEG bytes → a grey image, as a viewer shows it.
+"""PNG or JPEG bytes → a grey image, like in a viewer.
 
-In: the bytes of one file. Out: `Picture`. Colour becomes Rec. 601 luminance, transparency lies over black, the EXIF
-flag turns, 16 bits are stretched between percentiles. A colour profile says how to print a grey, not which it is, and
-is left out. DICOM is the business of `display`.
+In: the bytes of one file. Out: `Picture`. Colour becomes Rec. 601 luminance, transparency is composed over black, the
+EXIF orientation is applied, 16 bits are stretched between percentiles. Colour profiles are ignored: they describe how
+to reproduce a grey value, not which it is. DICOM: `display`.
 """
 
 # H rows, W columns, V values that a pixel may have
@@ -19,9 +19,9 @@ from PIL import Image
 
 from sharding.contract import Reason, Rejected
 from sharding.pixels import codestream
-from sharding.pixels.levels import Levels
-from sharding.pixels.picture import MOST_PIXELS, Geometry, Grey, Picture
+from sharding.pixels.picture import MAX_PIXELS, Geometry, Grey, Picture
 from sharding.pixels.transforms import stretch, to_8_bit
+from sharding.pixels.value_table import ValueTable
 
 ORIENTATION = 0x0112  # the EXIF flag
 TURNS = {
@@ -39,7 +39,7 @@ ALPHA_MODES = ("LA", "PA", "RGBA")
 
 
 def open_raster(data: bytes) -> Image.Image:
-    """The image, not decoded yet; raises Rejected(PARSE), for a picture bomb or several pictures DECODE."""
+    """The image, not decoded yet; raises Rejected(PARSE), for a decompression bomb or an animation DECODE."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -50,9 +50,11 @@ def open_raster(data: bytes) -> Image.Image:
     except Exception:
         # Pillow raises nearly any type for damaged headers.
         raise Rejected(Reason.PARSE, "the PNG or JPEG header cannot be read") from None
-    if image.width * image.height > MOST_PIXELS:
+    if image.width * image.height > MAX_PIXELS:
         raise _bomb("pixels")
-    image.decodermaxblock = len(data)  # the decoder gets all at once; by default each 64 kB are glued to what is left
+    image.decodermaxblock = len(
+        data
+    )  # all in one block; by default, blocks of 64 kB are appended to the rest again and again
     if image.format != "PNG" and codestream.has_too_many_scans(data):
         raise _bomb("scans")
     if pictures > 1:
@@ -69,13 +71,13 @@ def decode(image: Image.Image) -> Picture:
     codec, mode = "PNG" if image.format == "PNG" else "JPEG", image.mode
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's texts quote what the file holds
-        turned = _orientation(image)
+        orientation = _orientation(image)
         try:
             grey, over_black = _decoded(image)
         except Exception:
             raise Rejected(Reason.DECODE, f"the {codec} data is damaged or cut off") from None
-    if turned in TURNS:
-        grey = grey.transpose(TURNS[turned])
+    if orientation in TURNS:
+        grey = grey.transpose(TURNS[orientation])
     grey_HW, voi_source = _to_8_bit(_values(grey))
     provenance = {
         "codec": codec,
@@ -86,24 +88,24 @@ def decode(image: Image.Image) -> Picture:
         "inverted": "no",
         "luminance": "no" if mode in GREY_MODES else "Rec. 601",
         "transparency": "over black" if over_black else "no",
-        "orientation": str(turned),
+        "orientation": str(orientation),
     }
     return Picture(grey_HW, Geometry.identity(*grey_HW.shape), provenance)
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF flag, 1 to 8; 1 (as it stands) where there is none or the EXIF block cannot be read."""
+    """The EXIF orientation, 1 to 8; 1 (unchanged) if there is none or the EXIF block cannot be read."""
     try:
         flag = image.getexif().get(ORIENTATION, 1)
     except Exception:
-        return 1  # viewers show such images as they stand
+        return 1  # like viewers
     return flag if flag in TURNS else 1
 
 
 def _decoded(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Luminance in 8 bits, or 16 as they stand; and whether something transparent was laid over black."""
+    """Luminance in 8 bits, or 16 bits unchanged; and whether a transparent image was composed over black."""
     if image.format != "PNG":
-        image.draft("L", None)  # the decoder then leaves the colours out; equal to within 1 of decoding them
+        image.draft("L", None)  # the decoder then skips the colours; within 1 of the luminance of decoded colours
     if image.mode in WIDE_MODES or (image.mode == "L" and "transparency" not in image.info):
         image.load()
         return image, False
@@ -117,11 +119,11 @@ def _decoded(image: Image.Image) -> tuple[Image.Image, bool]:
 
 
 def _values(grey: Image.Image) -> NDArray[Any]:
-    """The pixels (H, W): of an 8-bit image those in its own memory, which is a copy less, where that is one piece."""
+    """The pixels (H, W); of an 8-bit image without a copy if its memory is contiguous."""
     if grey.mode == "L":
         try:
             return pa.array(grey).to_numpy(zero_copy_only=True).reshape(grey.height, grey.width)
-        except ValueError:  # Pillow cuts what is larger than 16 MB
+        except ValueError:  # Pillow splits images of more than 16 MB
             pass
     return np.asarray(grey)
 
@@ -129,5 +131,5 @@ def _values(grey: Image.Image) -> NDArray[Any]:
 def _to_8_bit(values_HW: NDArray[Any]) -> tuple[Grey, str]:
     if values_HW.dtype == np.uint8:
         return values_HW, "none"
-    found = Levels.of(values_HW)
-    return found.paint(to_8_bit(stretch(found.values_V.astype(np.float32), found.counts))), "percentile"
+    table = ValueTable.of(values_HW)
+    return table.paint(to_8_bit(stretch(table.values_V.astype(np.float32), table.counts))), "percentile"

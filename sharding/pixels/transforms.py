@@ -1,6 +1,6 @@
 """The steps of the display chain, each on a list of values: lookup table, window, stretch, luminance, 8 bits.
 
-In: values that pixels may have. Out: what they become. Which step a file asks for is decided in `display` and `raster`.
+In: the values of pixels. Out: their new values. `display` and `raster` decide which steps a file needs.
 """
 
 # V values, E entries of a lookup table, C colour channels
@@ -22,15 +22,15 @@ LUMINANCE = (19595, 38470, 7471)  # 0.299, 0.587, 0.114 (Rec. 601) of 2**16, as 
 def lookup(values_V: NDArray[Any], item: Dataset) -> tuple[NDArray[Any], int]:
     """The values by the table of a modality or VOI LUT item (PS3.3 C.11.1.1 and C.11.2.1.1) and its highest entry.
 
-    Raises ValueError where the table does not hold what its descriptor says.
+    Raises ValueError if the table contradicts its descriptor.
     """
     count, first, bits = (int(number) for number in item.LUTDescriptor)
-    count = count or 2**16  # 0 stands for what 16 bits cannot hold
+    count = count or 2**16  # 0 means 65,536
     if first >= 2**15 and values_V.min() < 0:
         first -= 2**16  # the descriptor of signed values, written as unsigned
     entries_E = _entries(item, count)
     if len(entries_E) < count or not 1 <= bits <= 16:
-        raise ValueError("the lookup table does not hold what its descriptor says")
+        raise ValueError("the lookup table contradicts its descriptor")
     return entries_E[np.clip(values_V.astype(np.int64) - first, 0, count - 1)], 2**bits - 1
 
 
@@ -68,7 +68,7 @@ def stretch(values_V: Values, counts_V: NDArray[np.int64]) -> Values:
 def percentiles(
     values_V: Values, counts_V: NDArray[np.int64], shares: tuple[float, float]
 ) -> tuple[np.float32, np.float32]:
-    """Two percentiles of values that occur so many times each, between neighbours by the line (`numpy.percentile`)."""
+    """Two percentiles of values with these counts, linearly interpolated (like `numpy.percentile`)."""
     order_V = np.argsort(values_V, kind="stable")
     ends_V = np.cumsum(counts_V[order_V])
     places_2 = (ends_V[-1] - 1) * (np.array(shares) / 100)
@@ -77,12 +77,12 @@ def percentiles(
     low_2, high_2 = (values_V[order_V[np.searchsorted(ends_V, at_2, side="right")]] for at_2 in (below_2, above_2))
     share_2, step_2 = places_2 - below_2, high_2 - low_2
     # From the nearer neighbour, as numpy does, so that rounding agrees.
-    found_2 = np.where(share_2 < 0.5, low_2 + step_2 * share_2, high_2 - step_2 * (1 - share_2)).astype(np.float32)
-    return found_2[0], found_2[1]
+    percentile_2 = np.where(share_2 < 0.5, low_2 + step_2 * share_2, high_2 - step_2 * (1 - share_2)).astype(np.float32)
+    return percentile_2[0], percentile_2[1]
 
 
 def luminance(rgb: NDArray[Any]) -> NDArray[Any]:
-    """Of colours (..., C), in their own integers of up to 16 bits."""
+    """The luminance of colours (..., C), in their integer type of up to 16 bits."""
     parts = [rgb[..., channel].astype(np.uint32) * np.uint32(share) for channel, share in enumerate(LUMINANCE)]
     return ((parts[0] + parts[1] + parts[2] + np.uint32(2**15)) >> np.uint32(16)).astype(rgb.dtype)
 

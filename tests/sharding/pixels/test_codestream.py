@@ -73,7 +73,7 @@ def test_any_bytes_can_be_asked(tail, head):
 
 
 def test_scans_are_counted_where_there_may_be_many():
-    scans = b"\xff\xda\0\2" * (codestream.MOST_SCANS + 1)
+    scans = b"\xff\xda\0\2" * (codestream.MAX_SCANS + 1)
     assert has_too_many_scans(jpeg("RGB", progressive=True) + scans)
     assert not has_too_many_scans(jpeg("RGB", progressive=True))
     assert not has_too_many_scans(jpeg("L") + scans)  # one scan is read, the rest is not looked at
@@ -82,9 +82,9 @@ def test_scans_are_counted_where_there_may_be_many():
 def test_remarks_are_left_out_and_nothing_else():
     plain = jpeg("RGB")
     remarked = plain[:2] + b"\xff\xe1\0\x06ab\xff\xda" + b"\xff\xfe\0\4no" + plain[2:]
-    kept = codestream.without_remarks(remarked)
+    kept = codestream.without_metadata(remarked)
     assert b"JFIF" in remarked
     assert b"JFIF" not in kept
     assert of_jpeg(kept) == of_jpeg(plain)
     assert Image.open(io.BytesIO(kept)).tobytes() == Image.open(io.BytesIO(plain)).tobytes()
-    assert codestream.without_remarks(kept) is kept
+    assert codestream.without_metadata(kept) is kept

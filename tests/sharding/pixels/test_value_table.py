@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sharding.pixels.levels import Levels
+from sharding.pixels.value_table import ValueTable
 
 DTYPES = ["u1", "i1", "u2", "i2", ">u2", ">i2", "u4", "i4"]
 
@@ -25,16 +25,16 @@ def stored(draw):
 
 @given(stored())
 def test_painting_is_looking_every_pixel_up(stored_HW):
-    levels = Levels.of(stored_HW)
-    grey_V = (levels.values_V.astype(np.int64) * 37 % 256).astype(np.uint8)
-    assert levels.paint(grey_V).tolist() == (stored_HW.astype(np.int64) * 37 % 256).tolist()
+    table = ValueTable.of(stored_HW)
+    grey_V = (table.values_V.astype(np.int64) * 37 % 256).astype(np.uint8)
+    assert table.paint(grey_V).tolist() == (stored_HW.astype(np.int64) * 37 % 256).tolist()
 
 
 @given(stored())
 def test_counts_are_those_of_numpy(stored_HW):
-    levels = Levels.of(stored_HW)
+    table = ValueTable.of(stored_HW)
     counted = {}
-    for value, count in zip(levels.values_V.tolist(), levels.counts.tolist(), strict=True):
+    for value, count in zip(table.values_V.tolist(), table.counts.tolist(), strict=True):
         counted[value] = counted.get(value, 0) + count
     values, counts = np.unique(stored_HW, return_counts=True)
     assert {value: count for value, count in counted.items() if count} == dict(
@@ -45,21 +45,21 @@ def test_counts_are_those_of_numpy(stored_HW):
 @given(stored(), st.integers(-(2**15), 2**16), st.integers(0, 100))
 def test_holding_a_range(stored_HW, low, width):
     expected = ((stored_HW >= low) & (stored_HW <= low + width)).any()
-    assert Levels.of(stored_HW).hold(low, low + width) == expected
+    assert ValueTable.of(stored_HW).any_between(low, low + width) == expected
 
 
 @pytest.mark.parametrize("shape", [(700, 600), (3, 300_000)])
 def test_large_images_are_painted_in_blocks(shape):
     stored_HW = np.random.default_rng(0).integers(-300, 300, shape).astype(np.int16)
-    levels = Levels.of(stored_HW)
-    assert levels.low == -300
-    grey_V = np.random.default_rng(1).integers(0, 256, levels.values_V.shape).astype(np.uint8)
-    np.testing.assert_array_equal(levels.paint(grey_V), grey_V[stored_HW.astype(int) + 300])
-    assert levels.counts.sum() == stored_HW.size
+    table = ValueTable.of(stored_HW)
+    assert table.low == -300
+    grey_V = np.random.default_rng(1).integers(0, 256, table.values_V.shape).astype(np.uint8)
+    np.testing.assert_array_equal(table.paint(grey_V), grey_V[stored_HW.astype(int) + 300])
+    assert table.counts.sum() == stored_HW.size
 
 
 def test_eight_bits_as_they_stand_are_not_copied():
     stored_HW = np.arange(256, dtype=np.uint8).reshape(8, 32)
-    levels = Levels.of(stored_HW)
-    assert levels.paint(levels.values_V) is stored_HW
-    assert levels.paint(255 - levels.values_V).tolist() == (255 - stored_HW).tolist()
+    table = ValueTable.of(stored_HW)
+    assert table.paint(table.values_V) is stored_HW
+    assert table.paint(255 - table.values_V).tolist() == (255 - stored_HW).tolist()

@@ -1,7 +1,7 @@
-"""Grey values by table: the display chain runs once for each stored value, not once for each pixel.
+"""The display chain by table: it runs once for each distinct stored value, not for each pixel.
 
-In: the stored values of an image. Out: the values that it may hold, how often it holds them, and the picture painted by
-a table of grey values. What the chain does to a value is in `display`.
+In: the stored values of an image. Out: the distinct values, their counts, and the picture after a table look-up. The
+chain itself is in `display`.
 """
 
 # H rows, W columns, V values that a pixel may have
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from sharding.pixels.picture import Grey
 
-BLOCK = 2**18  # pixels looked up at a time: numpy makes a 64-bit index of each, which shall stay in the cache
+BLOCK = 2**18  # pixels per look-up: numpy makes 64-bit indices of them, which stay in the CPU cache
 
 
 @dataclass(frozen=True)
-class Levels:
-    """The values between the lowest and the highest of an image, each once, in their order; `low` is the first.
+class ValueTable:
+    """All values from the lowest to the highest of an image, in order; `low` is the first.
 
-    An image with fewer pixels than that, or with more than 16 bits, is its own list of values (`low` is None).
+    For an image with fewer pixels than that, or with more than 16 bits, `values_V` are its pixels (`low` is None).
     """
 
     stored_HW: NDArray[Any]
@@ -39,7 +39,7 @@ class Levels:
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """How many pixels have each value."""
+        """The number of pixels with each value."""
         if self.low is None:
             return np.ones(self.values_V.shape, np.int64)
         counts = np.zeros(self.values_V.shape, np.int64)
@@ -48,14 +48,14 @@ class Levels:
             counts += np.bincount(above_low, minlength=len(counts))
         return counts
 
-    def hold(self, low: float, high: float) -> bool:
+    def any_between(self, low: float, high: float) -> bool:
         """Whether any pixel lies in low..high."""
         if high < self.values_V.min() or low > self.values_V.max():
             return False
         return bool(((self.stored_HW >= low) & (self.stored_HW <= high)).any())
 
     def paint(self, grey_V: Grey) -> Grey:
-        """The picture in which every pixel has the grey of its value; may share memory with the stored values."""
+        """The picture with the grey of each pixel's value; may share memory with the stored values."""
         if self.low is None:
             return grey_V.reshape(self.stored_HW.shape)
         if self.stored_HW.dtype == np.uint8:
@@ -63,7 +63,7 @@ class Levels:
                 return self.stored_HW
             if np.array_equal(grey_V, 255 - self.values_V):
                 return np.invert(self.stored_HW)
-        # Negative values count from the end of the table, as they do in numpy.
+        # Negative values index from the end of the table, as in numpy.
         size = self.low + len(grey_V) if self.low >= 0 else 2 ** (8 * self.stored_HW.dtype.itemsize)
         table = np.zeros(size, np.uint8)
         table[self.values_V] = grey_V

@@ -25,7 +25,7 @@ _SIDE = re.compile(r"\b(left|right)(?=\b|wards?\b|most\b)", re.IGNORECASE)
 
 
 def swap_sides(phrase: str) -> str | None:
-    """The phrase with left and right exchanged, case kept; None where it names no side."""
+    """The phrase with left and right exchanged, letter case unchanged; None where it names no side."""
     swapped, count = _SIDE.subn(_other_side, phrase)
     return swapped if count else None
 

@@ -77,7 +77,7 @@ def read_picture(path: Path) -> Picture:
     from sharding import pixels
 
     if not path.is_file():
-        raise UserError("no image file at the path given; give one DICOM, PNG or JPEG file")
+        raise UserError("no image file at this path; give one DICOM, PNG or JPEG file")
     try:
         return pixels.read(path.read_bytes(), path.name)
     except Rejected as error:

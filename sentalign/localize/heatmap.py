@@ -38,7 +38,7 @@ class Taps(NamedTuple):
 
 
 def cells_geometry(letterbox: Geometry, stride: int, offset: float, cells: int) -> Geometry:
-    """The way from the original pixels to the square of `cells` · `cells` cells, each centred on what its region sees.
+    """From the original pixels to the square of `cells` x `cells` cells, each centred on what its region sees.
 
     `letterbox` leads to the network's input, where region i is centred on stride · i + offset. The square need not be
     the input: a 299 pixel input of a ResNet has 19 regions, 16 pixels apart, the first one centred on its first pixel.

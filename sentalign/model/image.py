@@ -112,14 +112,14 @@ def from_config(
     return ImageTower(_backbone_class(config)(config), region_stage, global_stage, width, coordinates, norms)
 
 
-def _stages(config: PretrainedConfig, *wanted: str) -> list[str]:
+def _stages(config: PretrainedConfig, *stages: str) -> list[str]:
     names = list(getattr(config, "stage_names", []) or [])
-    unknown = [stage for stage in wanted if stage not in names]
+    unknown = [stage for stage in stages if stage not in names]
     if unknown:
         raise WeightsError(
             f"model.image: a {config.model_type} has no {unknown[0]}; it has {', '.join(names) or 'none'}"
         )
-    return sorted(set(wanted), key=names.index)
+    return sorted(set(stages), key=names.index)
 
 
 def _backbone_class(config: PretrainedConfig) -> type[Any]:

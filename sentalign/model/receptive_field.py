@@ -27,8 +27,8 @@ class RegionGrid(NamedTuple):
 def region_grid(backbone: Any, stage: str, size: int) -> RegionGrid:
     """The grid of the regions that a stage makes of a (size, size) input.
 
-    Residual branches share their grid, so that the rows of a map tell its grid; rows that no layer made are those of a
-    map padded at its end. Regions that no layer made merge neighbours of a finer map (Swin's patch merging).
+    Residual branches share their grid, so the number of rows identifies the grid of a map. A number that no layer put
+    out is that of a map padded at its end; if it is that of the regions, they merge cells of a finer map (Swin).
     """
     grids = {size: RegionGrid(1, 0.5)}
 

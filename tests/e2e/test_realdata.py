@@ -15,7 +15,7 @@ pytestmark = pytest.mark.realdata
 def test_notes_train_and_localize(realdata, tmp_path):
     """161 real films with free notes: shards, a short training, a map on one of them.
 
-    The set has one case under two patient ids, which chance may put into two splits: the list of `verify` joins them.
+    The set has one case under two patient ids, which may get into two splits: the list of `verify` joins them.
     """
     source = realdata / "cxr_notes"
     build = ("shard", "build", "folder", source, "--table", "metadata.csv", "--image-column", "filename",
@@ -36,9 +36,9 @@ def test_notes_train_and_localize(realdata, tmp_path):
 
 @pytest.mark.parametrize(("modality", "written"), [("any", 28), ("CR,DX", 11)])
 def test_every_malformed_file_is_in_the_quarantine(realdata, tmp_path, modality, written):
-    said = good("shard", "build", "folder", realdata / "dicom", "--allow-no-text", "--modality", modality, "--json",
+    account = good("shard", "build", "folder", realdata / "dicom", "--allow-no-text", "--modality", modality, "--json",
                 "--max-failures", 0.5, "--out", "shards", "--private", "private", folder=tmp_path)  # fmt: skip
-    assert json.loads(said)["written"] == written
+    assert json.loads(account)["written"] == written
     rejected = pq.read_table(tmp_path / "shards/quarantine.parquet")
     assert rejected.num_rows == 36 - written
     reasons = rejected["reason"].to_pylist()

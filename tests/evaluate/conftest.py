@@ -28,7 +28,7 @@ SIZES = ((300, 240), (256, 320))
 
 @dataclass
 class MarkLocalizer:
-    """Finds the bright mark that the fixture paints: a sentence asks for the mark on its side of the picture.
+    """Finds the bright mark that the fixture paints: a sentence queries the mark on its side of the picture.
 
     It has the shape of `Predictor` and computes its grids from the pictures, without weights.
     """

@@ -13,7 +13,7 @@ VALUES = np.array([1.0, 0.0, 0.5, 0.25, np.nan, 1.0, 0.0])
 
 
 def slow_mean(members, by_category):
-    """The mean of some cases given by number, repeats counting; NaN values take no part."""
+    """The mean of some cases by their numbers, repeats counted; NaN values are ignored."""
     members = [n for n in members if np.isfinite(VALUES[n])]
     if not by_category:
         return np.mean([VALUES[n] for n in members]) if members else None
@@ -48,7 +48,7 @@ def test_means_by_hand():
 
 
 def test_intervals_cover_the_truth_when_patients_are_clusters():
-    """Cases of a patient are alike: drawing patients covers about 95%, drawing cases far less."""
+    """Cases of a patient are correlated: drawing patients covers about 95%, drawing cases far less."""
     rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(60), 5)
     by_patient = by_case = 0

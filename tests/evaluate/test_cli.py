@@ -26,7 +26,7 @@ def call(*words):
 
 
 def test_from_data_and_run_to_files(marked, run_folder, tmp_path, capsys):
-    out = tmp_path / "figures"
+    out = tmp_path / "results"
     words = ("--data", marked, "--run", run_folder, "--out", out, "--withheld", "cavity", "--replicates", 30)
     call(*words, "--json")
     metrics = json.loads(capsys.readouterr().out)
@@ -46,7 +46,7 @@ def test_withheld_names(marked):
         cli.categories("Fracture", cases)
 
 
-def test_mistakes_are_user_errors(marked, run_folder, tmp_path):
+def test_wrong_arguments_are_user_errors(marked, run_folder, tmp_path):
     for words, message in [
         (("--data", tmp_path / "none", "--run", tmp_path, "--out", tmp_path), "no folder"),
         (("--data", marked, "--run", tmp_path / "none", "--out", tmp_path), "no run folder"),

@@ -1,4 +1,4 @@
-"""Every metric by hand on a small case, and against a slow plain twin on random ones."""
+"""Every metric by hand on a small case, and against a slow plain reference on random ones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_cnr_by_hand_and_its_sign():
 
 
 @pytest.mark.parametrize("metric", ["average precision", "overlap", "cnr"])
-def test_twins(metric):
+def test_against_slow_references(metric):
     for map_hw, mask_hw in random_cases():
         if metric == "average precision":
             fast, slow = Sorted(map_hw, mask_hw).average_precision(), slow_average_precision(map_hw, mask_hw)

@@ -35,7 +35,7 @@ def test_a_localizer_that_reads_finds_all_and_its_controls_do_not(scores):
     assert metrics["seen"]["pointing_ci"] == [1.0, 1.0]
     assert metrics["seen"]["cnr"] > 1
     assert metrics["withheld"] is None
-    # A swapped sentence asks for the other mark, which is never in the box.
+    # A swapped sentence queries the other mark, which is never in the box.
     assert metrics["controls"][SWAPPED]["pointing"] == 0.0
     assert 0.2 < metrics["controls"][SHUFFLED]["pointing"] < 0.8
     assert metrics["separate"] is True
@@ -51,7 +51,7 @@ def test_a_blind_localizer_is_not_separate(marked, blind):
     assert metrics["separate"] is False
 
 
-def test_withheld_categories_are_apart_and_have_no_controls(marked, localizer):
+def test_withheld_categories_are_separate_and_have_no_controls(marked, localizer):
     scores = measure(localizer, ms_cxr.read(marked), withheld=["Cavity"])
     metrics = summarise(scores, replicates=50)
     assert set(metrics["withheld"]) == KEYS

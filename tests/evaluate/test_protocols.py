@@ -1,4 +1,4 @@
-"""Both protocols on cases whose answer is known, and the published protocol against a slow plain twin."""
+"""Both protocols on cases whose answer is known, and the published protocol against a slow plain reference."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_tiny_box_is_not_lost_between_points():
     assert np.isfinite(list(values.values())).all()
 
 
-def test_paper_protocol_against_its_slow_twin():
+def test_paper_protocol_against_its_slow_reference():
     rng = np.random.default_rng(1)
     grid = rng.normal(size=(19, 19))
     boxes = np.array([[50.0, 60.0, 120.0, 100.0], [100.0, 130.0, 130.0, 90.0]])

@@ -31,8 +31,8 @@ def save_run(folder: Path, data: dict) -> Path:
     )
     dual.save(folder, model.describe(), model.state_dict())
     towers = {"image": {"backbone": BACKBONE}, "text": {"backbone": BERT, "cased": False}, "width": 16}
-    made = config.check({"run": str(folder), "data": {"shards": "none", "max_tokens": 32} | data, "model": towers})
-    (folder / "config.yaml").write_text(config.dump(made))
+    checked = config.check({"run": str(folder), "data": {"shards": "none", "max_tokens": 32} | data, "model": towers})
+    (folder / "config.yaml").write_text(config.dump(checked))
     return folder
 
 

@@ -38,7 +38,7 @@ def picture(tmp_path):
 
 
 def test_writes_overlays_maps_and_boxes(picture, run_folder, tmp_path, capsys):
-    out = tmp_path / "found"
+    out = tmp_path / "maps"
     call(picture, *SENTENCES, "--run", run_folder, "--out", out, "--json")
     names = ["01-map.npz", "01-overlay.png", "02-map.npz", "02-overlay.png", "boxes.json"]
     assert sorted(file.name for file in out.iterdir()) == names
@@ -63,10 +63,10 @@ def test_writes_overlays_maps_and_boxes(picture, run_folder, tmp_path, capsys):
 
 
 def test_prints_a_table_without_the_files_name(picture, run_folder, tmp_path, capsys):
-    call(picture, *SENTENCES, "--run", run_folder, "--out", tmp_path / "found")
-    said = capsys.readouterr().out
-    assert "Small nodule" in said
-    assert "JANE" not in said
+    call(picture, *SENTENCES, "--run", run_folder, "--out", tmp_path / "maps")
+    printed = capsys.readouterr().out
+    assert "Small nodule" in printed
+    assert "JANE" not in printed
 
 
 @pytest.mark.realdata
@@ -93,20 +93,20 @@ def test_rejected_images_are_one_line_without_the_name(content, message, run_fol
     file = tmp_path / "DOE^JANE.dcm"
     file.write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
-        call(file, SENTENCES[0], "--run", run_folder, "--out", tmp_path / "found")
+        call(file, SENTENCES[0], "--run", run_folder, "--out", tmp_path / "maps")
     assert "\n" not in str(error.value)
     assert "JANE" not in str(error.value)
-    assert not (tmp_path / "found").exists()
+    assert not (tmp_path / "maps").exists()
 
 
-def test_other_mistakes(picture, run_folder, tmp_path):
+def test_other_user_errors(picture, run_folder, tmp_path):
     with pytest.raises(UserError, match="no image file"):
-        call(tmp_path / "none.png", "A nodule", "--run", run_folder, "--out", tmp_path / "found")
+        call(tmp_path / "none.png", "A nodule", "--run", run_folder, "--out", tmp_path / "maps")
     for empty in ("", "  ", "..."):
         with pytest.raises(UserError, match="empty sentence"):
-            call(picture, "Nodule", empty, "--run", run_folder, "--out", tmp_path / "found")
+            call(picture, "Nodule", empty, "--run", run_folder, "--out", tmp_path / "maps")
     with pytest.raises(UserError, match="no run folder"):
-        call(picture, "Nodule", "--run", tmp_path / "none", "--out", tmp_path / "found")
+        call(picture, "Nodule", "--run", tmp_path / "none", "--out", tmp_path / "maps")
     with pytest.raises(UserError, match="cannot write"):
         call(picture, "Nodule", "--run", run_folder, "--out", picture)
 

@@ -1,4 +1,4 @@
-"""Maps on the original pixels: against a slow plain twin, and the exact peak against the whole map."""
+"""Maps on the original pixels: against a slow plain reference, and the exact peak against the whole map."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def slow_map(grid, geometry):
 
 
 @pytest.mark.parametrize("number", range(5))
-def test_clean_map_equals_its_slow_twin(number):
+def test_clean_map_equals_its_slow_reference(number):
     geometry, size = list(frames())[number]
     grid = RNG.normal(size=size)
     assert np.allclose(heatmap.clean_map(grid, geometry), slow_map(grid, geometry))

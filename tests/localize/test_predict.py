@@ -42,12 +42,12 @@ def test_cosine_training_reads_cosines(run_folder, tmp_path):
     shutil.copytree(run_folder, run)
     (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("attention: paper", "attention: cosine"))
     grey = RNG.integers(0, 255, (120, 90), dtype=np.uint8)
-    raw, made = (Predictor.load(folder).image(grey) for folder in (run_folder, run))
+    raw, cosine = (Predictor.load(folder).image(grey) for folder in (run_folder, run))
     predictor = Predictor.load(run)
     sentence_D = predictor.text(["Small nodule"]).sentences_ND[0]
     cosine_HW = torch.nn.functional.cosine_similarity(raw.regions_HWD, sentence_D, dim=-1)
-    assert np.allclose(predictor.clean_grid(made, sentence_D), cosine_HW, atol=1e-6)
-    assert torch.allclose(made.regions_HWD.norm(dim=-1), torch.ones(made.regions_HWD.shape[:2]))
+    assert np.allclose(predictor.clean_grid(cosine, sentence_D), cosine_HW, atol=1e-6)
+    assert torch.allclose(cosine.regions_HWD.norm(dim=-1), torch.ones(cosine.regions_HWD.shape[:2]))
 
 
 def test_grids_are_products_of_regions_and_text(predictor):

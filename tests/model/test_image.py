@@ -95,9 +95,9 @@ def test_coordinates_need_three_channels():
     [
         (RESNET, "stage4", "a resnet has no stage4; it has stem, stage1, stage2, stage3"),
         ({"model_type": "bert"}, "stage1", "a bert has no stage1; it has none"),
-        ({"model_type": "resmet"}, "stage1", "not a resmet configuration"),
-        ({"layer_type": "odd"}, "stage1", "not a resnet configuration"),
-        ({"depths": "many"}, "stage1", "not a resnet configuration"),
+        ({"model_type": "resmet"}, "stage1", "backbone settings are no resmet config"),
+        ({"layer_type": "odd"}, "stage1", "backbone settings are no resnet config"),
+        ({"depths": "many"}, "stage1", "backbone settings are no resnet config"),
         (RESNET | {"hiden_sizes": [8]}, "stage1", "a resnet has no 'hiden_sizes'"),
     ],
 )

@@ -96,9 +96,10 @@ def test_merged_patches_and_padding_layers(settings, expected, size):
     assert tower.region_grid(size) == expected
 
 
-def test_weights_and_statistics_are_left_alone():
+def test_weights_statistics_and_random_numbers_do_not_change():
     tower = image.build(None, BASIC, "stage2", "stage3", 8).train()
-    before = {name: value.clone() for name, value in tower.state_dict().items()}
+    rng, before = torch.get_rng_state(), {name: value.clone() for name, value in tower.state_dict().items()}
     assert tower.region_grid(64) == (8, 0.5)
     assert tower.backbone.training
+    assert torch.equal(torch.get_rng_state(), rng)
     assert all(torch.equal(value, before[name]) for name, value in tower.state_dict().items())

@@ -24,8 +24,8 @@ def test_defaults() -> None:
 
 
 def test_counts_and_withholding_can_be_chosen() -> None:
-    wanted = ("--test-studies", "30", "--validation-studies", "0", "--withhold", "none")
-    settings = settings_of(parse("out", "--studies", "100", "--seed", "3", *wanted))
+    options = ("--test-studies", "30", "--validation-studies", "0", "--withhold", "none")
+    settings = settings_of(parse("out", "--studies", "100", "--seed", "3", *options))
     assert (settings.test, settings.validate, settings.withheld) == (30, 0, None)
 
 
@@ -40,7 +40,7 @@ def test_counts_and_withholding_can_be_chosen() -> None:
         (("--studies", "5", "--seed", "1", "--processes", "0"), "1 or more"),
     ],
 )
-def test_mistakes_are_refused_in_one_line(arguments: tuple[str, ...], message: str) -> None:
+def test_wrong_arguments_are_refused_in_one_line(arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=message) as refused:
         settings_of(parse("out", *arguments))
     assert "\n" not in str(refused.value)
@@ -55,7 +55,7 @@ def test_json_prints_the_account(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert printed["studies"]["test"] == 4
 
 
-def test_the_plain_answer_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_json_one_line_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = parse(str(tmp_path / "phantoms"), "--studies", "4", "--seed", "1", "--size", "64", "--processes", "2")
     assert args.command(args) == 0
     assert capsys.readouterr().out.startswith("4 studies in ")

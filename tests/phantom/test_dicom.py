@@ -20,12 +20,12 @@ ID = "02aa804e-bde0afdd-112c0b34-7bc16630-4e384014"
 
 @pytest.fixture(scope="module")
 def files() -> list[tuple[Study, Encoded, pydicom.FileDataset]]:
-    made = []
+    encoded_studies = []
     for number in range(SETTINGS.studies):
         study = generate(number, SETTINGS)
         encoded = encode(stream(1, number), study, ID)
-        made.append((study, encoded, pydicom.dcmread(io.BytesIO(encoded.data))))
-    return made
+        encoded_studies.append((study, encoded, pydicom.dcmread(io.BytesIO(encoded.data))))
+    return encoded_studies
 
 
 def shown(dataset: pydicom.FileDataset) -> NDArray[np.float64]:

@@ -71,7 +71,7 @@ def hit_rates(studies: list[Study]) -> dict[str, float]:
             peak = np.unravel_index(int(np.argmax(map_HW)), map_HW.shape)
             hits[name] += [bool(mask_HW[peak]) for mask_HW in masks]
     assert len(hits["bright 0"]) >= 200
-    return {name: float(np.mean(found)) for name, found in hits.items()}
+    return {name: float(np.mean(case_hits)) for name, case_hits in hits.items()}
 
 
 def test_no_saliency_without_text_finds_the_lesions(hit_rates: dict[str, float]) -> None:
@@ -83,12 +83,12 @@ def test_the_maps_do_find_a_bare_lesion() -> None:
     """The measure can fail: on an even ground the same maps find a disc."""
     row, column = np.mgrid[:256, :256]
     disc_HW = (np.hypot(row - 80, column - 180) < 12).astype(np.float32)
-    found = [
+    is_hit = [
         np.hypot(*np.subtract(np.unravel_index(int(m.argmax()), m.shape), (80, 180))) < 18
         for n, m in saliency_maps(disc_HW)
         if not n.startswith("dark")
     ]
-    assert np.mean(found) > 0.8
+    assert np.mean(is_hit) > 0.8
 
 
 def test_centre_and_mean_mask_are_poor_priors(studies: list[Study]) -> None:

@@ -62,8 +62,8 @@ def test_splits_keep_patients_together(archive: Path) -> None:
     splits: dict[str, set[str]] = {}
     for record in rows(archive / "mimic-cxr-2.0.0-split.csv.gz"):
         splits.setdefault(record["subject_id"], set()).add(record["split"])
-    assert {split for found in splits.values() for split in found} == {"train", "validate", "test"}
-    assert all(len(found) == 1 for found in splits.values())
+    assert {split for patient_splits in splits.values() for split in patient_splits} == {"train", "validate", "test"}
+    assert all(len(patient_splits) == 1 for patient_splits in splits.values())
 
 
 @pytest.mark.parametrize(("stem", "split", "first"), [(MS_CXR, "test", 44), (MS_CXR_VALIDATE, "validate", 38)])

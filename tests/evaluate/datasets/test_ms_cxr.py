@@ -111,7 +111,7 @@ def test_the_official_file_goes_before_others_and_the_last_version_before_older_
     assert [case.phrase for case in ms_cxr.read(other)][1] == "other words"
 
 
-def test_users_mistakes_are_one_line(tmp_path):
+def test_user_errors_are_one_line(tmp_path):
     with pytest.raises(UserError, match="no folder"):
         ms_cxr.read(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no MS-CXR annotations"):

@@ -1,4 +1,4 @@
-"""Real servers on loopback: an object store that speaks S3 and Google's dialect of it, Azure's emulator, a bad line.
+"""Real servers on loopback: an object store with the S3 and Google APIs, Azure's emulator, a faulty proxy.
 
 A server is a process of its own that ends with the tests, also where these are killed.
 """
@@ -34,7 +34,7 @@ MOTO = "from moto.server import main; main()"
 WAIT = 120  # seconds for a server to come up
 NUMBERS = itertools.count()
 
-# Anything but credentials; Google's dialect finds the service that it asks for in the token.
+# Any credentials do; Google's API finds the service in the token.
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_REGION": "us-east-1"}
 GOOGLE_KEYS = {"GOOGLE_BEARER_TOKEN": "nobody/20260101/us-east-1/s3/aws4_request"}
 # The account that every Azurite has (Azurite's README, "Default Storage Account").
@@ -160,12 +160,11 @@ def _make_container(url: str) -> str:
 
 
 class Line(ThreadingHTTPServer):
-    """A line to a server that fails when told to: the next requests take what `faults` says, later ones go through.
+    """A proxy to a server that injects faults: the next requests get those in `faults`, later ones pass.
 
-    "503" and "500" answer so, "drop" ends the connection without an answer, "cut" after half of the answer's body,
-    "silence" never answers, "stall" not after half of the body. `always` has a fault for every request whose path has
-    a word in it ("" for all). `requests` and `connections` are what came, `sent` paths
-    and bytes of the answers' bodies.
+    "503" and "500" are statuses, "drop" closes the connection without a response, "cut" after half of its body;
+    "silence" never responds, "stall" hangs after half of the body. `always` has a fault for every request whose path
+    contains a word ("" for all). `requests` and `connections` are counted, `sent` are paths and bytes of the bodies.
     """
 
     daemon_threads = True
@@ -183,7 +182,7 @@ class Line(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Quiet: clients go away from a bad line."""
+        """Quiet: clients disconnect from a faulty proxy."""
 
 
 class _Passing(BaseHTTPRequestHandler):
@@ -237,7 +236,7 @@ class _Passing(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def line(s3_server: str) -> Iterator[Line]:
-    """A bad line to the S3 server; `use_s3` leads to it."""
+    """A faulty proxy to the S3 server; `use_s3` leads to it."""
     with Line(s3_server) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -42,7 +42,7 @@ def test_unknown_word_is_one_word(small):
     assert small.encode(["heart kidney large"], 97).word_counts == [3]
 
 
-def test_casing_is_as_asked_not_as_the_vocabulary_suggests(small):
+def test_casing_is_the_argument_not_that_of_the_vocabulary(small):
     folded = Tokenizer(PIECES, cased=False)
     assert small.pieces("Heart heart") == (5, 6)
     assert folded.pieces("Heart heart HEÁRT") == (6, 6, 6)
@@ -50,11 +50,11 @@ def test_casing_is_as_asked_not_as_the_vocabulary_suggests(small):
 
 
 def test_what_is_too_long_loses_whole_sentences(small):
-    said = ["heart large.", "heart large heart", "effusion"]
-    assert small.encode(said, 9).word_counts == [3, 3, 1]  # 1 + 3 + 3 + 1 + 1 positions
-    assert small.encode(said, 8).word_counts == [3, 3, 0]
-    # The third would fit where the second did not, but a report is never told with a gap.
-    row = small.encode(said, 7)
+    sentences = ["heart large.", "heart large heart", "effusion"]
+    assert small.encode(sentences, 9).word_counts == [3, 3, 1]  # 1 + 3 + 3 + 1 + 1 positions
+    assert small.encode(sentences, 8).word_counts == [3, 3, 0]
+    # The third would fit where the second did not, but a report never has a gap.
+    row = small.encode(sentences, 7)
     assert row.word_counts == [3, 0, 0]
     assert row.tokens == [2, 6, 7, 9, 3]
 
@@ -106,7 +106,7 @@ def test_training_does_not_depend_on_the_order_of_sentences():
     assert once.pieces("unseen \N{SNOWMAN}")[-1] == once.vocabulary.index("[UNK]")
 
 
-def test_trained_vocabulary_folds_case_only_when_asked():
+def test_trained_vocabulary_folds_case_only_if_uncased():
     assert not [p for p in Tokenizer.train(REPORTS, 150, cased=False).vocabulary if p not in SPECIAL and p != p.lower()]
     assert [p for p in Tokenizer.train(REPORTS, 150, cased=True).vocabulary if p not in SPECIAL and p != p.lower()]
 
@@ -135,20 +135,22 @@ sentence = st.lists(st.sampled_from(["heart", "Hearts", "large.", "kidney", "eff
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(sentence, max_size=6), st.integers(8, 20))
-def test_rows_keep_their_promises(said, longest):
+def test_rows_keep_their_invariants(sentences, longest):
     small = Tokenizer(PIECES, cased=True)
-    row = small.encode(said, longest)
+    row = small.encode(sentences, longest)
     assert len(row.tokens) == len(row.sentence_ids) <= longest
     assert (row.tokens[0], row.tokens[-1], row.sentence_ids[0], row.sentence_ids[-1]) == (2, 3, -1, -1)
     inside = row.sentence_ids[1:-1]
     assert inside == sorted(inside)
     starts = [u for t, u in zip(row.tokens, row.sentence_ids, strict=True) if u >= 0 and not PIECES[t].startswith("##")]
-    assert row.word_counts == [starts.count(k) for k in range(len(said))]
+    assert row.word_counts == [starts.count(k) for k in range(len(sentences))]
     assert row.total_words == sum(row.word_counts) + 2
     # Every sentence is there whole, up to the first that does not fit; only the very first may be cut.
-    kept = [k for k in range(len(said)) if k in inside]
+    kept = [k for k in range(len(sentences)) if k in inside]
     for k in kept if len(kept) > 1 else []:
-        assert [t for t, u in zip(row.tokens, row.sentence_ids, strict=True) if u == k] == list(small.pieces(said[k]))
+        assert [t for t, u in zip(row.tokens, row.sentence_ids, strict=True) if u == k] == list(
+            small.pieces(sentences[k])
+        )
 
 
 def as_transformers(folder):
@@ -162,8 +164,8 @@ def test_pieces_are_those_of_transformers(tmp_path, cased):
     made = Tokenizer.train(REPORTS, 120, cased=cased)
     made.save(tmp_path)
     theirs = as_transformers(tmp_path)
-    said = [*REPORTS, "Café-au-lait 2.5cm \N{SNOWMAN}", "x" * 101, "心 heart\t\x00\u200bheart"]
-    for text in said:
+    sentences = [*REPORTS, "Café-au-lait 2.5cm \N{SNOWMAN}", "x" * 101, "心 heart\t\x00\u200bheart"]
+    for text in sentences:
         assert list(made.pieces(text)) == theirs.encode(text, add_special_tokens=False)
 
 
@@ -173,9 +175,9 @@ def test_words_and_pieces_of_the_real_vocabulary(tmp_path, realdata):
     assert len(made.vocabulary) == 28996
     made.save(tmp_path)
     theirs = as_transformers(tmp_path)
-    said = [*REPORTS, "CHF/COPD with 1.2 x 0.8 cm nodule (RUL).", "Résumé: cardiomegaly, ___ stents; µ-opacities"]
-    row = made.encode(said, 512)
-    expected = theirs(" ".join(said))
+    sentences = [*REPORTS, "CHF/COPD with 1.2 x 0.8 cm nodule (RUL).", "Résumé: cardiomegaly, ___ stents; µ-opacities"]
+    row = made.encode(sentences, 512)
+    expected = theirs(" ".join(sentences))
     assert row.tokens == expected["input_ids"]
     # Words of transformers end at pieces that are not ##; [CLS] and [SEP] have none.
     words = [w for w in expected.word_ids() if w is not None]

@@ -37,7 +37,7 @@ class Batch:
     to the longest: its equal pieces (torch.tensor_split) are length buckets, of which piece i needs `widths[i]`
     positions. `epochs` are those of the data sets of the rows, `replaced` counts rows in place of one that cannot be
     read. Equal things have equal hashes, 64 bits of a sha256 (int64): study_B; report_B, of the ordered sentences of
-    the full stored report; sentence_hash_BS, of each of them, 0 behind the last; unit_hash_BK, of each unit's sentence,
+    the full stored report; sentence_hash_BS, of each of them, 0 after the last; unit_hash_BK, of each unit's sentence,
     0 at [CLS] and where it is absent. tags_BK uint8 are the tags of each unit, bit n for TAGS[n].
     """
 

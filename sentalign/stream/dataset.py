@@ -75,14 +75,11 @@ class Stream:
 
     def _account(self, number: int) -> str:
         shards, lanes = self.mixture.data_sets[number], len(self.mixture.lanes[number])
-        mixed = len(self.mixture.data_sets) > 1
+        samples, batches = len(shards) + shards.without_text, self.mixture.batches[number]
+        name, of = (f"{shards.url}, ", f"{lanes} of ") if len(self.mixture.lanes) > 1 else ("", "")
         return (
-            f"{shards.url}, "
-            * mixed
-            + f"split {self.split}: {len(shards) + shards.without_text} samples, {shards.without_text} without text "
-            f"left out; an epoch has {self.mixture.batches[number]} batches of "
-            + f"{lanes} of " * mixed
-            + f"{self.data.batch} and drops the last {len(shards) % lanes} of its order"
+            f"{name}split {self.split}: {samples} samples, {shards.without_text} without text left out; an epoch has "
+            f"{batches} batches of {of}{self.data.batch} and drops the last {len(shards) % lanes} of its order"
         )
 
     def batches(self, state: StreamState) -> Iterator[tuple[Batch, StreamState]]:
@@ -152,7 +149,7 @@ class Stream:
         loader = DataLoader(
             self.rows,
             batch_size=None,
-            sampler=_RecordingSampler(items, in_flight),
+            sampler=_recorded(items, in_flight),
             num_workers=self.data.workers,
             timeout=min(POLL, self.data.timeout) if self.data.workers else 0,
             # Threads of a remote store's client do not survive a fork.
@@ -241,13 +238,8 @@ def _without_torch_handler(loader: DataLoader[Any]) -> Iterator[Any]:
     return iterator
 
 
-class _RecordingSampler:
+def _recorded(items: Iterable[WorkItem], in_flight: deque[WorkItem]) -> Iterator[WorkItem]:
     """The work items in order; those that have gone to a worker are appended to `in_flight`."""
-
-    def __init__(self, items: Iterable[WorkItem], in_flight: deque[WorkItem]) -> None:
-        self._items, self._in_flight = items, in_flight
-
-    def __iter__(self) -> Iterator[WorkItem]:
-        for item in self._items:
-            self._in_flight.append(item)
-            yield item
+    for item in items:
+        in_flight.append(item)
+        yield item

@@ -31,7 +31,7 @@ def stop_with_parent_only(worker: int) -> None:
 def signals_blocked(spawn: bool) -> Iterator[None]:
     """Processes that start meanwhile block the signals, in all of their threads, until `stop_with_parent_only`.
 
-    A spawned process has threads of its libraries before it comes to its work; if one of them took the signal, the
+    A spawned process has threads of its libraries before it starts its work; if one of them took the signal, the
     process would die.
     """
     if spawn:
@@ -44,7 +44,7 @@ def signals_blocked(spawn: bool) -> Iterator[None]:
 
 
 def _wait_for_parent(parent: int) -> None:
-    # torch checks for a dead parent too, but a worker whose rows fill the pipe waits for a reader for ever.
+    # torch checks for a dead parent too, but a worker whose rows fill the pipe waits for a reader without end.
     while os.getppid() == parent:
         received = signal.sigtimedwait({signal.SIGTERM}, PARENT_POLL)
         if received and received.si_pid == parent:

@@ -29,9 +29,9 @@ def tuples(count: int, split: str = "train", silent: Sequence[int] = ()) -> list
     for i in range(count):
         file = io.BytesIO()
         Image.fromarray(np.full((40, 30), i % 256, np.uint8)).save(file, "PNG")
-        said = () if i in silent else tuple(Sentence(text, "findings", 0, 1) for text in SENTENCES[: 1 + i % 5])
+        sentences = () if i in silent else tuple(Sentence(text, "findings", 0, 1) for text in SENTENCES[: 1 + i % 5])
         key, study = f"{split}-{i:04d}", f"s{i // 2}"
-        made.append(SentenceTuple(key, file.getvalue(), "png", said, "PA", study, f"p{i // 4}", split, {}))
+        made.append(SentenceTuple(key, file.getvalue(), "png", sentences, "PA", study, f"p{i // 4}", split, {}))
     return made
 
 
@@ -43,13 +43,13 @@ def write(folder: Path, samples: Sequence[SentenceTuple], per_shard: int = 7) ->
         part, file = samples[begin : begin + per_shard], folder / SHARD_NAME.format(number)
         with webdataset.TarWriter(str(file), mtime=0) as writer:
             for sample in part:
-                said = json.dumps(sample.as_json()).encode()
-                writer.write({"__key__": sample.key, sample.image_member: sample.image, "json": said})
+                text = json.dumps(sample.as_json()).encode()
+                writer.write({"__key__": sample.key, sample.image_member: sample.image, "json": text})
         rows += _rows(file, part)
         content = file.read_bytes()
         shards[file.name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "samples": len(part)}
-    said = {"format_version": FORMAT_VERSION, "settings": {}, "shards": shards, "counts": {"samples": len(samples)}}
-    metadata = {key: json.dumps(value) for key, value in said.items()}
+    metadata = {"format_version": FORMAT_VERSION, "settings": {}, "shards": shards, "counts": {"samples": len(samples)}}
+    metadata = {key: json.dumps(value) for key, value in metadata.items()}
     table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA.with_metadata(metadata))
     pq.write_table(table, folder / MANIFEST_NAME)
     return str(folder)
@@ -83,7 +83,7 @@ def tokenizer() -> Tokenizer:
 def make_shards(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """make_shards(count, split, silent, texts, image, image_member) -> the folder of new shards.
 
-    `texts` and `image` stand for the sentences and the picture of every sample.
+    `texts` and `image` replace the sentences and the picture of every sample.
     """
 
     def make(
@@ -96,8 +96,8 @@ def make_shards(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     ) -> str:
         samples = tuples(count, split, silent)
         if texts:
-            said = tuple(Sentence(text, "findings", 0, 1) for text in texts)
-            samples = [replace(sample, sentences=said) for sample in samples]
+            sentences = tuple(Sentence(text, "findings", 0, 1) for text in texts)
+            samples = [replace(sample, sentences=sentences) for sample in samples]
         if image:
             samples = [replace(sample, image=image, image_member=image_member) for sample in samples]
         return write(tmp_path_factory.mktemp("shards"), samples)

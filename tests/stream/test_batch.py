@@ -105,11 +105,11 @@ def test_length_buckets_hold_every_row_and_no_more_padding_than_they_need(length
 
 @given(count=st.integers(1, 12), seed=st.integers(0, 99), epoch=st.integers(0, 99))
 def test_subset_is_some_of_the_sentences_in_some_order(count, seed, epoch):
-    said = list(range(count))
-    chosen = random_subset(said, seed, epoch, "k")
+    sentences = list(range(count))
+    chosen = random_subset(sentences, seed, epoch, "k")
     assert 1 <= len(chosen) == len(set(chosen)) <= count
-    assert set(chosen) <= set(said)
-    assert chosen == random_subset(said, seed, epoch, "k")
+    assert set(chosen) <= set(sentences)
+    assert chosen == random_subset(sentences, seed, epoch, "k")
 
 
 def test_subset_takes_each_number_and_each_order():
@@ -124,9 +124,9 @@ def test_subset_takes_each_number_and_each_order():
 
 
 def test_subset_depends_on_seed_epoch_and_key():
-    said = list(range(30))
+    sentences = list(range(30))
     names = ((0, 0, "a"), (1, 0, "a"), (0, 1, "a"), (0, 0, "b"))
-    assert len({tuple(random_subset(said, *name)) for name in names}) == 4
+    assert len({tuple(random_subset(sentences, *name)) for name in names}) == 4
 
 
 @given(rows=st.integers(1, 60), columns=st.integers(1, 60), size=st.integers(32, 48), inner=st.integers(0, 32))

@@ -39,7 +39,7 @@ def joined(lists):
     return list(itertools.chain.from_iterable(lists))
 
 
-def test_each_sample_once_an_epoch_with_the_rest_told(shards, tokenizer):
+def test_each_sample_once_an_epoch(shards, tokenizer):
     one = stream(shards, tokenizer)
     batches, states = take(one, 12)
     assert one.epoch_batches == 6
@@ -133,7 +133,7 @@ def test_resume_reads_nothing_that_it_does_not_use(shards, tokenizer, tmp_path):
     assert len(batches[0].keys) == BATCH
 
 
-def test_workers_of_a_store_start_afresh(shards, tokenizer):
+def test_workers_of_a_store_are_spawned(shards, tokenizer):
     """The threads of a store's client do not live through a fork: here a folder is read as if it were a store."""
     alone, _ = take(stream(shards, tokenizer), 2)
     one = stream(shards, tokenizer, workers=1)
@@ -193,8 +193,8 @@ def test_subset_is_a_part_of_the_report_and_full_reports_are_whole(shards, token
         assert torch.equal(part.sentence_hash_BS, whole.sentence_hash_BS), (
             "the full stored report, whatever is chosen of it"
         )
-        units, said = part.unit_hash_BK.tolist(), part.sentence_hash_BS.tolist()
-        assert all(set(unit) - {0} <= set(whole) for unit, whole in zip(units, said, strict=True))
+        units, hashes = part.unit_hash_BK.tolist(), part.sentence_hash_BS.tolist()
+        assert all(set(unit) - {0} <= set(whole) for unit, whole in zip(units, hashes, strict=True))
 
 
 def test_too_many_sentences_for_the_tokens_leave_from_the_end(shards, tokenizer):
@@ -219,7 +219,7 @@ def test_validation_is_the_split_in_order_with_full_reports(shards, tokenizer):
     batches = list(stream(shards, tokenizer).validation_batches())
     assert joined(keys(batches)) == [f"train-{i:04d}" for i in range(50) if i not in (3, 17)]
     sentences_B = torch.cat([(b.word_counts_BK[:, 1:] > 0).sum(1) for b in batches])
-    np.testing.assert_array_equal(sentences_B, [int((said != 0).sum()) for b in batches for said in b.sentence_hash_BS])
+    np.testing.assert_array_equal(sentences_B, [int((row != 0).sum()) for b in batches for row in b.sentence_hash_BS])
     halves = [list(stream(shards, tokenizer, rank, 2).validation_batches()) for rank in range(2)]
     assert [a.keys + b.keys for a, b in zip(*halves, strict=True)] == keys(batches)
 

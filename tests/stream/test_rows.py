@@ -1,4 +1,4 @@
-"""Damage and workers that fail: what becomes of a batch, and what is said."""
+"""Damage and workers that fail: the batch that results, and the messages."""
 
 import itertools
 import logging
@@ -120,7 +120,7 @@ def test_nothing_readable_is_an_error_however_large_the_budget(copy, tokenizer):
         replaced(copy, tokenizer)
 
 
-def test_substitutes_end_with_the_sample_that_was_asked_for(copy, tokenizer, monkeypatch):
+def test_without_a_substitute_the_error_is_of_the_damaged_sample(copy, tokenizer, monkeypatch):
     """Where no substitute can be read, the line names the slot's own sample."""
     vanish(copy)
     monkeypatch.setattr(rows, "SUBSTITUTES", 0)

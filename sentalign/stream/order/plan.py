@@ -73,14 +73,14 @@ class Epoch:
 def epoch_order(fingerprint: str, seed: int, epoch: int, shard_N: Indices, block: int, batch: int) -> Epoch:
     """The order of an epoch over samples whose shards are `shard_N`, in blocks of `block` samples (1: no blocks).
 
-    Blocks have other boundaries in each epoch, so that no two neighbours stay together for ever. The last samples of
+    Blocks have other boundaries in each epoch, so that no two neighbours always stay together. The last samples of
     the order that fill no batch are dropped: other ones in each epoch (docs/stream.md).
     """
     name = (fingerprint, seed, epoch)
     phase = int(draws(1, "phase", *name)[0] % np.uint64(block))
     block_N = _blocks(shard_N, block, phase)
     count = int(block_N[-1]) + 1 if len(block_N) else 0
-    # Where each block comes in the order, and a number for each sample by which a block is shuffled.
+    # The place of each block in the order, and a number for each sample by which a block is shuffled.
     place = np.argsort(np.argsort(draws(count, "blocks", *name), kind="stable"), kind="stable")
     sequence_N = np.lexsort((draws(len(shard_N), "within", *name), place[block_N]))
     batches = len(shard_N) // batch
@@ -90,7 +90,7 @@ def epoch_order(fingerprint: str, seed: int, epoch: int, shard_N: Indices, block
 
 
 def _blocks(shard_N: Indices, size: int, phase: int) -> Indices:
-    """The number of the block of each sample: a block lies in one shard and has `size` samples, fewer at its ends."""
+    """The number of the block of each sample: a block is in one shard and has `size` samples, fewer at its ends."""
     first_N = np.ones(len(shard_N), bool)
     first_N[1:] = shard_N[1:] != shard_N[:-1]
     starts = np.flatnonzero(first_N)

@@ -11,11 +11,12 @@ study are two samples with one report, so they are duplicates of all of these ki
 # N samples, M sentences of all samples end to end, S batches, B samples of a batch, C sentences of a batch
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from scipy.sparse import csr_array
 
 from sentalign.stream.order.mixture import Mixture
 from sentalign.stream.order.plan import Indices
@@ -101,28 +102,10 @@ def _sentences(keys: DuplicateKeys, batch_B: Indices) -> tuple[Indices, Indices]
 def _shared(sentences_C: Indices, owner_C: Indices, width: int) -> tuple[float, float, float]:
     """Share of the samples that share a sentence, share of the sentences that are shared, pairs of such samples."""
     _, which_C = np.unique(sentences_C, return_inverse=True)
-    # Pairs of a sentence and a sample that has it, each once even if the sample repeats the sentence.
-    occurrences = np.unique(which_C * width + owner_C)
-    owners = np.bincount(occurrences // width, minlength=1)  # of each sentence
+    has = csr_array((np.ones(len(which_C), bool), (owner_C, which_C)), (width, int(which_C.max(initial=0)) + 1))
+    owners = has.sum(axis=0)  # samples of each sentence, each once even if it repeats the sentence
     shared_C = owners[which_C] > 1
     samples = len(np.unique(owner_C[shared_C]))
-    pairs = _count_pairs(_owners(occurrences, owners, width), width)
+    shared = has[:, owners > 1]
+    pairs = ((shared @ shared.T).nnz - samples) // 2  # without each sample with itself
     return samples / width, float(shared_C.mean()) if len(shared_C) else 0.0, pairs
-
-
-def _owners(occurrences: Indices, owners: Indices, width: int) -> Iterator[Indices]:
-    """The samples of each sentence that more than one sample has."""
-    ends = np.cumsum(owners)
-    for end, count in zip(ends[owners > 1].tolist(), owners[owners > 1].tolist(), strict=True):
-        yield occurrences[end - count : end] % width
-
-
-def _count_pairs(groups: Iterator[Indices], width: int) -> int:
-    """Pairs that are in at least one group together; a bit for each pair, since groups overlap."""
-    together = np.zeros((width, -(-width // 8)), np.uint8)
-    for members in groups:
-        row = np.zeros(width, bool)
-        row[members] = True
-        together[members] |= np.packbits(row)
-    itself = int(np.count_nonzero(together.any(axis=1)))
-    return (int(np.bitwise_count(together).sum()) - itself) // 2

@@ -25,7 +25,7 @@ from sharding.contract import UserError
 
 SAMPLED = 1 << 15  # samples of each batch size that the rates are taken from, in whole batches
 MIN_BATCHES = 8  # that the rates are taken from, however large they are
-USUAL = (64, 128, 256, 512, 1024)  # batch sizes that are shown beside the run's own
+USUAL = (64, 128, 256, 512, 1024)  # batch sizes that are shown with the run's own
 
 Tree = dict[str, Any]
 ShardMixture = Mixture[Shards]

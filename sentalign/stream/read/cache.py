@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from sentalign.config import Data
 from sharding.contract import UserError
@@ -145,7 +146,7 @@ class Cache:
         path = self._folder / f".{shard.sha256}.turn"
         deadline = time.monotonic() + self._timeout
         with path.open("ab") as file:
-            while not (ours := _lock(file.fileno())) and time.monotonic() < deadline:
+            while not (ours := _lock(file.fileno()) is not False) and time.monotonic() < deadline:
                 if self._path(shard).exists() or not self._wanted(shard):
                     break
                 time.sleep(POLL)
@@ -168,9 +169,10 @@ class Cache:
                     raise UserError(f"{shard.name} takes more than {self._timeout:g} s")
                 content = get_range(begin, min(begin + PIECE, shard.size))
                 digest.update(content)
-                _write(file, content)
+                file.write(content)
             if digest.hexdigest() != shard.sha256:
                 raise UserError(f"{shard.name} is damaged; copy it again")
+            file.flush()
             part.replace(self._path(shard))
 
     def _make_room(self) -> bool:
@@ -203,30 +205,23 @@ def read_ranges(file: FileIO, ranges: ByteRanges) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def _new_part(stem: Path) -> Iterator[tuple[Path, FileIO]]:
+def _new_part(stem: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """A new file of this process, locked while it lives; removed unless it was renamed."""
     part = stem.with_name(f"{stem.name}.{uuid.uuid4().hex}.part")
     try:
-        with FileIO(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+        with open(part, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             _lock(file.fileno())
             yield part, file
     finally:
         part.unlink(missing_ok=True)
 
 
-def _write(file: FileIO, content: bytes) -> None:
-    """All of it: a raw write may write a part."""
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _lock(descriptor: int) -> bool:
-    """Whether the file is locked now; true on a file system without locks."""
+def _lock(descriptor: int) -> bool | None:
+    """Whether the file is locked now; None on a file system without locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+        return False if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES) else None
     return True
 
 
@@ -236,10 +231,8 @@ def _removed(part: Path, stat: os.stat_result) -> bool:
     if age < LOCK_DELAY:
         return False
     with part.open("rb") as file:
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES) or age < STALE_AFTER:
-                return False
+        locked = _lock(file.fileno())
+    if locked or (locked is None and age > STALE_AFTER):
         part.unlink(missing_ok=True)
-    return True
+        return True
+    return False

@@ -1,7 +1,7 @@
 """Prefetching: the bytes of a worker's lanes, read from a remote store before they are needed.
 
 In: a mixture, and the lanes of a worker batch by batch. Out: bytes of samples. A block is fetched at once when the
-first of its samples comes near; after a resume within it only the rest is fetched. Decoding is in `fetch`.
+first of its samples is near; after a resume within it only the rest is fetched. Decoding is in `fetch`.
 """
 
 from __future__ import annotations

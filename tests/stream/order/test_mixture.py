@@ -58,7 +58,7 @@ def test_one_data_set_is_the_plain_plan(large):
 
 
 def test_a_list_of_one_is_the_data_set_itself(large):
-    named, listed = (open_mixture(data(said), "train", 0) for said in (large, [{"url": large, "weight": 7}]))
+    named, listed = (open_mixture(data(sources), "train", 0) for sources in (large, [{"url": large, "weight": 7}]))
     assert named.fingerprint == listed.fingerprint
     assert lanes_of(named, 6) == lanes_of(listed, 6)
 
@@ -123,7 +123,7 @@ def test_epochs_that_fell_out_of_memory_come_back_the_same(two):
 
 def test_weights_order_and_data_change_the_fingerprint(two, small, large):
     other = [two[::-1], [two[0], {"url": large, "weight": 9}], [two[0], two[0]], small]
-    assert len({open_mixture(data(said), "train", 0).fingerprint for said in (two, *other)}) == 5
+    assert len({open_mixture(data(sources), "train", 0).fingerprint for sources in (two, *other)}) == 5
 
 
 def test_more_data_sets_than_lanes_are_refused(small):
@@ -164,8 +164,8 @@ def test_rows_carry_the_epoch_of_their_data_set(two, tokenizer):
 
 
 def test_account_of_a_mixture_names_each_data_set(two, small, large, tokenizer):
-    said = Stream(data(two), 0, 0, 1, tokenizer, "train").account().splitlines()
-    assert said == [
+    lines = Stream(data(two), 0, 0, 1, tokenizer, "train").account().splitlines()
+    assert lines == [
         f"{small}, split train: 11 samples, 0 without text left out; "
         "an epoch has 5 batches of 2 of 8 and drops the last 1 of its order",
         f"{large}, split train: 45 samples, 1 without text left out; "

@@ -24,23 +24,23 @@ def samples(epoch):
     seed=st.integers(0, 2**40),
     epoch=st.integers(0, 1000),
 )
-def test_every_sample_stands_once_in_an_epoch_but_for_less_than_a_batch(sizes, block, batch, seed, epoch):
-    made = plan.epoch_order("f", seed, epoch, shards_of(sizes), block, batch)
-    assert sorted(samples(made)) == list(range(sum(sizes)))
-    assert made.lanes_PB.shape == (sum(sizes) // batch, batch)
-    assert len(made.dropped) < batch
+def test_every_sample_is_in_an_epoch_once_but_for_less_than_a_batch(sizes, block, batch, seed, epoch):
+    order = plan.epoch_order("f", seed, epoch, shards_of(sizes), block, batch)
+    assert sorted(samples(order)) == list(range(sum(sizes)))
+    assert order.lanes_PB.shape == (sum(sizes) // batch, batch)
+    assert len(order.dropped) < batch
 
 
 @given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=8), block=st.integers(1, 20), batch=st.integers(1, 9))
 def test_a_block_lies_in_one_shard_and_in_neighbouring_lanes(sizes, block, batch):
     """So that whoever reads a lane reads blocks, and the bytes of a block go to one place but at the ends of lanes."""
     shard_N = shards_of(sizes)
-    made = plan.epoch_order("f", 0, 0, shard_N, block, batch)
-    sequence = made.block_N[[*made.lanes_PB.T.ravel(), *made.dropped]]
+    order = plan.epoch_order("f", 0, 0, shard_N, block, batch)
+    sequence = order.block_N[[*order.lanes_PB.T.ravel(), *order.dropped]]
     changes = np.count_nonzero(np.diff(sequence))
-    assert changes == made.block_N.max(), "each block is one stretch of the lanes laid end to end"
-    for number in range(made.block_N.max() + 1):
-        inside = np.flatnonzero(made.block_N == number)
+    assert changes == order.block_N.max(), "each block is one stretch of the lanes laid end to end"
+    for number in range(order.block_N.max() + 1):
+        inside = np.flatnonzero(order.block_N == number)
         assert len(set(shard_N[inside])) == 1
         assert len(inside) <= block
         assert inside[-1] - inside[0] == len(inside) - 1
@@ -55,9 +55,9 @@ def test_shares_in_a_row_are_the_whole(lanes, parts):
 
 def test_fingerprint_seed_and_epoch_each_change_the_order():
     shard_N = shards_of([30, 30, 40])
-    made = [plan.epoch_order(*name, shard_N, 4, 10) for name in (("f", 0, 0), ("g", 0, 0), ("f", 1, 0), ("f", 0, 1))]
-    assert len({tuple(samples(one)) for one in made}) == 4
-    assert len({tuple(sorted(one.dropped)) for one in (made[0], plan.epoch_order("f", 0, 0, shard_N, 4, 10))}) == 1
+    order = [plan.epoch_order(*name, shard_N, 4, 10) for name in (("f", 0, 0), ("g", 0, 0), ("f", 1, 0), ("f", 0, 1))]
+    assert len({tuple(samples(one)) for one in order}) == 4
+    assert len({tuple(sorted(one.dropped)) for one in (order[0], plan.epoch_order("f", 0, 0, shard_N, 4, 10))}) == 1
 
 
 def test_blocks_begin_elsewhere_in_other_epochs():
@@ -70,9 +70,9 @@ def test_blocks_begin_elsewhere_in_other_epochs():
 
 def test_order_is_the_same_for_ever():
     """A golden value: runs are resumed on other machines and in later versions."""
-    made = plan.epoch_order("f", 1, 2, shards_of([5, 4]), 2, 2)
-    assert made.lanes_PB.tolist() == [[4, 3], [8, 6], [7, 5], [2, 0]]
-    assert made.dropped.tolist() == [1]
+    order = plan.epoch_order("f", 1, 2, shards_of([5, 4]), 2, 2)
+    assert order.lanes_PB.tolist() == [[4, 3], [8, 6], [7, 5], [2, 0]]
+    assert order.dropped.tolist() == [1]
 
 
 def test_order_is_uniform():

@@ -1,6 +1,6 @@
 """The sequence of global batches, as ranks and workers make it over restarts: always the plain one.
 
-The plan in process: what each worker is asked for, in the order in which a rank joins it. One test reads the
+The plan in process: the work items of each worker, in the order in which a rank joins their rows. One test reads the
 pictures, real worker processes are in `test_dataset` and `test_mixture`.
 """
 
@@ -162,6 +162,6 @@ def test_a_changed_manifest_is_refused_on_resume(make_shards, tokenizer, tmp_pat
     stream().batches(state)
     pq.write_table(CHANGES[change](pq.read_table(url / MANIFEST_NAME)), url / MANIFEST_NAME)
     read_index.cache_clear()  # as in a new process
-    with pytest.raises(UserError, match=r"the shards in .* are not those of this run; restore them or start") as said:
+    with pytest.raises(UserError, match=r"the shards in .* are not those of this run; restore them or start") as error:
         stream().batches(state)
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(error.value)

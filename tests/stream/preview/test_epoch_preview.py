@@ -116,14 +116,14 @@ def test_reads_of_a_store_and_lanes_of_a_mixture_are_shown(both, tmp_path, monke
     file = tmp_path / "mixed.yaml"
     file.write_text(yaml.safe_dump({"run": "unused", "data": {"shards": both, "batch": 8, "block": 4, "workers": 1}}))
     assert cli.main(["plan", str(file), "--ranks", "2"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "10 of 11 samples in 2 of 8 lanes, 1.4 times" in said
-    assert "left out: 2 without text, 1 less than a batch" in said
+    out = " ".join(capsys.readouterr().out.split())
+    assert "10 of 11 samples in 2 of 8 lanes, 1.4 times" in out
+    assert "left out: 2 without text, 1 less than a batch" in out
     found = preview(config(both, block=4, workers=1), [8], 1, 2)["reads"]
-    assert f"in {found['requests']} requests, {found['amplification']:.3f} bytes for a byte of a sample" in said
-    assert "a worker (2 ranks, 2 workers in all)" in said
-    assert "a restart fetches at most" in said
-    assert "data.cache" not in said
+    assert f"in {found['requests']} requests, {found['amplification']:.3f} bytes for a byte of a sample" in out
+    assert "a worker (2 ranks, 2 workers in all)" in out
+    assert "a restart fetches at most" in out
+    assert "data.cache" not in out
     assert cli.main(["plan", str(file), f"data.cache={tmp_path / 'deep' / 'cache'}"]) == 0
     assert "with data.cache 0 bytes in whole shards" not in capsys.readouterr().out
     assert not (tmp_path / "deep").exists(), "a preview makes nothing"
@@ -155,7 +155,7 @@ def test_tables_fit_a_hundred_columns(file, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--batches", "64,x"], "--batches 64,x: give whole numbers from 2 on"),
         (["--batches", "1"], "give whole numbers from 2 on"),
@@ -167,11 +167,11 @@ def test_tables_fit_a_hundred_columns(file, capsys):
         (["data.colour=red"], "there is no such setting"),
     ],
 )
-def test_a_mistake_is_one_line(file, words, said, capsys):
+def test_a_mistake_is_one_line(file, words, message, capsys):
     assert cli.main(["plan", str(file), *words]) == 2
     out, err = capsys.readouterr()
     assert not out
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
 
 

@@ -27,9 +27,7 @@ def noise(side):
 
 @pytest.mark.parametrize("side", [8, 45, 80], ids=["small", "about the gap", "large"])
 @pytest.mark.parametrize(("block", "most"), [(1, 0), (4, 0), (16, 0), (4, 1)])
-def test_requests_and_bytes_are_those_that_the_store_is_asked_for(
-    make_shards, s3, line, monkeypatch, side, block, most
-):
+def test_requests_and_bytes_are_those_of_the_store(make_shards, s3, line, monkeypatch, side, block, most):
     """Samples are smaller than, about and larger than the gap between two samples that one request spans."""
     for file in sorted(Path(make_shards(60, image=noise(side))).iterdir()):
         locations.open_store(f"{s3}/set").put(file.name, file.read_bytes())

@@ -32,11 +32,11 @@ SIZE = 1000
 
 
 class Store:
-    """Shards in memory that count what is asked of them."""
+    """Shards in memory that count the bytes that are read."""
 
     def __init__(self, count=4):
         self.content = [bytes([i]) * SIZE for i in range(count)]
-        self.asked = Counter()
+        self.fetched = Counter()
         self.slow = 0.0
 
     def shard(self, number):
@@ -45,7 +45,7 @@ class Store:
 
     def get_range(self, number):
         def get_range(begin, end):
-            self.asked[number] += end - begin
+            self.fetched[number] += end - begin
             time.sleep(self.slow)
             return self.content[number][begin:end]
 
@@ -77,7 +77,7 @@ def test_a_shard_is_fetched_once_for_all_that_read_it(folder, monkeypatch):
     assert store.read(one, 1, [(0, 3), (990, 1000)]) == [b"\1" * 3, b"\1" * 10]
     again = pickle.loads(pickle.dumps(cache_in(folder, store)))
     assert store.read(again, 1) == [b"\1" * 10]
-    assert store.asked == {1: SIZE}
+    assert store.fetched == {1: SIZE}
     assert names(folder) == [f"{store.shard(1).sha256}.tar"]
 
 
@@ -86,7 +86,7 @@ def test_a_changed_shard_is_another_file(folder):
     store.read(cache_in(folder, store), 1)
     store.content[1] = b"x" * SIZE
     assert store.read(cache_in(folder, store), 1) == [b"x" * 10]
-    assert store.asked == {1: 2 * SIZE}
+    assert store.fetched == {1: 2 * SIZE}
 
 
 def test_threads_that_race_fetch_once(folder):
@@ -96,7 +96,7 @@ def test_threads_that_race_fetch_once(folder):
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda i: store.read(caches[i % 2], 1), range(16)))
     assert found == [[b"\1" * 10]] * 16
-    assert store.asked == {1: SIZE}
+    assert store.fetched == {1: SIZE}
 
 
 def fetch(folder, log):
@@ -104,7 +104,7 @@ def fetch(folder, log):
     store.slow = 0.3
     assert [store.read(cache_in(folder, store), number) for number in range(4)] == [[bytes([i]) * 10] for i in range(4)]
     with open(log, "a") as file:
-        file.write(f"{store.asked.total()}\n")
+        file.write(f"{store.fetched.total()}\n")
 
 
 def test_processes_that_race_fetch_once(folder, tmp_path):
@@ -157,7 +157,7 @@ def test_a_shard_that_another_process_fetches_for_too_long_is_read_by_ranges(fol
     one = cache_in(folder, store, timeout=0.2)
     assert store.read(one, 1) is None
     assert store.read(one, 2) == [b"\2" * 10]  # beside it; the part of a living process stays
-    assert store.asked == {2: SIZE}
+    assert store.fetched == {2: SIZE}
     assert any(name.endswith(".part") for name in names(folder))
     monkeypatch.setattr(one, "_timeout", 600)  # it is not waited for again and again
     assert store.read(one, 1) is None
@@ -169,10 +169,10 @@ def test_over_a_slow_network_no_shard_is_fetched_whole(folder, monkeypatch, capl
     monkeypatch.setattr(module, "PIECE", SIZE // 4)
     one = cache_in(folder, store, timeout=0.2)
     assert store.read(one, 1) is None
-    assert store.asked[1] < SIZE
+    assert store.fetched[1] < SIZE
     assert "cannot be fetched whole (shard-000001.tar takes more than 0.2 s)" in caplog.text
     assert store.read(one, 2) is None
-    assert store.asked[2] == 0, "the next would be as slow"
+    assert store.fetched[2] == 0, "the next would be as slow"
     monkeypatch.setattr(module, "RETRY_AFTER", -1)
     one._slow_until = store.slow = 0
     assert store.read(one, 2) == [b"\2" * 10]
@@ -183,7 +183,7 @@ def age(folder, store, number, seconds):
     os.utime(folder / f"{store.shard(number).sha256}.tar", (then, then))
 
 
-def held(folder, store):
+def cached_shards(folder, store):
     return {i for i in range(len(store.content)) if (folder / f"{store.shard(i).sha256}.tar").exists()}
 
 
@@ -197,7 +197,7 @@ def test_the_least_lately_used_of_other_runs_makes_room(folder):
     new = Cache(str(folder), 3 * SIZE, 1)
     new.plan([store.shard(3)])
     assert store.read(new, 3) == [b"\3" * 10]
-    assert held(folder, store) == {0, 2, 3}
+    assert cached_shards(folder, store) == {0, 2, 3}
 
 
 def test_what_is_in_use_stays_and_the_rest_is_read_by_ranges(folder, caplog):
@@ -208,9 +208,9 @@ def test_what_is_in_use_stays_and_the_rest_is_read_by_ranges(folder, caplog):
     new.plan([store.shard(3), store.shard(4)])
     assert store.read(new, 3) is None
     assert store.read(new, 3) is None
-    assert held(folder, store) == {0, 1}
+    assert cached_shards(folder, store) == {0, 1}
     assert caplog.text.count("data.cache_gb is full of shards in use") == 1
-    assert store.asked[3] == 0
+    assert store.fetched[3] == 0
 
 
 def test_a_data_set_larger_than_the_bound_is_not_fetched_round_and_round(folder):
@@ -218,7 +218,7 @@ def test_a_data_set_larger_than_the_bound_is_not_fetched_round_and_round(folder)
     one = cache_in(folder, store, max_bytes=2 * SIZE + 500)
     for _ in range(3):
         assert [store.read(one, number) is not None for number in range(5)] == [True, True, False, False, False]
-    assert store.asked == {0: SIZE, 1: SIZE}
+    assert store.fetched == {0: SIZE, 1: SIZE}
     assert [one.missing(store.shard(number)) for number in range(5)] == [0] * 5
 
 
@@ -286,7 +286,7 @@ def test_check_removes_what_has_changed_and_nothing_else(folder, harm):
     path.write_bytes(harm(path.read_bytes()))
     for number in (1, 2, 3):
         one.check(store.shard(number))
-    assert held(folder, store) == {2}
+    assert cached_shards(folder, store) == {2}
 
 
 def test_a_range_behind_the_end_takes_no_memory(folder):
@@ -311,7 +311,7 @@ def data(url, **changes):
 
 @pytest.fixture
 def far(shards, s3, line, monkeypatch):
-    """The shards in a bucket behind a line that counts."""
+    """The shards in a bucket behind a proxy that counts."""
     for file in sorted(Path(shards).iterdir()):
         locations.open_store(f"{s3}/set").put(file.name, file.read_bytes())
     use_s3(monkeypatch, line.url)
@@ -327,27 +327,27 @@ def tars(folder):
     return sum(file.stat().st_size for file in Path(folder).glob("*.tar"))
 
 
-def epoch(said, tokenizer, rank=0, ranks=1):
-    one = Stream(said, 0, rank, ranks, tokenizer, "train")
+def epoch(settings, tokenizer, rank=0, ranks=1):
+    one = Stream(settings, 0, rank, ranks, tokenizer, "train")
     return [batch.keys for batch, _ in itertools.islice(one.batches(one.start()), one.epoch_batches)]
 
 
 def test_batches_are_those_of_the_folder_and_a_second_run_fetches_nothing(far, shards, tokenizer, line, tmp_path):
-    said = data(far, cache=str(tmp_path / "cache"))
-    assert epoch(said, tokenizer) == epoch(data(shards), tokenizer)
+    settings = data(far, cache=str(tmp_path / "cache"))
+    assert epoch(settings, tokenizer) == epoch(data(shards), tokenizer)
     assert sent(line) == tars(shards)
-    assert epoch(said, tokenizer) == epoch(data(shards), tokenizer)
+    assert epoch(settings, tokenizer) == epoch(data(shards), tokenizer)
     assert sent(line) == tars(shards)
 
 
 def test_a_kept_shard_that_was_flipped_is_fetched_once_more(far, shards, tokenizer, line, tmp_path, caplog):
-    said = data(far, cache=str(tmp_path / "cache"))
-    whole = epoch(said, tokenizer)
+    settings = data(far, cache=str(tmp_path / "cache"))
+    whole = epoch(settings, tokenizer)
     victim = max((tmp_path / "cache").iterdir(), key=lambda path: path.stat().st_size)
     content = victim.read_bytes()
     victim.write_bytes(content[:700] + bytes([content[700] ^ 1]) + content[701:])
     before = sent(line)
-    assert epoch(said, tokenizer) == whole
+    assert epoch(settings, tokenizer) == whole
     assert sent(line) - before == len(content)
     assert caplog.text.count("has changed in data.cache") == 1
     assert victim.read_bytes() == content
@@ -374,11 +374,11 @@ def test_an_epoch_of_ranks_and_workers_fetches_at_most_the_shards(s3, line, monk
         locations.open_store(f"{s3}/set").put(file.name, file.read_bytes())
     use_s3(monkeypatch, line.url)
     cache = {"cache": str(tmp_path / "cache")} if kept else {}
-    said = data(f"{s3}/set", workers=2, block=16, prefetch_mb=0.01, **cache)
+    settings = data(f"{s3}/set", workers=2, block=16, prefetch_mb=0.01, **cache)
     found = [None, None]
 
     def rank(number):
-        found[number] = epoch(said, tokenizer, number, 2)
+        found[number] = epoch(settings, tokenizer, number, 2)
 
     ranks = [threading.Thread(target=rank, args=(number,)) for number in range(2)]
     for thread in ranks:

@@ -35,8 +35,8 @@ def edited(shards, folder):
         rows = table.to_pylist()
         metadata = {key.decode(): json.loads(value) for key, value in table.schema.metadata.items()}
         change(rows, metadata)
-        said = {key: json.dumps(value) for key, value in metadata.items()}
-        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema.with_metadata(said)), folder / MANIFEST_NAME)
+        encoded = {key: json.dumps(value) for key, value in metadata.items()}
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema.with_metadata(encoded)), folder / MANIFEST_NAME)
         read_index.cache_clear()  # as in a new process
         return str(folder)
 
@@ -59,9 +59,9 @@ def test_a_shard_elsewhere_is_refused(edited, name, described):
         if described:
             metadata["shards"][name] = metadata["shards"]["shard-000000.tar"]
 
-    said = refused(edited(change))
-    assert "names a shard outside of the data set" in said if described else "does not describe" in said
-    assert name.strip() not in said or name in ("", "manifest.parquet")
+    message = refused(edited(change))
+    assert "names a shard outside of the data set" in message if described else "does not describe" in message
+    assert name.strip() not in message or name in ("", "manifest.parquet")
 
 
 @pytest.mark.parametrize("sha256", ["../../x", "/etc/passwd", "A" * 64, "", None, "0" * 63])
@@ -82,8 +82,8 @@ def test_shards_of_another_shape_are_refused(edited, other):
 
 @pytest.mark.parametrize("key", ["train-0000\n", "../x", "", "Patient Name", "a\x1b[2J"])
 def test_a_key_that_no_build_writes_is_refused(edited, key):
-    said = refused(edited(lambda rows, metadata: rows[0].update(key=key)))
-    assert "has a key that no build writes" in said
+    message = refused(edited(lambda rows, metadata: rows[0].update(key=key)))
+    assert "has a key that no build writes" in message
 
 
 @pytest.mark.parametrize("column", ["key", "shard", "image_member", "image_offset", "json_sha256", "text_hashes"])
@@ -146,17 +146,17 @@ numbers = st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-2000, 2
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.dictionaries(st.sampled_from(NUMBERS), numbers, min_size=1), name=st.sampled_from((*NAMES, None)))
 def test_any_row_is_refused_or_damaged_or_right(edited, shards, changes, name):
-    """Whatever stands in a row: one line, or the sample as it was written."""
+    """Whatever a row holds: one line, or the sample as it was written."""
     right = Shards(shards, "train").read(0)
     url = edited(lambda rows, metadata: rows[0].update(changes | ({"shard": name} if name is not None else {})))
     try:
         sample = Shards(url, "train").read(0)
     except UserError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
+        message = ""
         assert (sample.key, sample.sentences) == (right.key, right.sentences)
-    assert "\n" not in said
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(

@@ -36,19 +36,19 @@ def of(url, run):
 
 
 def requests(line):
-    """How often each file was asked for."""
+    """The number of requests for each file."""
     return Counter(re.search(r"[^/?]+(?=\?|$)", request.split()[1])[0] for request in line.requests)
 
 
-def test_a_run_reads_the_manifest_once_and_sentences_by_the_shard(far, folder, line, tmp_path):
+def test_a_run_reads_the_manifest_once_and_sentences_in_large_requests(far, folder, line, tmp_path):
     """Not a request for each of the 200 reports, nor a manifest for the tokenizer, each stream and each count."""
     settings = of(far, tmp_path / "run")
     (tmp_path / "run").mkdir()
     tokenizer = train.tokenizer_of(tmp_path / "run", settings)
-    asked = requests(line)
-    assert sum(count for name, count in asked.items() if name.endswith(".tar")) == 4
-    streams = train.streams_of(settings, tokenizer)
-    assert streams.validation is not None
+    counts = requests(line)
+    assert sum(count for name, count in counts.items() if name.endswith(".tar")) == 4
+    _, validation = train.streams_of(settings, tokenizer)
+    assert validation is not None
     read = [request for request in line.requests if MANIFEST_NAME in request]
     assert Counter(request.split()[0] for request in read) == {"HEAD": 1, "GET": 1}
     near = train.tokenizer_of(tmp_path / "other", of(str(folder), tmp_path / "other"))

@@ -265,7 +265,7 @@ def test_a_bucket_gives_the_batches_of_the_folder(shards, tokenizer, s3, workers
 
 
 @pytest.mark.slow
-def test_a_bucket_that_fails_for_a_moment_is_asked_again(shards, tokenizer, s3, line, monkeypatch):
+def test_a_bucket_that_fails_for_a_moment_is_retried(shards, tokenizer, s3, line, monkeypatch):
     url = upload(shards, f"{s3}/set")
     use_s3(monkeypatch, line.url)
     one = Stream(data(url), 0, 0, 1, tokenizer, "train")

@@ -19,8 +19,8 @@ IN_SHARD = 6  # of its seven samples, one has no text
 
 
 def data(url, **changes):
-    said = {"shards": url, "batch": BATCH, "image_size": 32, "max_tokens": 24, "workers": 0, "damage_budget": 1}
-    return Data(**{**said, **changes})
+    settings = {"shards": url, "batch": BATCH, "image_size": 32, "max_tokens": 24, "workers": 0, "damage_budget": 1}
+    return Data(**{**settings, **changes})
 
 
 def truncated(content):
@@ -43,7 +43,7 @@ def upload(folder, url):
 
 @pytest.fixture
 def far(shards, s3, line, monkeypatch):
-    """The shards in a bucket behind a bad line."""
+    """The shards in a bucket behind a faulty proxy."""
     url = upload(shards, f"{s3}/set")
     use_s3(monkeypatch, line.url)
     return url
@@ -73,12 +73,12 @@ def kept(request, tmp_path):
     return {"cache": str(tmp_path / "cache")} if request.param else {}
 
 
-def few_and_many():
+def without_and_with_workers():
     """Workers and data.timeout: a worker process takes seconds to start, which count; a busy machine answers late."""
     return pytest.mark.parametrize(("workers", "timeout"), [(0, 10), pytest.param(2, 120, marks=pytest.mark.slow)])
 
 
-@few_and_many()
+@without_and_with_workers()
 @pytest.mark.parametrize("fault", ["500", "silence", "stall"])
 def test_a_shard_that_does_not_come_ends_the_run_in_time(far, tokenizer, line, fault, workers, timeout, kept):
     one = Stream(data(far, workers=workers, timeout=timeout, **kept), 0, 0, 1, tokenizer, "train")
@@ -90,18 +90,18 @@ def test_a_shard_that_does_not_come_ends_the_run_in_time(far, tokenizer, line, f
     assert time.monotonic() - begun < timeout + 5
 
 
-@few_and_many()
+@without_and_with_workers()
 @pytest.mark.parametrize("fault", ["500", "silence", "stall"])
 def test_a_shard_that_does_not_come_is_replaced(far, near, tokenizer, line, caplog, fault, workers, timeout, kept):
-    said = data(far, workers=workers, timeout=timeout, on_damage="replace", **kept)
+    settings = data(far, workers=workers, timeout=timeout, on_damage="replace", **kept)
     expected = near(None)
-    one = Stream(said, 0, 0, 1, tokenizer, "train")
+    one = Stream(settings, 0, 0, 1, tokenizer, "train")
     line.always[SHARD] = fault
     assert (epoch(one), one.replaced) == expected
     assert caplog.text.count(f"replaced: {SHARD}") == IN_SHARD
 
 
-@few_and_many()
+@without_and_with_workers()
 @pytest.mark.parametrize("damage", [truncated, flipped, None], ids=["truncated", "flipped", "vanished"])
 def test_a_damaged_shard_ends_the_run(far, tokenizer, damage, workers, timeout, kept):
     harm(far, damage)
@@ -111,7 +111,7 @@ def test_a_damaged_shard_ends_the_run(far, tokenizer, damage, workers, timeout, 
     assert "\n" not in str(error.value)
 
 
-@few_and_many()
+@without_and_with_workers()
 @pytest.mark.parametrize("damage", [truncated, flipped, None], ids=["truncated", "flipped", "vanished"])
 def test_a_damaged_shard_is_replaced_as_in_a_folder(far, near, tokenizer, caplog, damage, workers, timeout, kept):
     expected = near(damage)
@@ -131,21 +131,21 @@ def harm(url, damage):
         store.put(SHARD, damage(content))
 
 
-@few_and_many()
+@without_and_with_workers()
 def test_damage_beyond_the_budget_ends_the_run(far, tokenizer, workers, timeout, kept):
     harm(far, None)
-    said = data(far, workers=workers, timeout=timeout, on_damage="replace", damage_budget=0.05, **kept)
+    settings = data(far, workers=workers, timeout=timeout, on_damage="replace", damage_budget=0.05, **kept)
     with pytest.raises(UserError, match=r"3 samples could not be read and data\.damage_budget=0\.05") as error:
-        epoch(Stream(said, 0, 0, 1, tokenizer, "train"))
+        epoch(Stream(settings, 0, 0, 1, tokenizer, "train"))
     assert SHARD in str(error.value)
 
 
-@few_and_many()
+@without_and_with_workers()
 @pytest.mark.parametrize("fault", ["503", "silence", "stall"])
 def test_a_store_that_is_down_is_no_damage(far, tokenizer, line, fault, workers, timeout, kept):
     """Replacing everything would be training on nothing: even an unbounded budget does not allow it."""
-    said = data(far, workers=workers, timeout=timeout, on_damage="replace", **kept)
-    one = Stream(said, 0, 0, 1, tokenizer, "train")
+    settings = data(far, workers=workers, timeout=timeout, on_damage="replace", **kept)
+    one = Stream(settings, 0, 0, 1, tokenizer, "train")
     line.always[""] = fault
     begun = time.monotonic()
     with pytest.raises(UserError, match=r"3 shards in a row cannot be fetched, the last: shard-\d{6}\.tar of s3://"):
@@ -154,7 +154,7 @@ def test_a_store_that_is_down_is_no_damage(far, tokenizer, line, fault, workers,
     assert time.monotonic() - begun < timeout + 5
 
 
-def test_a_store_that_was_down_for_less_than_the_patience_goes_unnoticed(far, tokenizer, line, shards):
+def test_a_store_that_was_down_for_less_than_the_timeout_changes_nothing(far, tokenizer, line, shards):
     one = Stream(data(far, timeout=60), 0, 0, 1, tokenizer, "train")
     line.faults += ["503"] * 20 + ["drop"] * 5
     assert epoch(one) == epoch(Stream(data(shards), 0, 0, 1, tokenizer, "train"))

@@ -25,13 +25,16 @@ from torch import Tensor
 
 from sentalign.loss import objective, reference
 from sentalign.loss.reference import LossConfig
+from sentalign.loss.targets import ReportIds
 
 REGIONS, UNITS, WIDTH = 361, 7, 768
 
 
 def ours(v_BRD: Tensor, t_BKD: Tensor, present_BK: Tensor, config: LossConfig) -> Tensor:
     g_BD = v_BRD.detach().mean(dim=1)
-    reports = objective.gather_report_ids(present_BK)
+    own_B, none_BK = torch.arange(1, 1 + len(g_BD)), torch.zeros_like(present_BK, dtype=torch.int64)
+    ids = ReportIds(own_B, own_B, none_BK[:, :0], none_BK, present_BK.float())
+    reports = objective.gather_report_ids(present_BK, ids)
     terms = objective.four_terms(v_BRD, g_BD, t_BKD[present_BK], g_BD, config, reports)
     return terms["local_tv"] + terms["local_vt"]
 

@@ -45,7 +45,8 @@ class _GatherRagged(torch.autograd.Function):
         parts = [local.new_empty(n, *local.shape[1:]) for n in sizes]
         parts[rank()] = local.contiguous()
         # gloo gathers equal sizes only, and padding would be sent too: each rank broadcasts its rows.
-        _wait([dist.broadcast(part, source, async_op=True) for source, part in enumerate(parts) if len(part)])
+        for work in [dist.broadcast(part, source, async_op=True) for source, part in enumerate(parts) if len(part)]:
+            work.wait()
         return torch.cat(parts)
 
     @staticmethod
@@ -56,7 +57,8 @@ class _GatherRagged(torch.autograd.Function):
             own = padded.new_empty(max(context.sizes), *padded.shape[1:])
             dist.reduce_scatter_tensor(own, padded)
             return own[: context.sizes[rank()]], None
-        _wait([dist.reduce(part, target, async_op=True) for target, part in enumerate(parts) if len(part)])
+        for work in [dist.reduce(part, target, async_op=True) for target, part in enumerate(parts) if len(part)]:
+            work.wait()
         return parts[rank()], None
 
 
@@ -78,11 +80,6 @@ def _even_enough(sizes: list[int]) -> bool:
 
 def _padded(rows: Tensor, count: int) -> Tensor:
     return torch.nn.functional.pad(rows, (*[0, 0] * (rows.dim() - 1), 0, count - len(rows))).contiguous()
-
-
-def _wait(works: list[Any]) -> None:
-    for work in works:
-        work.wait()
 
 
 class _AllReduceSum(torch.autograd.Function):

@@ -111,8 +111,7 @@ def loss_terms(scores: CachedScores, inputs: StepInputs) -> dict[str, Tensor]:
 def _encode(engine: Any, number: int, inputs: StepInputs) -> Features:
     """The texts of a bucket."""
     inputs.seed_rng("texts", number)
-    features: Features = engine(None, inputs.buckets[number : number + 1]).float()
-    return features
+    return engine(None, inputs.buckets[number : number + 1]).float()  # type: ignore[no-any-return]
 
 
 def _score(
@@ -127,9 +126,8 @@ def _score(
         return local_mM, objective.image_scores(features.image_BD, report_JD), features.loss_scalars_N
 
 
-def _leaf(value: Any) -> Tensor:
-    leaf: Tensor = value.detach().requires_grad_()
-    return leaf
+def _leaf(value: Any) -> Any:
+    return value.detach().requires_grad_()
 
 
 def _product(leaf: Tensor, again: Tensor, rows: slice = slice(None)) -> Tensor:

@@ -48,13 +48,8 @@ def prepare(batch: Batch, images_b1HH: Tensor, config: Config, seed_rng: SeedRng
     """Gathers the report ids of all ranks; every rank must call it."""
     present_bK = batch.word_counts_BK > 0
     tag_weights = {1 << TAGS.index(tag): weight for tag, weight in config.loss.tag_weights.items()}
-    ids = ReportIds(
-        batch.study_B,
-        batch.report_B,
-        batch.sentence_hash_BS,
-        batch.unit_hash_BK,
-        targets.unit_weights(batch.tags_BK, present_bK, tag_weights),
-    )
+    weight_bK = targets.unit_weights(batch.tags_BK, present_bK, tag_weights)
+    ids = ReportIds(batch.study_B, batch.report_B, batch.sentence_hash_BS, batch.unit_hash_BK, weight_bK)
     words = (batch.tokens_BT, batch.attention_BT, batch.sentence_id_BT, batch.word_counts_BK)
     buckets = text.buckets(*words, present_bK, batch.order_B, batch.widths)
     return StepInputs(images_b1HH, buckets, objective.gather_report_ids(present_bK, ids), config, seed_rng)

@@ -28,26 +28,17 @@ def contrast(scores_bU: Tensor, mask: PairMask, config: LossConfig, bias: Scalar
         losses_bU = F.softplus((1 - 2 * positive_bU) * (known_bU + bias)) * mask.kept_IU
         half = 0.5 * dist.all_reduce_sum((losses_bU * weight_U).sum()) / weight_U.sum().clamp(min=EPSILON)
         return half, half
-    logits_bU, counted_b, present_U = (
-        scores_bU.masked_fill(~mask.kept_IU, -torch.inf),
-        mask.kept_IU.any(1),
-        weight_U > 0,
-    )
-    rows = torch.where(counted_b, _rows(logits_bU, known_bU, positive_bU, weight_U, counted_b), 0).sum()
+    logits_bU, counted_b = scores_bU.masked_fill(~mask.kept_IU, -torch.inf), mask.kept_IU.any(dim=1)
+    weighted_bU, share_bU = logits_bU + torch.where(weight_U > 0, weight_U, 1).log(), positive_bU * weight_U
+    # A row without a kept pair must be finite, for the gradient's sake; it is not counted.
+    whole_b = weighted_bU.masked_fill(~counted_b[:, None], 0).logsumexp(dim=1)
+    rows_b = whole_b - (share_bU * known_bU).sum(dim=1) / share_bU.sum(dim=1).clamp(min=EPSILON)
+    rows = torch.where(counted_b, rows_b, 0).sum()
     # The maximum only shifts the exponents, so it needs no gradient.
-    max_U = torch.where(present_U, dist.all_reduce_max(logits_bU.detach().amax(dim=0)), 0)
+    max_U = torch.where(weight_U > 0, dist.all_reduce_max(logits_bU.detach().amax(dim=0)), 0)
     powers_U = (logits_bU - max_U).exp().sum(dim=0)
     sums = [powers_U, (positive_bU * known_bU).sum(0), positive_bU.sum(0), rows[None], counted_b.sum()[None]]
-    powers_U, wanted_U, partners_U, (rows, counted) = dist.all_reduce_sum(torch.cat(sums)).split(
-        [*[len(weight_U)] * 3, 2]
-    )
-    columns_U = max_U + torch.where(present_U, powers_U, 1).log() - wanted_U / partners_U.clamp(min=1)
+    totals = dist.all_reduce_sum(torch.cat(sums)).split([*[len(weight_U)] * 3, 2])
+    powers_U, positive_scores_U, positives_U, (rows, counted) = totals
+    columns_U = max_U + torch.where(weight_U > 0, powers_U, 1).log() - positive_scores_U / positives_U.clamp(min=1)
     return rows / counted.clamp(min=1), (weight_U * columns_U).sum() / weight_U.sum().clamp(min=EPSILON)
-
-
-def _rows(logits_bU: Tensor, known_bU: Tensor, positive_bU: Tensor, weight_U: Tensor, counted_b: Tensor) -> Tensor:
-    """row_b; any finite number for a row without a kept pair."""
-    weighted_bU = logits_bU + torch.where(weight_U > 0, weight_U, 1).log()
-    share_bU = positive_bU * weight_U
-    whole_b = weighted_bU.masked_fill(~counted_b[:, None], 0).logsumexp(dim=1)
-    return whole_b - (share_bU * known_bU).sum(dim=1) / share_bU.sum(dim=1).clamp(min=EPSILON)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sentalign import dist
-from sentalign.loss import contrast, reference, region_sentence, targets
+from sentalign.loss import contrast, reference, region_sentence
 from sentalign.loss.reference import EPSILON, LossConfig, PairScores
 from sentalign.loss.targets import ReportIds
 
@@ -41,9 +41,8 @@ class GlobalReports:
     place_JK: Tensor
 
 
-def gather_report_ids(present_bK: Tensor, ids: ReportIds | None = None) -> GlobalReports:
+def gather_report_ids(present_bK: Tensor, ids: ReportIds) -> GlobalReports:
     """Gathers the ids of all ranks' reports; every rank must bring as many reports, with one K."""
-    ids = ids or targets.distinct_reports(present_bK, dist.rank() * len(present_bK))
     # One message: ids, hashes and weights as 64-bit integers.
     weight_bK = ids.weight_JK.double().view(torch.int64)
     columns = [ids.study_J[:, None], ids.report_J[:, None], ids.unit_hash_JK, weight_bK, present_bK.long()]

@@ -159,16 +159,9 @@ def local_logits(scores: PairScores, mask: PairMask, config: LossConfig) -> tupl
 
 
 def four_terms(
-    v_BRD: Tensor,
-    g_BD: Tensor,
-    t_BKD: Tensor,
-    present_BK: Tensor,
-    q_BD: Tensor,
-    config: LossConfig,
-    ids: ReportIds | None = None,
+    v_BRD: Tensor, g_BD: Tensor, t_BKD: Tensor, present_BK: Tensor, q_BD: Tensor, config: LossConfig, ids: ReportIds
 ) -> dict[str, Tensor]:
     """The terms of a whole batch, from the features of its images and reports."""
-    ids = ids or targets.distinct_reports(present_BK)
     local_BBK, own_BB = unit_scores(v_BRD, t_BKD, present_BK, config), torch.eye(len(q_BD), device=q_BD.device).bool()
     return contrast_terms(PairScores(local_BBK, cosine(g_BD[:, None], q_BD[None]), ids, ids, own_BB), config)
 

@@ -34,13 +34,6 @@ class PairMask(NamedTuple):
     weight_U: Tensor  # 0: the column takes no part
 
 
-def distinct_reports(present_JK: Tensor, first: int = 0) -> ReportIds:
-    """Ids of reports that repeat nothing, with weights of 1; `first` is the number of the first among all ranks'."""
-    own_J = first + torch.arange(1, len(present_JK) + 1, device=present_JK.device)
-    none_JK = torch.zeros_like(present_JK, dtype=torch.int64)
-    return ReportIds(own_J, own_J, none_JK[:, :0], none_JK, present_JK.float())
-
-
 def same_report(images: ReportIds, reports: ReportIds) -> Tensor:
     """P_ij, (I, J): the same study, or the same ordered sentences (across patients too)."""
     same_study = images.study_J[:, None] == reports.study_J[None]

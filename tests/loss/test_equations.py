@@ -9,7 +9,7 @@ import torch
 
 from sentalign.loss import reference
 from sentalign.loss.reference import LossConfig
-from tests.loss.cases import features
+from tests.loss.cases import distinct_reports, features
 
 PAPER = LossConfig()
 CONFIGS = [PAPER, LossConfig(attention="cosine"), LossConfig(attention="cosine", aggregate="sentence")]
@@ -19,8 +19,8 @@ CONFIGS = [PAPER, LossConfig(attention="cosine"), LossConfig(attention="cosine",
 def test_padding_never_takes_part(config):
     v, g, t, present, q = features()
     noisy = torch.where(present[:, :, None], t, 1e3 * torch.randn_like(t))
-    one = reference.four_terms(v, g, t, present, q, config)
-    other = reference.four_terms(v, g, noisy, present, q, config)
+    one = reference.four_terms(v, g, t, present, q, config, distinct_reports(present))
+    other = reference.four_terms(v, g, noisy, present, q, config, distinct_reports(present))
     torch.testing.assert_close(list(one.values()), list(other.values()))
 
 
@@ -34,7 +34,8 @@ def test_a_report_of_one_unit_has_a_uniform_attention():
 def test_equal_images_give_the_logarithm_of_the_batch():
     """They say nothing about the report: the cross entropy is log B."""
     v, g, t, present, q = features(batch=4)
-    terms = reference.four_terms(v[:1].expand(4, -1, -1), g[:1].expand(4, -1), t, present, q, PAPER)
+    v, g = v[:1].expand(4, -1, -1), g[:1].expand(4, -1)
+    terms = reference.four_terms(v, g, t, present, q, PAPER, distinct_reports(present))
     assert float(terms["local_vt"]) == pytest.approx(math.log(4))
     assert float(terms["global_vt"]) == pytest.approx(math.log(4))
 
@@ -43,5 +44,6 @@ def test_a_zero_vector_has_a_finite_gradient():
     v, g, t, present, q = features()
     g[0] = 0
     leaves = [x.requires_grad_() for x in (v, g, t, q)]
-    gradients = torch.autograd.grad(reference.total(reference.four_terms(v, g, t, present, q, PAPER)), leaves)
+    terms = reference.four_terms(v, g, t, present, q, PAPER, distinct_reports(present))
+    gradients = torch.autograd.grad(reference.total(terms), leaves)
     assert all(torch.isfinite(x).all() for x in gradients)

@@ -99,11 +99,11 @@ MUTANTS = {
     "columns: weights are ignored": (
         "contrast",
         "(weight_U * columns_U).sum() / weight_U.sum()",
-        "columns_U[present_U].sum() / present_U.sum()",
+        "columns_U[weight_U > 0].sum() / weight_U.gt(0).sum()",
     ),
     "rows: the weights of negatives are ignored": ("contrast", "torch.where(weight_U > 0, weight_U, 1).log()", "0"),
-    "rows: partners are summed, not averaged": ("contrast", "share_bU.sum(dim=1).clamp(min=EPSILON)", "1"),
-    "columns: partners are summed, not averaged": ("contrast", "wanted_U / partners_U.clamp(min=1)", "wanted_U"),
+    "rows: positives are summed, not averaged": ("contrast", "share_bU.sum(dim=1).clamp(min=EPSILON)", "1"),
+    "columns: positives are summed, not averaged": ("contrast", " / positives_U.clamp(min=1)", ""),
     "sigmoid: pairs that were left out count": ("contrast", " + bias)) * mask.kept_IU", " + bias))"),
     "sigmoid: weights are ignored": ("contrast", "(losses_bU * weight_U).sum()", "losses_bU.sum()"),
     "sigmoid: all labels are negative": ("contrast", "(1 - 2 * positive_bU) *", "1 *"),
@@ -132,8 +132,8 @@ def copied(tmp_path, monkeypatch):
 def killed(project):
     """The first term that is not the oracle's, "" where there is none."""
     cases = itertools.product(COMBINATIONS, ("fast path", "reference"))
-    found = (duplicates.difference(project, path, options, with_gradients=False) for options, path in cases)
-    return next(filter(None, found), "")
+    differences = (duplicates.difference(project, path, options, with_gradients=False) for options, path in cases)
+    return next(filter(None, differences), "")
 
 
 @pytest.mark.parametrize("rule", MUTANTS)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from sentalign.loss import objective, reference, region_sentence, targets
 from sentalign.loss.reference import LossConfig
-from tests.loss.cases import CONFIGS, LEARNED, fast_terms, features, name, report_ids
+from tests.loss.cases import CONFIGS, LEARNED, distinct_reports, fast_terms, features, name, report_ids
 
 
 def values_and_gradients(four_terms, batch, config, ids=None):
     """The four terms, and the gradients of a weighted sum of them by every feature and temperature."""
     inputs = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in batch]
     learned = {key: torch.tensor([getattr(config, key)], dtype=torch.float64, requires_grad=True) for key in LEARNED}
-    terms = four_terms(*inputs, replace(config, **learned), ids)
+    terms = four_terms(*inputs, replace(config, **learned), ids or distinct_reports(batch[3]))
     loss = sum(weight * terms[key] for weight, key in zip((0.5, 0.7, 1.1, 1.3), sorted(terms), strict=True))
     leaves = [x for x in inputs if x.requires_grad] + list(learned.values())
     return terms, torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
@@ -60,8 +60,9 @@ def test_any_shape_equals_the_reference(batch, regions, units, seed, config):
 @pytest.mark.parametrize("config", [c for c in CONFIGS if c.objective == "softmax"], ids=name)
 def test_without_duplicates_and_weights_every_target_is_the_plain_cross_entropy(config):
     batch = features()
-    terms = fast_terms(*batch, config)
-    plain = reference.four_terms(*batch, replace(config, targets="own", sentence_twins="keep"))
+    ids = distinct_reports(batch[3])
+    terms = fast_terms(*batch, config, ids)
+    plain = reference.four_terms(*batch, replace(config, targets="own", sentence_twins="keep"), ids)
     torch.testing.assert_close(list(terms.values()), list(plain.values()))
 
 
@@ -84,7 +85,7 @@ def test_scores_depend_neither_on_chunks_nor_on_the_gram_matrix(attention, regio
     config = LossConfig(attention, t1=torch.tensor([2.0], dtype=torch.float64, requires_grad=True),
                   tau=torch.tensor([0.5], dtype=torch.float64, requires_grad=True))  # fmt: skip
     assert region_sentence.gram_pays(regions, int(present.sum()), width) == (regions < width)
-    reports = objective.gather_report_ids(present)
+    reports = objective.gather_report_ids(present, distinct_reports(present))
     packed_bM = region_sentence.unit_scores(v, t[present][reports.order_M], reports.groups, config)
     fast = packed_bM[:, reports.place_JK.flatten()].view(6, 6, 5).masked_fill(~present, 0)
     slow = reference.unit_scores(v, t, present, config).masked_fill(~present, 0)
@@ -111,7 +112,7 @@ def test_a_batch_without_weight_has_no_local_loss():
     ids = report_ids(batch[3])._replace(weight_JK=torch.zeros(batch[3].shape))
     for config in CONFIGS:
         terms, gradients = values_and_gradients(fast_terms, batch, config, ids)
-        assert float(terms["local_tv"]) == float(terms["local_vt"]) == 0
+        assert terms["local_tv"].item() == terms["local_vt"].item() == 0
         assert_finite(terms, gradients)
 
 
@@ -128,7 +129,7 @@ def saved_bytes(batch, regions, units, width, config):
     kept = {}
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.setdefault(x.untyped_storage().data_ptr(), x), id):
         present = torch.ones(batch, units, dtype=torch.bool)
-        terms = fast_terms(*inputs, present, q.requires_grad_(), config)
+        terms = fast_terms(*inputs, present, q.requires_grad_(), config, distinct_reports(present))
         assert terms["local_tv"].requires_grad
     return sum(x.untyped_storage().nbytes() for x in kept.values())
 

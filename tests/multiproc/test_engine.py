@@ -12,6 +12,7 @@ from sentalign.loss import reference
 from sentalign.model import dual, image, text
 from sentalign.stream.augment import normalize
 from sentalign.stream.batch import Batch
+from tests.loss.cases import distinct_reports
 from tests.multiproc.ranks import on_ranks, rows_of_rank
 
 BATCH, STEPS = 8, 3
@@ -68,19 +69,15 @@ def random_ids(present, generator):
 
 
 def reference_terms(model, step_batch, config=None, ids=None):
-    """The reference loss of a batch by one graph over all of it."""
+    """The reference loss of a batch by one graph over all of it; of distinct reports without `ids`."""
     words_BK = step_batch.word_counts_BK
     words, present = (step_batch.tokens_BT, step_batch.attention_BT, step_batch.sentence_id_BT, words_BK), words_BK > 0
     images = normalize(step_batch.images_BHH).to(next(model.parameters()).dtype)
-    return reference_of_features(model(images, text.buckets(*words, present)), present, config, ids)
-
-
-def reference_of_features(features, present, config=None, ids=None):
-    """The reference loss, from packed units."""
+    features = model(images, text.buckets(*words, present))
     width = features.units_MD.shape[1]
     units = features.units_MD.new_zeros(*present.shape, width).masked_scatter(present[:, :, None], features.units_MD)
-    images, config = (features.regions_BRD, features.image_BD), config or reference.LossConfig()
-    return reference.four_terms(*images, units, present, features.report_BD, config, ids)
+    vectors = (features.regions_BRD, features.image_BD, units, present, features.report_BD)
+    return reference.four_terms(*vectors, config or reference.LossConfig(), ids or distinct_reports(present))
 
 
 def plain(clipping):

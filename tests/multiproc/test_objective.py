@@ -13,7 +13,7 @@ from sentalign import dist
 from sentalign.loss import reference
 from sentalign.loss.reference import LossConfig
 from sentalign.loss.targets import ReportIds
-from tests.loss.cases import CONFIGS, LEARNED, fast_terms, features, name, report_ids
+from tests.loss.cases import CONFIGS, LEARNED, distinct_reports, fast_terms, features, name, report_ids
 from tests.multiproc.ranks import on_ranks, rows_of_rank
 
 BATCH = 8
@@ -38,15 +38,15 @@ def rounded(dtype):
 
 
 def cases(present):
-    """Every configuration with repeated reports, and the plain ones without any ids."""
-    return [(config, report_ids(present)) for config in CONFIGS] + [(config, None) for config in PLAIN]
+    """Every configuration with repeated reports, and the plain ones with distinct ones."""
+    return [(config, report_ids(present)) for config in CONFIGS] + [(c, distinct_reports(present)) for c in PLAIN]
 
 
 def shares(dtype):
     """For all cases, this rank's terms and the gradients of its own features and of all temperatures."""
     batch, rows = rounded(dtype), rows_of_rank(BATCH)
     return [
-        values_and_gradients(fast_terms, [x[rows] for x in batch], config, ids and ReportIds(*[x[rows] for x in ids]))
+        values_and_gradients(fast_terms, [x[rows] for x in batch], config, ReportIds(*[x[rows] for x in ids]))
         for config, ids in cases(batch[3])
     ]
 
@@ -94,7 +94,8 @@ def sent(width, batch):
     for regions in (3, 50):
         counted.clear()
         local[0] = torch.randn(batch // dist.ranks(), regions, width, requires_grad=True)
-        reference.total(fast_terms(*local, LossConfig())).backward()
+        ids = ReportIds(*[x[rows_of_rank(batch)] for x in distinct_reports(whole[3])])
+        reference.total(fast_terms(*local, LossConfig(), ids)).backward()
         found.append(dict(counted))
     return found, int(whole[3].sum())
 

@@ -1,8 +1,8 @@
-"""The manifest: one row per sample and what holds for the whole data set, as one Parquet file.
+"""The manifest: one row per sample, and metadata of the whole data set, as one Parquet file.
 
-In: rows and metadata, or the URL of a data set. Out: the file's bytes, or `Manifest`, and what keeps a manifest, which
-may come from anywhere, from being read by: names that leave the data set, ranges outside of their shards. What no
-reader relies on, and the shards themselves, are checked in `verify`.
+In: rows and metadata, or the URL of a data set. Out: the file's bytes, or `Manifest`, and its `faults`. A manifest may
+come from anywhere; a fault is whatever makes it unsafe to read samples by it: names that leave the data set, ranges
+outside of their shards. What no reader relies on, and the shards themselves, are checked in `verify`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def encode(rows: pa.Table, settings: dict[str, Any], shards: dict[str, Any], cou
 
 
 def read(url: str) -> Manifest:
-    """The manifest of the data set at `url`; raises UserError where there is none or it has another format."""
+    """The manifest of the data set at `url`; raises UserError if there is none or it has another format."""
     return read_from(open_store(url))
 
 
@@ -75,7 +75,9 @@ def read_from(store: Store) -> Manifest:
         table = pa.parquet.read_table(io.BytesIO(data))
         metadata = {name: json.loads((table.schema.metadata or {})[name.encode()]) for name in METADATA_KEYS}
     except (pa.ArrowInvalid, pa.ArrowException, KeyError, ValueError, OSError, RecursionError):
-        raise UserError(f"{store.url}: {MANIFEST_NAME} is damaged or no manifest; build the data set again") from None
+        raise UserError(
+            f"{store.url}: {MANIFEST_NAME} is damaged or not a manifest; build the data set again"
+        ) from None
     if metadata["format_version"] != FORMAT_VERSION:
         raise UserError(
             f"{store.url}: format {metadata['format_version']}, this version reads {FORMAT_VERSION}; build it again"
@@ -85,12 +87,12 @@ def read_from(store: Store) -> Manifest:
     return Manifest(table, metadata, hashlib.sha256(data).hexdigest())
 
 
-def faults(found: Manifest) -> Iterator[str]:
-    """Why no sample may be read by the manifest; nothing for a valid one. No value is quoted: it may be an identity.
+def faults(manifest: Manifest) -> Iterator[str]:
+    """Why no sample may be read by the manifest; none for a valid one. No value is quoted: it may be an identity.
 
-    The simplest checks come first, since each may rely on those before it: take the first, or stop there.
+    The simplest checks come first, since each may rely on the earlier ones.
     """
-    table, shards = found.table, found.metadata["shards"]
+    table, shards = manifest.table, manifest.metadata["shards"]
     try:
         table.validate(full=True)
     except pa.ArrowInvalid:
@@ -111,7 +113,7 @@ def faults(found: Manifest) -> Iterator[str]:
 
 
 def describes_shards(shards: Any) -> bool:
-    """Whether the manifest's `shards` are names as a build writes them, each with its sha256 and its bytes."""
+    """Whether `shards` maps names as a build writes them to a sha256 and a number of bytes each."""
     return isinstance(shards, dict) and all(
         SHARD_PATTERN.fullmatch(name)
         and isinstance(entry, dict)
@@ -125,16 +127,16 @@ def describes_shards(shards: Any) -> bool:
 
 def _faults_of_ranges(table: pa.Table, sizes: dict[str, int]) -> Iterator[str]:
     """Ranges outside of a shard, and ranges that would read far more than the sample."""
-    places = [table[name].to_numpy() for name in ("image_offset", "image_bytes", "json_offset", "json_bytes")]
-    if any((column < 0).any() or (column > MAX_SHARD).any() for column in places):
+    columns = [table[name].to_numpy() for name in ("image_offset", "image_bytes", "json_offset", "json_bytes")]
+    if any((column < 0).any() or (column > MAX_SHARD).any() for column in columns):
         yield "has a member outside of any shard"
         return
-    offset_image, bytes_image, offset_json, bytes_json = places
+    offset_image, bytes_image, offset_json, bytes_json = columns
     ends_image, ends_json = offset_image + bytes_image, offset_json + bytes_json
     coded = table["shard"].combine_chunks().dictionary_encode()
     size_N = np.array([sizes[name] for name in coded.dictionary.to_pylist()], np.int64)[coded.indices.to_numpy()]
     if (ends_image > size_N).any() or (ends_json > size_N).any():
-        yield "has a member behind the end of its shard"
+        yield "has a member beyond the end of its shard"
     length = ends_image.clip(min=ends_json) - offset_image.clip(max=offset_json)
     if (length > MAX_SAMPLE).any() or (length > bytes_image + bytes_json + MAX_GAP).any():
         yield "has a sample whose members are too large, or not next to each other"

@@ -18,7 +18,7 @@ from sharding.store.base import Store
 
 BLOCK = 512
 CHUNK = 4 << 20
-MOST_KEPT = 64 << 20  # bytes of a member held in memory; no X-ray and no report is larger
+MAX_MEMBER = 64 << 20  # bytes of a member held in memory; no X-ray and no report is larger
 PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
 
@@ -28,7 +28,7 @@ class DamagedTar(Exception):
 
 @dataclass(frozen=True)
 class Member:
-    """One member: header, offset, checksum, content (None: larger than MOST_KEPT) and anomaly ("": none)."""
+    """One member: header, offset, checksum, content (None: larger than MAX_MEMBER) and anomaly ("": none)."""
 
     name: str
     offset: int
@@ -55,11 +55,11 @@ class TarWalk:
             digest, kept = hashlib.sha256(), bytearray()
             for part in self._parts(member.size):
                 digest.update(part)
-                if member.size <= MOST_KEPT:
+                if member.size <= MAX_MEMBER:
                     kept += part
             padding = self._read(-member.size % BLOCK)
             anomaly = member.anomaly or ("its padding is not empty" if any(padding) else "")
-            data = bytes(kept) if member.size <= MOST_KEPT else None
+            data = bytes(kept) if member.size <= MAX_MEMBER else None
             yield Member(member.name, member.offset, member.size, header, digest.hexdigest(), data, anomaly)
         closing = self._read(BLOCK)
         if any(closing) or any(part.tobytes().strip(b"\0") for part in self._parts(self._size - self._position)):

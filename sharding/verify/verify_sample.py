@@ -19,7 +19,7 @@ from sharding.contract import FORMAT_VERSION, Rejected, Sentence, SentenceTuple,
 from sharding.deid import header_allow_list
 from sharding.pixels.picture import Geometry
 
-MOST_JSON = 16 << 20
+MAX_JSON = 16 << 20
 # The `info` of Pillow for a picture that holds only pixels.
 PLAIN_INFO = frozenset(("jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi"))
 FORMATS = {"jpg": "JPEG", "png": "PNG"}
@@ -89,8 +89,8 @@ def _dicom_faults(dataset: Dataset, patient: str, size: tuple[int, int]) -> list
 
 def description_faults(data: bytes, row: Row) -> list[str]:
     """The faults of a KEY.json."""
-    if len(data) > MOST_JSON:
-        return [f"is larger than {MOST_JSON >> 20} MB"]
+    if len(data) > MAX_JSON:
+        return [f"is larger than {MAX_JSON >> 20} MB"]
     try:
         content = json.loads(data)
         return _faults_of_fields(content) or _disagreements(content, row)

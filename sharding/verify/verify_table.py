@@ -1,7 +1,7 @@
-"""Manifest, quarantine and audit → what is wrong with them, before a shard is opened.
+"""Manifest, quarantine and audit → their faults, before a shard is opened.
 
-In: what `manifest` read, and the other two files. Out: one line per kind of fault with how many rows have it; no value
-is quoted, since a wrong one may be an identity.
+In: the manifest, and the other two files. Out: one line per kind of fault with the number of rows; no value is quoted,
+since a wrong one may be an identity.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from sharding.deid.pseudonyms import KEY_LENGTHS
 from sharding.leaks import perceptual_hash
 from sharding.manifest import Manifest
 from sharding.store.base import Store
-from sharding.verify.tarwalk import BLOCK, MOST_KEPT
-from sharding.verify.verify_sample import MOST_JSON
+from sharding.verify.tarwalk import BLOCK, MAX_MEMBER
+from sharding.verify.verify_sample import MAX_JSON
 
 SHA256 = manifest.SHA256.pattern
-MOST_MESSAGE = 500  # characters of a quarantine message
+MAX_MESSAGE = 500  # characters of a quarantine message
 AGAIN = "build the data set again"
-Column = Any  # of Arrow, chunked or not
+Column = Any  # an Arrow array, chunked or not
 
-# What each value of a column must look like, in full.
+# The pattern that every value of a column matches in full.
 PATTERNS = {
     "key": f"[0-9a-f]{{{KEY_LENGTHS['image']}}}",
     "patient": f"[0-9a-f]{{{KEY_LENGTHS['patient']}}}",
@@ -46,66 +46,66 @@ PATTERNS = {
 RANGES = {
     "image_offset": (BLOCK, 1 << 60),
     "json_offset": (BLOCK, 1 << 60),
-    "image_bytes": (1, MOST_KEPT),
-    "json_bytes": (1, MOST_JSON),
+    "image_bytes": (1, MAX_MEMBER),
+    "json_bytes": (1, MAX_JSON),
     "width": (1, 1 << 20),
     "height": (1, 1 << 20),
 }
 
 
 def faults_of_metadata(metadata: dict[str, Any]) -> list[str]:
-    """Whether shards and counts are there in their shape; what follows relies on it."""
+    """Whether shards and counts exist in their form; the other checks rely on it."""
     shards, counts = metadata["shards"], metadata["counts"]
-    sound = isinstance(shards, dict) and isinstance(counts, dict) and isinstance(metadata["settings"], dict)
-    sound = sound and manifest.describes_shards(shards)
-    sound = sound and all(_is_count(shard.get("samples")) for shard in shards.values())
-    sound = sound and _is_count(counts.get("read")) and _is_count(counts.get("samples"))
-    rejected = counts.get("rejected") if sound else None
-    sound = sound and isinstance(rejected, dict) and all(map(_is_count, rejected.values()))
-    return [] if sound else [f"{MANIFEST_NAME}: its shards or counts are damaged; {AGAIN}"]
+    valid = isinstance(shards, dict) and isinstance(counts, dict) and isinstance(metadata["settings"], dict)
+    valid = valid and manifest.describes_shards(shards)
+    valid = valid and all(_is_count(shard.get("samples")) for shard in shards.values())
+    valid = valid and _is_count(counts.get("read")) and _is_count(counts.get("samples"))
+    rejected = counts.get("rejected") if valid else None
+    valid = valid and isinstance(rejected, dict) and all(map(_is_count, rejected.values()))
+    return [] if valid else [f"{MANIFEST_NAME}: its shards or counts are damaged; {AGAIN}"]
 
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def faults_of_rows(found: Manifest) -> list[str]:
-    """Rows that no build writes: their members could not be looked up, or they say more than a pseudonym."""
-    table = found.table
+def faults_of_rows(data_set: Manifest) -> list[str]:
+    """Rows that no build writes: their members could not be found, or they hold more than a pseudonym."""
+    table = data_set.table
     empty = [name for name in table.column_names if table[name].null_count or _flat(table[name]).null_count]
     if empty:
         return [f"{MANIFEST_NAME}: empty fields in {', '.join(empty)}; {AGAIN}"]
-    if faults := [f"{MANIFEST_NAME}: {fault}; {AGAIN}" for fault in manifest.faults(found)]:
+    if faults := [f"{MANIFEST_NAME}: {fault}; {AGAIN}" for fault in manifest.faults(data_set)]:
         return faults
-    checks: dict[str, Column] = {name: _fits(table[name], pattern) for name, pattern in PATTERNS.items()}
-    for name, (least, most) in RANGES.items():
-        checks[name] = pc.and_(pc.greater_equal(table[name], least), pc.less_equal(table[name], most))
-    checks["text_hashes"] = _fits(_flat(table["text_hashes"]), SHA256)
+    checks: dict[str, Column] = {name: _matches(table[name], pattern) for name, pattern in PATTERNS.items()}
+    for name, (low, high) in RANGES.items():
+        checks[name] = pc.and_(pc.greater_equal(table[name], low), pc.less_equal(table[name], high))
+    checks["text_hashes"] = _matches(_flat(table["text_hashes"]), SHA256)
     checks["sentence_count"] = pc.equal(table["sentence_count"], pc.list_value_length(table["text_hashes"]))
-    wrong = {name: _false(column) for name, column in checks.items()}
-    return [f"{MANIFEST_NAME}: {_none(name, count)}; {AGAIN}" for name, count in wrong.items() if count]
+    wrong = {name: _count_false(column) for name, column in checks.items()}
+    return [f"{MANIFEST_NAME}: {_wrong_values(name, count)}; {AGAIN}" for name, count in wrong.items() if count]
 
 
-def _none(name: str, count: int) -> str:
-    return f"{name} is none that a build writes, {count} times"
+def _wrong_values(name: str, count: int) -> str:
+    return f"wrong values of {name} ({count})"
 
 
-def faults_of_counts(found: Manifest) -> list[str]:
+def faults_of_counts(data_set: Manifest) -> list[str]:
     """Whether the manifest's counts are those of its rows."""
-    return [f"{MANIFEST_NAME}: {fault}; {AGAIN}" for fault in _wrong_counts(found)]
+    return [f"{MANIFEST_NAME}: {fault}; {AGAIN}" for fault in _wrong_counts(data_set)]
 
 
-def _wrong_counts(found: Manifest) -> Iterator[str]:
-    counts, shards, rows = found.metadata["counts"], found.metadata["shards"], found.table.num_rows
-    if counts["samples"] != rows or sum(said["samples"] for said in shards.values()) != rows:
+def _wrong_counts(data_set: Manifest) -> Iterator[str]:
+    counts, shards, rows = data_set.metadata["counts"], data_set.metadata["shards"], data_set.table.num_rows
+    if counts["samples"] != rows or sum(shard["samples"] for shard in shards.values()) != rows:
         yield f"counts {counts['samples']} samples and has {rows} rows"
-    if twice := rows - pc.count_distinct(found.table["key"]).as_py():
-        yield f"{twice} keys stand twice"
+    if repeated := rows - pc.count_distinct(data_set.table["key"]).as_py():
+        yield f"{repeated} keys are repeated"
     if counts["read"] != counts["samples"] + sum(counts["rejected"].values()):
-        yield "read is not samples plus rejected"
-    if "sentences" in counts and counts["sentences"] != (pc.sum(found.table["sentence_count"]).as_py() or 0):
-        yield "counts other sentences than its rows"
-    if "splits" in counts and counts["splits"] != dict(Counter(found.table["split"].to_pylist())):
+        yield "its count of images read is not samples plus rejected"
+    if "sentences" in counts and counts["sentences"] != (pc.sum(data_set.table["sentence_count"]).as_py() or 0):
+        yield "counts another number of sentences than its rows"
+    if "splits" in counts and counts["splits"] != dict(Counter(data_set.table["split"].to_pylist())):
         yield "counts other splits than its rows"
 
 
@@ -113,16 +113,16 @@ def _flat(column: Column) -> Column:
     return pc.list_flatten(column) if pa.types.is_list(column.type) else column
 
 
-def _fits(column: Column, pattern: str) -> Column:
+def _matches(column: Column, pattern: str) -> Column:
     return pc.match_substring_regex(column, rf"\A(?:{pattern})\z")
 
 
-def _false(column: Column) -> int:
+def _count_false(column: Column) -> int:
     return len(column) - int(pc.sum(column).as_py() or 0)
 
 
-def faults_of_quarantine(store: Store, found: Manifest) -> list[str]:
-    """Whether the quarantine has its columns, one row for each rejected input, and words of the software alone."""
+def faults_of_quarantine(store: Store, data_set: Manifest) -> list[str]:
+    """Whether the quarantine has its columns, one row per rejected input, and only messages of this software."""
     data = store.find(QUARANTINE_NAME)
     if data is None:
         return [f"{QUARANTINE_NAME}: missing; {AGAIN}"]
@@ -130,40 +130,40 @@ def faults_of_quarantine(store: Store, found: Manifest) -> list[str]:
         table = pq.read_table(io.BytesIO(data))
         table.validate(full=True)
     except (pa.ArrowException, ValueError, OSError, MemoryError):
-        return [f"{QUARANTINE_NAME}: damaged, or no quarantine; {AGAIN}"]
+        return [f"{QUARANTINE_NAME}: damaged, or not a quarantine; {AGAIN}"]
     if not table.schema.equals(QUARANTINE_SCHEMA):
         return [f"{QUARANTINE_NAME}: other columns than a build writes; {AGAIN}"]
-    return [f"{QUARANTINE_NAME}: {fault}; {AGAIN}" for fault in _faults_of_rejected(table, found)]
+    return [f"{QUARANTINE_NAME}: {fault}; {AGAIN}" for fault in _faults_of_rejected(table, data_set)]
 
 
-def _faults_of_rejected(table: pa.Table, found: Manifest) -> Iterator[str]:
-    rejected = found.metadata["counts"]["rejected"]
+def _faults_of_rejected(table: pa.Table, data_set: Manifest) -> Iterator[str]:
+    rejected = data_set.metadata["counts"]["rejected"]
     if any(table[name].null_count for name in table.column_names):
         yield "empty fields"
         return
     if dict(Counter(table["reason"].to_pylist())) != {reason: count for reason, count in rejected.items() if count}:
-        yield f"{table.num_rows} rows, the manifest counts {sum(rejected.values())} rejected, or for other reasons"
+        yield f"{table.num_rows} rows, {sum(rejected.values())} rejected in the manifest, or for other reasons"
     columns: dict[str, Callable[[], Column]] = {
-        "id": lambda: _fits(table["id"], PATTERNS["key"]),
-        "stage": lambda: _fits(table["stage"], "[a-z]{1,20}"),
+        "id": lambda: _matches(table["id"], PATTERNS["key"]),
+        "stage": lambda: _matches(table["stage"], "[a-z]{1,20}"),
         "reason": lambda: pc.is_in(table["reason"], pa.array([reason.value for reason in Reason])),
-        "message": lambda: _fits(table["message"], rf"[^\x00-\x1f\x7f]{{1,{MOST_MESSAGE}}}"),
+        "message": lambda: _matches(table["message"], rf"[^\x00-\x1f\x7f]{{1,{MAX_MESSAGE}}}"),
     }
-    for name, fits in columns.items():
-        if count := _false(fits()):
-            yield _none(name, count)
-    both = pc.sum(pc.is_in(table["id"], found.table["key"].combine_chunks())).as_py() or 0
+    for name, check in columns.items():
+        if count := _count_false(check()):
+            yield _wrong_values(name, count)
+    both = pc.sum(pc.is_in(table["id"], data_set.table["key"].combine_chunks())).as_py() or 0
     if both or pc.count_distinct(table["id"]).as_py() != table.num_rows:
-        yield "an id stands twice, or is that of a sample"
+        yield "an id is repeated, or is that of a sample"
 
 
-def faults_of_audit(store: Store, found: Manifest) -> list[str]:
-    """Whether the audit is JSON and speaks of as many samples."""
+def faults_of_audit(store: Store, data_set: Manifest) -> list[str]:
+    """Whether the audit is JSON and counts as many samples."""
     data = store.find(AUDIT_NAME)
     if data is None:
         return [f"{AUDIT_NAME}: missing; {AGAIN}"]
     try:
-        agrees = json.loads(data)["samples"] == found.table.num_rows
+        agrees = json.loads(data)["samples"] == data_set.table.num_rows
     except (ValueError, KeyError, TypeError, RecursionError):
         return [f"{AUDIT_NAME}: damaged; {AGAIN}"]
-    return [] if agrees else [f"{AUDIT_NAME}: speaks of other samples than the manifest; {AGAIN}"]
+    return [] if agrees else [f"{AUDIT_NAME}: counts other samples than the manifest; {AGAIN}"]

@@ -113,7 +113,7 @@ def test_a_size_that_cannot_be_is_damage(tmp_path, size):
 
 
 def test_a_member_too_large_to_hold_is_only_summed(tmp_path, monkeypatch):
-    monkeypatch.setattr(tarwalk, "MOST_KEPT", 99)
+    monkeypatch.setattr(tarwalk, "MAX_MEMBER", 99)
     content = b"x" * 100
     members = list(walk_over(tmp_path, tar((header("a.jpg", 100), content))).members())
     assert (members[0].data, members[0].sha256) == (None, hashlib.sha256(content).hexdigest())

@@ -86,7 +86,7 @@ def test_what_is_no_description_cannot_be_read(data):
 
 
 def test_a_huge_description_is_not_read(monkeypatch):
-    monkeypatch.setattr(verify_sample, "MOST_JSON", 10)
+    monkeypatch.setattr(verify_sample, "MAX_JSON", 10)
     assert description_faults(json.dumps(CONTENT).encode(), ROW) == ["is larger than 0 MB"]
 
 

@@ -108,7 +108,7 @@ def test_metadata_of_endless_depth_is_refused(shards, folder):
     table = pq.read_table(Path(shards) / MANIFEST_NAME)
     deep = {**table.schema.metadata, b"settings": b"[" * 100_000}
     pq.write_table(table.replace_schema_metadata(deep), folder / MANIFEST_NAME)
-    assert "is damaged or no manifest" in refused(str(folder))
+    assert "is damaged or not a manifest" in refused(str(folder))
 
 
 @pytest.mark.parametrize("column", NUMBERS)

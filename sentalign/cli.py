@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import sentalign.config.cli
 import sentalign.evaluate.cli
 import sentalign.health.cli
 import sentalign.localize.cli
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     sentalign.phantom.cli.add_parser(commands)
     sharding.cli.add_parser(commands)
     sentalign.stream.preview.cli.add_parser(commands)
+    sentalign.config.cli.add_parser(commands)
     _add_train(commands)
     sentalign.sweep.cli.add_parser(commands, RANK_MODULE)
     sentalign.track.cli.add_parser(commands)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import copy
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ import torch
 
 from sentalign import config as configuration
 from sentalign import dist
+from sentalign.checkpoint import folders
 from sentalign.config import Config
 from sentalign.engine import build, loop, loss_scalars, nonfinite
 from sentalign.health import failures, heartbeat
@@ -90,26 +92,26 @@ def train_in_group(run: Path, config: Config) -> None:
 
 
 def settle(run: Path, config: Config) -> None:
-    """Makes the run folder with its config.yaml, or checks that it is of the same configuration. Raises UserError."""
-    said = None
-    if dist.rank() == 0:
-        said = _settled(run, config)
-    if complaint := dist.broadcast_object(said):
-        raise UserError(complaint)
+    """Makes the run folder with its config.yaml. Raises UserError if a checkpoint is there, of other settings.
+
+    Without a checkpoint the new config replaces the stored one: a mistake in the first start can be corrected.
+    """
+    if error := dist.broadcast_object(_settle(run, config) if dist.rank() == 0 else None):
+        raise UserError(error)
 
 
-def _settled(run: Path, config: Config) -> str | None:
+def _settle(run: Path, config: Config) -> str | None:
     stored = run / CONFIG_NAME
-    if stored.is_file():
-        try:
-            differing = configuration.difference(configuration.load(stored), config)
-        except UserError as error:  # of another version, or edited
-            return f"{error}; set another run="
-        if not differing:
-            return None
-        return f"{run} was started with other settings ({'; '.join(differing[:3])}); restore them, or set another run="
+    try:
+        changed = configuration.difference(configuration.load(stored), config) if stored.is_file() else []
+    except UserError as error:  # of another version, or edited
+        changed = [f"{CONFIG_NAME}: {error}"]
+    if changed and folders.complete(run):
+        return f"{run} has a checkpoint of other settings ({'; '.join(changed[:3])}); restore them, or set another run="
     try:
         run.mkdir(parents=True, exist_ok=True)
+        if changed and (run / "tokenizer").is_dir():
+            shutil.rmtree(run / "tokenizer")  # it may be of another vocabulary
         atomic.write_text(stored, configuration.dump(config))
     except OSError as error:
         return f"cannot write to {run} ({error.strerror}); set run= to a folder that can be written"

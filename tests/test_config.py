@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from sentalign import config
+from sentalign import cli, config
+from sentalign.config import listing
+from sentalign.config.file import CHANGEABLE
 from sharding.contract import UserError
 
 LEAST = "run: out\ndata: {shards: there}\n"
@@ -60,8 +63,17 @@ def test_a_section_without_settings_can_be_overridden(write):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["trian.epochs=3"], "trian: there is no such setting"),
-        (["train.epoch=3"], "train.epoch: there is no such setting"),
+        (["trian.epochs=3"], "trian.epochs: there is no such setting, did you mean train.epochs?"),
+        (["train.epoch=3"], "train.epoch: there is no such setting, did you mean train.epochs?"),
+        (["optimizer.learning_rate=1"], "there is no such setting, did you mean optimizer.lr?"),
+        (["lr=1"], "lr: there is no such setting, did you mean optimizer.lr?"),
+        (["train.lr=1"], "did you mean optimizer.lr?"),
+        (["data.augment.rotation=1"], "did you mean data.augment.rotate?"),
+        (["seeds=1"], "seeds: there is no such setting, did you mean seed?"),
+        (["optimizer.rate=1"], "optimizer.rate: there is no such setting, it is now called optimizer.lr"),
+        (["data.most_alike=1"], "data.most_alike: there is no such setting, it is now called data.max_duplicates"),
+        (["data.alike=[text]"], "data.alike: there is no such setting, it is now called data.duplicate_keys"),
+        (["data.read_ahead_mb=1"], "it is now called data.prefetch_mb"),
         (["train.epochs=0"], "train.epochs: Input should be greater than or equal to 1"),
         (["data.batch=many"], "data.batch: Input should be a valid integer"),
         (["optimizer.schedule=linear"], "optimizer.schedule"),
@@ -83,9 +95,14 @@ def test_mistakes_in_overrides_are_one_line(write, overrides, said):
     assert said in complaint(write(LEAST), *overrides)
 
 
-def test_at_most_three_mistakes_are_told(write):
-    said = complaint(write(LEAST), "a=1", "b=1", "c=1", "d=1")
-    assert said == "config: " + "; ".join(f"{key}: there is no such setting" for key in "abc")
+def test_at_most_three_mistakes_are_named(write):
+    message = complaint(write(LEAST), "a=1", "b=1", "c=1", "d=1")
+    assert message == "config: " + "; ".join(f"{key}: there is no such setting" for key in "abc")
+
+
+def test_old_names_are_refused_in_a_file_too(write):
+    message = complaint(write(LEAST + "optimizer: {rate: 1e-3}\n"))
+    assert message == "config: optimizer.rate: there is no such setting, it is now called optimizer.lr"
 
 
 @pytest.mark.parametrize(
@@ -128,6 +145,7 @@ def test_difference_names_what_decides_a_run_and_nothing_else(write):
     one = config.load(path)
     free = ["run=other", "data.workers=7", "track.uri=null", "track.experiment=x", "track.parent_run=y"]
     free += ["train.keep_checkpoints=9", "train.checkpoint_every_pairs=7", "train.checkpoint_every_minutes=5"]
+    free += ["train.zero_stage=3", "train.offload=all", "train.micro_batch=2", "train.on_nonfinite=skip"]
     assert config.difference(one, config.load(path, free)) == []
     words = ["train.epochs=6", "data.augment.shift=0.1", "model.image.backbone={depths: [1]}"]
     assert config.difference(one, config.load(path, words)) == [
@@ -135,6 +153,49 @@ def test_difference_names_what_decides_a_run_and_nothing_else(write):
         "model.image.backbone.depths: None -> [1]",
         "train.epochs: 5 -> 6",
     ]
+
+
+def test_what_may_change_is_a_setting_and_has_a_reason():
+    names = {setting.name for setting in listing.settings()}
+    assert names >= CHANGEABLE.keys()
+    assert all(CHANGEABLE.values())
+    assert not names & listing.RENAMED.keys()
+    assert names >= set(listing.RENAMED.values())
+
+
+def test_every_setting_is_listed_with_type_default_and_meaning(capsys, write):
+    assert cli.main(["config", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert all(row["type"] and row["meaning"] for row in rows.values())
+    # Against the resolved configuration: nothing is missing, and the defaults are those that a run gets.
+    tree = config.load(write(LEAST)).model_dump(mode="json")
+    for name, row in rows.items():
+        value = tree
+        for key in name.split("."):
+            value = value[key]
+        assert name in ("run", "data.shards") or value == row["default"], name
+    leaves = {n for n in flat(tree) if not n.startswith(("model.image.backbone", "model.text.backbone"))}
+    assert leaves <= rows.keys()
+    assert rows["train.epochs"]["type"] == "integer, >= 1"
+    assert rows["train.zero_stage"]["type"] == "0 | 1 | 2 | 3"
+    assert rows["data.cache"]["type"] == "text | null"
+    assert rows["run"]["default"] is None
+
+
+def flat(tree, prefix=""):
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def test_the_values_of_a_file_are_marked_where_they_are_not_the_default(capsys, write):
+    assert cli.main(["config", str(write(LEAST)), "train.epochs=7", "data.prefetch_mb=256"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    marked = [line.split()[1] for line in lines if line.startswith("*")]
+    assert marked == ["run", "data.shards", "train.epochs"]
+    assert "* train.epochs = 7  (integer, >= 1; default 5)" in lines
 
 
 @pytest.mark.parametrize(

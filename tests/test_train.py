@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -17,37 +18,75 @@ def made(run, **more):
     return config.check({"run": str(run), "data": {"shards": "none"}, "track": {"uri": None}} | more)
 
 
-def test_settling_writes_the_configuration_once(tmp_path):
+def checkpoint(run):
+    (run / "checkpoints/pairs-000000000016").mkdir(parents=True)
+
+
+def stored(run):
+    return config.load(run / "config.yaml")
+
+
+def test_a_new_run_gets_its_config(tmp_path):
     run = tmp_path / "deep" / "run"
-    assert train._settled(run, made(run)) is None
-    assert config.load(run / "config.yaml") == made(run)
+    train.settle(run, made(run))
+    assert stored(run) == made(run)
     assert [p.name for p in run.iterdir()] == ["config.yaml"]
-    first = (run / "config.yaml").stat().st_mtime_ns
-    assert train._settled(run, made(run, track={"uri": "sqlite:///other.db"})) is None
-    assert (run / "config.yaml").stat().st_mtime_ns == first
 
 
-def test_settling_refuses_other_settings(tmp_path):
-    train._settled(tmp_path, made(tmp_path))
+def test_before_the_first_checkpoint_a_corrected_config_replaces_the_stored_one(tmp_path):
+    """A mistake of the first start (a wrong path, too large a batch) does not use up the run's name."""
+    train.settle(tmp_path, made(tmp_path, seed=1, model={"text": {"weights": "no/such/folder"}}))
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer/vocab.txt").write_text("of the wrong weights")
+    (tmp_path / "checkpoints/pairs-000000000016.part").mkdir(parents=True)
+    corrected = made(tmp_path, seed=7, model={"text": {"weights": "there"}})
+    train.settle(tmp_path, corrected)
+    assert stored(tmp_path) == corrected
+    assert not (tmp_path / "tokenizer").exists(), "the run would use the tokenizer of the mistake"
+    (tmp_path / "tokenizer").mkdir()
+    train.settle(tmp_path, corrected)
+    assert (tmp_path / "tokenizer").exists(), "the same command trained it, and goes on with it"
+
+
+def test_after_a_checkpoint_other_settings_are_refused(tmp_path):
+    train.settle(tmp_path, made(tmp_path))
+    checkpoint(tmp_path)
     with pytest.raises(UserError, match=r"other settings \(seed: 0 -> 7\); restore them, or set another run="):
         train.settle(tmp_path, made(tmp_path, seed=7))
-    said = train._settled(tmp_path, made(tmp_path, seed=7, loss={"t1": 1, "t2": 2, "t3": 3}))
-    assert said
-    assert said.count("->") == 3
+    with pytest.raises(UserError) as error:
+        train.settle(tmp_path, made(tmp_path, seed=7, loss={"t1": 1, "t2": 2, "t3": 3}))
+    assert str(error.value).count("->") == 3
+    assert stored(tmp_path) == made(tmp_path)
 
 
-@pytest.mark.parametrize("stored", ["run: [", "run: here\nolder_setting: 1\n"])
-def test_settling_in_a_run_whose_configuration_cannot_be_read(tmp_path, stored):
-    (tmp_path / "config.yaml").write_text(stored)
-    said = train._settled(tmp_path, made(tmp_path))
-    assert said
-    assert said.endswith("set another run=")
+def test_what_changes_no_result_may_change_after_a_checkpoint(tmp_path):
+    """As after an out-of-memory error, or on fewer GPUs."""
+    train.settle(tmp_path, made(tmp_path))
+    checkpoint(tmp_path)
+    smaller = {"micro_batch": 4, "recompute": "both", "zero_stage": 3, "offload": "all", "on_nonfinite": "skip"}
+    for settings in (smaller, {"compile": True}):
+        data = {"shards": "none", "length_buckets": 4}
+        changed = made(tmp_path, train=settings, data=data, track={"uri": "sqlite:///other.db"})
+        train.settle(tmp_path, changed)
+        assert stored(tmp_path) == changed, "config.yaml is that of the last start"
+
+
+@pytest.mark.parametrize("text", ["run: [", "run: here\nolder_setting: 1\n"])
+def test_a_stored_config_that_cannot_be_read(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    checkpoint(tmp_path)
+    with pytest.raises(UserError, match=r"other settings \(config.yaml: .*set another run=$"):
+        train.settle(tmp_path, made(tmp_path))
+    (tmp_path / "checkpoints/pairs-000000000016").rmdir()
+    train.settle(tmp_path, made(tmp_path))
+    assert stored(tmp_path) == made(tmp_path)
 
 
 def test_settling_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    said = train._settled(tmp_path / "file", made(tmp_path / "file"))
-    assert said == f"cannot write to {tmp_path / 'file'} (File exists); set run= to a folder that can be written"
+    message = f"cannot write to {tmp_path / 'file'} (File exists); set run= to a folder that can be written"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        train.settle(tmp_path / "file", made(tmp_path / "file"))
 
 
 def test_a_bad_configuration_is_one_line_and_2(tmp_path, capfd):
@@ -61,7 +100,9 @@ def test_a_bad_configuration_is_one_line_and_2(tmp_path, capfd):
 def test_a_bad_override_is_one_line_and_2(tmp_path, capfd):
     (tmp_path / "c.yaml").write_text("run: out\ndata: {shards: none}\n")
     assert train.main([str(tmp_path / "c.yaml"), "train.epoch=3"]) == 2
-    assert capfd.readouterr().err == "error: config: train.epoch: there is no such setting\n"
+    assert capfd.readouterr().err == (
+        "error: config: train.epoch: there is no such setting, did you mean train.epochs?\n"
+    )
 
 
 def test_a_vocabulary_given_by_file_becomes_the_runs(tmp_path):

@@ -1,7 +1,7 @@
-"""Sizes and sums of a checkpoint's files: what tells a sound one from a torn or corrupt one.
+"""Sizes and checksums of a checkpoint's files: they tell a complete checkpoint from a torn or corrupt one.
 
-In: a folder. Out: index.json, {file: {bytes, sha256}}, and complaints about files that are not as it says. Each rank
-notes its own files first; whoever closes the index joins the notes. Everything is on the disk before it is listed.
+In: a folder. Out: index.json, {file: {bytes, sha256}}, and the first mismatch. Each rank lists its own files in a file
+of its own; `close` joins these. Files are on the disk before they are listed.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import Any
 
 INDEX = "index.json"
-Sums = dict[str, dict[str, Any]]
+Entries = dict[str, dict[str, Any]]
 
 
-def note(folder: Path, rank: int, files: Iterable[Path]) -> None:
-    """Waits until the rank's files are on the disk, and writes down their sizes and sums. Raises OSError."""
-    sums = {}
+def add(folder: Path, rank: int, files: Iterable[Path]) -> None:
+    """Waits until the rank's files are on the disk, and lists their sizes and checksums. Raises OSError."""
+    entries = {}
     for path in files:
         durable(path)
-        sums[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-    _note(folder, rank).write_text(json.dumps(sums), encoding="utf-8")
+        entries[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    _of_rank(folder, rank).write_text(json.dumps(entries), encoding="utf-8")
 
 
 def close(folder: Path, ranks: int) -> None:
-    """Joins the notes of all ranks to the index and waits for the disk. Raises OSError."""
-    sums: Sums = {}
+    """Joins the lists of all ranks to the index and waits for the disk. Raises OSError."""
+    entries: Entries = {}
     for rank in range(ranks):
-        sums |= json.loads(_note(folder, rank).read_text(encoding="utf-8"))
-        _note(folder, rank).unlink()
-    (folder / INDEX).write_text(json.dumps(sums, indent=1), encoding="utf-8")
+        entries |= json.loads(_of_rank(folder, rank).read_text(encoding="utf-8"))
+        _of_rank(folder, rank).unlink()
+    (folder / INDEX).write_text(json.dumps(entries, indent=1), encoding="utf-8")
     durable(folder / INDEX)
-    for inner in {(folder / name).parent for name in sums} | {folder}:
+    for inner in {(folder / name).parent for name in entries} | {folder}:
         durable(inner)
 
 
@@ -47,12 +47,12 @@ def durable(path: Path) -> None:
         os.close(handle)
 
 
-def read(folder: Path) -> Sums | str:
-    """The index, or what is wrong with it."""
+def read(folder: Path) -> Entries | str:
+    """The index, or why it cannot be used."""
     try:
-        sums = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        if sums and all({"bytes", "sha256"} <= said.keys() for said in sums.values()):
-            return dict(sums)
+        entries = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if entries and all({"bytes", "sha256"} <= entry.keys() for entry in entries.values()):
+            return dict(entries)
     except FileNotFoundError:
         return f"it has no {INDEX}"
     except (OSError, ValueError, AttributeError) as error:
@@ -60,13 +60,13 @@ def read(folder: Path) -> Sums | str:
     return f"{INDEX} is not the index of a checkpoint"
 
 
-def complaint(folder: Path, name: str, said: dict[str, Any], *, sums: bool = True) -> str | None:
-    """What is wrong with a file, None where it is as the index says; without `sums` its size alone is looked at."""
+def mismatch(folder: Path, name: str, entry: dict[str, Any], *, checksum: bool = True) -> str | None:
+    """How a file differs from its entry, None if it does not; without `checksum` only its size is compared."""
     path = folder / name
     try:
-        if (size := path.stat().st_size) != said["bytes"]:
-            return f"{name} has {size} bytes instead of {said['bytes']}"
-        if sums and _sha256(path) != said["sha256"]:
+        if (size := path.stat().st_size) != entry["bytes"]:
+            return f"{name} has {size} bytes instead of {entry['bytes']}"
+        if checksum and _sha256(path) != entry["sha256"]:
             return f"{name} has another checksum than when it was written"
     except FileNotFoundError:
         return f"{name} is missing"
@@ -75,14 +75,14 @@ def complaint(folder: Path, name: str, said: dict[str, Any], *, sums: bool = Tru
     return None
 
 
-def looks_whole(folder: Path) -> bool:
-    """Whether all files are there in their sizes; the sums are left to `complaint`."""
-    sums = read(folder)
-    return not isinstance(sums, str) and not any(complaint(folder, n, said, sums=False) for n, said in sums.items())
+def has_all_sizes(folder: Path) -> bool:
+    """Whether all files exist in their sizes; checksums are left to `mismatch`."""
+    entries = read(folder)
+    return not isinstance(entries, str) and not any(mismatch(folder, *e, checksum=False) for e in entries.items())
 
 
-def _note(folder: Path, rank: int) -> Path:
-    return folder / f"files-{rank:05d}.json"
+def _of_rank(folder: Path, rank: int) -> Path:
+    return folder / f".rank-{rank:05d}.json"
 
 
 def _sha256(path: Path) -> str:

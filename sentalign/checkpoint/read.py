@@ -1,105 +1,83 @@
-"""The newest sound checkpoint → the engine, by any number of ranks.
+"""The newest sound checkpoint → the engine, for any number of ranks and ZeRO stage.
 
-In: a run folder. Out: `Progress`, and the engine as it was. All ranks agree on the checkpoint: each reads a share of
-the files, and one bad file is enough to pass over to the checkpoint before. Nothing is unpickled before its sum has
-been found right. ZeRO's stages 1 to 3 under another number of ranks take the way of reshard.py.
+In: a run folder. Out: `Progress`, and the engine as it was. All ranks agree on the checkpoint: each checks a share of
+the files, and one bad file is enough to use the checkpoint before. Only JSON and safetensors are read.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import deepspeed
-import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from sentalign import dist
-from sentalign.checkpoint import ema_state, index, reshard, write
-from sentalign.checkpoint.write import STATE, TAG, Progress
-from sentalign.model import dual
+from sentalign.checkpoint import folders, full_state, index
+from sentalign.checkpoint.write import FORMAT, STATE, Progress
 from sharding.contract import UserError
 
 log = logging.getLogger(__name__)
 
 
 def restore(run: Path, engine: Any) -> Progress | None:
-    """Loads the newest sound checkpoint into the engine; None where the run has none at all. Raises UserError."""
-    found = newest_sound(run)
-    if found is None:
+    """Loads the newest sound checkpoint into the engine; None if the run has none at all. Raises UserError."""
+    newest = newest_sound(run)
+    if newest is None:
         return None
-    folder, said = found
-    ranks, stage = said.pop("ranks"), said.pop("zero_stage")
-    if stage != engine.zero_optimization_stage():
-        raise UserError(f"{folder} is of train.zero_stage={stage}; set it back, or set another run=")
-    if stage and ranks != dist.ranks():
-        reshard.load(folder, engine, ranks)
-    else:
-        path, _ = engine.load_checkpoint(str(folder), tag=TAG)
-        assert path, f"DeepSpeed loaded nothing from {folder}"
-    load_rest(folder, engine)
-    ema_state.load(folder, engine)
-    return Progress(**said)
+    folder, state = newest
+    if state.get("format") != FORMAT:
+        raise UserError(
+            f"{folder} was written by another version of sentalign; finish the run with that version, or set another "
+            "run="
+        )
+    with ExitStack() as stack:
+        # Opened, not read: each tensor is in memory only while it is copied.
+        files = [stack.enter_context(safe_open(path, "pt")) for path in sorted(folder.rglob("*.safetensors"))]
+        file_of = {name: file for file in files for name in file.keys()}  # noqa: SIM118
+        full_state.load(engine, file_of, lambda name: file_of[name].get_tensor(name))
+    engine.skipped_steps = state["skipped_steps"]
+    return Progress(**state["progress"])
 
 
 def newest_sound(run: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint whose files are as its index says, and its state.json; the same on all ranks.
+    """The newest checkpoint whose files match its index, and its state.json; the same on all ranks.
 
-    Each one that is passed over is one line of warning. Raises UserError where there are some and none is sound.
+    Each one that is skipped is one line of warning. Raises UserError if there are some and none is sound.
     """
-    folders = dist.broadcast_object(write.complete(run) if dist.rank() == 0 else [])
-    complaints = []
-    for folder in reversed(folders):
-        complaint = _agreed_complaint(folder)
-        state = _state(folder) if not complaint and dist.rank() == 0 else complaint
-        state = dist.broadcast_object(state)
+    damaged = []
+    for folder in reversed(dist.broadcast_object(folders.complete(run) if dist.rank() == 0 else [])):
+        mismatch = _agreed_mismatch(folder)
+        state = dist.broadcast_object(mismatch or (_state(folder) if dist.rank() == 0 else ""))
         if isinstance(state, dict):
             return folder, state
-        complaints.append(f"{folder.name}: {state}")
+        damaged.append(f"{folder.name}: {state}")
         if dist.rank() == 0:
-            log.warning("warning: checkpoint %s is passed over: %s", folder, state)
-    if complaints:
-        raise UserError(
-            f"no checkpoint of {run} is sound ({complaints[0]}); put a copy back, or start anew with another run="
-        )
+            log.warning("warning: checkpoint %s is skipped: %s", folder, state)
+    if damaged:
+        raise UserError(f"no checkpoint of {run} is sound ({damaged[0]}); put a copy back, or set another run=")
     return None
 
 
-def _agreed_complaint(folder: Path) -> str | None:
-    """What the first rank that found something wrong says; the ranks share the files out, the largest first."""
-    sums = dist.broadcast_object(index.read(folder) if dist.rank() == 0 else {})
-    if isinstance(sums, str):
-        return sums
-    names = sorted(sums, key=lambda name: (-sums[name]["bytes"], name))[dist.rank() :: dist.ranks()]
-    complaint = next((said for name in names if (said := index.complaint(folder, name, sums[name]))), None)
-    bad = [rank for rank, (found,) in enumerate(dist.of_all_ranks([float(complaint is not None)])) if found]
-    return dist.broadcast_object(complaint, bad[0]) if bad else None
+def _agreed_mismatch(folder: Path) -> str | None:
+    """The first mismatch that a rank found; the ranks share the files, largest first."""
+    entries = dist.broadcast_object(index.read(folder) if dist.rank() == 0 else {})
+    if isinstance(entries, str):
+        return entries
+    names = sorted(entries, key=lambda name: (-entries[name]["bytes"], name))[dist.rank() :: dist.ranks()]
+    mismatch = next((m for name in names if (m := index.mismatch(folder, name, entries[name]))), None)
+    bad = [rank for rank, (found,) in enumerate(dist.of_all_ranks([mismatch is not None])) if found]
+    return dist.broadcast_object(mismatch, bad[0]) if bad else None
 
 
 def _state(folder: Path) -> dict[str, Any] | str:
-    """state.json, or what is wrong with it."""
+    """state.json, or why it cannot be used."""
     try:
-        said = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        Progress(**{name: value for name, value in said.items() if name not in ("ranks", "zero_stage")})
-        return {"ranks": said["ranks"], "zero_stage": said["zero_stage"]} | said
+        state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        if state.get("format") == FORMAT:
+            Progress(**state["progress"]), state["skipped_steps"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{STATE} cannot be read ({' '.join(str(error).split())})"
-
-
-@torch.no_grad()
-def load_rest(folder: Path, engine: Any) -> None:
-    """Buffers (batch norm's statistics) and frozen parameters, which DeepSpeed's own loading may leave as they were."""
-    module = engine.module
-    frozen = {name: value for name, value in module.named_parameters() if not value.requires_grad}
-    state = load_file(folder / dual.WEIGHTS)
-    for name, value in module.named_buffers():
-        if name in state:  # not the buffers that are never saved
-            value.copy_(state[name])
-    # Under ZeRO 3 the ranks hold parts; what rank 0 writes into the whole is shared out again.
-    split = engine.zero_optimization_stage() == 3
-    with deepspeed.zero.GatheredParameters(list(frozen.values()), modifier_rank=0, enabled=split and bool(frozen)):
-        for name, value in frozen.items():
-            if not split or dist.rank() == 0:
-                value.copy_(state[name])
+    return state

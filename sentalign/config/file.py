@@ -1,7 +1,7 @@
 """The configuration as a file: one YAML plus dotted overrides.
 
-In: a YAML file and `key=value` words. Out: a checked `Config`, and the resolved YAML that is stored with the run.
-Nothing is read from the environment, so that the stored file alone says what a run did.
+In: a YAML file and `key=value` words. Out: a checked `Config`, the resolved YAML that is stored with the run, and which
+settings of two configurations differ. Nothing is read from the environment: the stored file alone decides a run.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from sentalign.config import listing
 from sentalign.config.sections import Config
 from sharding.contract import UserError
 
@@ -35,18 +36,20 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def check(tree: dict[str, Any]) -> Config:
-    """A plain mapping as a Config; the first few mistakes come back as one line. Raises UserError."""
+    """A plain mapping as a Config. Raises UserError, one line with the first three mistakes."""
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        said = [f"{'.'.join(str(p) for p in e['loc']) or 'config'}: {_complaint(e)}" for e in error.errors()[:3]]
-        raise UserError("config: " + "; ".join(said)) from None
+        raise UserError("config: " + "; ".join(_message(e) for e in error.errors()[:3])) from None
 
 
-def _complaint(error: ErrorDetails) -> str:
-    if error["type"] == "extra_forbidden":
-        return "there is no such setting"
-    return " ".join(error["msg"].removeprefix("Value error, ").split())
+def _message(error: ErrorDetails) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] != "extra_forbidden":
+        return f"{name or 'config'}: {' '.join(error['msg'].removeprefix('Value error, ').split())}"
+    if isinstance(error["input"], dict):  # an unknown section: its settings resemble a known one's
+        name = next(iter(_flat(error["input"], f"{name}.")), name)
+    return ", ".join(filter(None, [f"{name}: there is no such setting", listing.correction(name)]))
 
 
 def dump(config: Config) -> str:
@@ -54,17 +57,37 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-WITHOUT_EFFECT = (
-    *("run", "data.workers", "data.prefetch_mb", "data.cache", "data.cache_gb", "data.timeout"),
-    *("train.checkpoint_every_pairs", "train.checkpoint_every_minutes", "train.keep_checkpoints"),
-    "train.timeout_minutes",
-)
+# What a run may change between two starts, and why its results stay what they would have been.
+CHANGEABLE = {
+    "run": "the folder may have been moved",
+    "data.workers": "decoding only; the order of samples is fixed before",
+    "data.prefetch_mb": "when bytes are read, not which",
+    "data.cache": "where bytes are read from",
+    "data.cache_gb": "where bytes are read from",
+    "data.timeout": "decides only when a run ends",
+    "data.on_damage": "decides only whether a damaged shard ends the run",
+    "data.damage_budget": "decides only when a run ends",
+    "data.length_buckets": "padding, which no term sees",
+    "train.micro_batch": "the cached step is exact; batch norm sees micro-batches as it sees ranks",
+    "train.zero_stage": "where state is kept; a checkpoint holds it in full",
+    "train.offload": "where state is kept",
+    "train.recompute": "the same layers again, with the same random numbers",
+    "train.compile": "the same layers, up to rounding",
+    "train.on_nonfinite": "decides only whether a NaN or inf ends the run",
+    "train.checkpoint_every_pairs": "when the state is copied",
+    "train.checkpoint_every_minutes": "when the state is copied",
+    "train.keep_checkpoints": "what is removed",
+    "train.timeout_minutes": "decides only when a run ends",
+    "track.uri": "where results are reported to",
+    "track.experiment": "where results are reported to",
+    "track.parent_run": "where results are reported to",
+}
 
 
 def difference(one: Config, other: Config) -> list[str]:
-    """Dotted keys in which two configurations differ, `a.b: 1 -> 2`; what changes no number never counts."""
+    """Dotted keys in which two configurations differ, `a.b: 1 -> 2`, without those of CHANGEABLE."""
     first, second = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
-    keys = sorted(k for k in first | second if k not in WITHOUT_EFFECT and not k.startswith("track."))
+    keys = sorted(k for k in first | second if k not in CHANGEABLE)
     return [f"{k}: {first.get(k)} -> {second.get(k)}" for k in keys if first.get(k) != second.get(k)]
 
 

@@ -1,6 +1,6 @@
 """Every setting of a run: its name, type, default, bounds and meaning.
 
-In: plain mappings. Out: `Config` and its sections, or pydantic's complaints, which file.py says in one line.
+In: plain mappings. Out: `Config` and its sections, or pydantic's errors, which file.py turns into one line.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ class StrictModel(BaseModel):
 class Augment(StrictModel):
     """Random changes of the training images; shares of the image side, radians. Never a mirror: it would swap sides."""
 
-    shift: float = Field(0.0, ge=0, le=0.5)
-    scale: float = Field(0.0, ge=0, lt=1)
-    rotate: float = Field(0.0, ge=0, le=3.15)
-    contrast: float = Field(0.0, ge=0, lt=1)
-    brightness: float = Field(0.0, ge=0, lt=1)
+    shift: float = Field(0.0, ge=0, le=0.5, description="largest shift, share of the image side")
+    scale: float = Field(0.0, ge=0, lt=1, description="largest change of scale; 0.1: 0.9 to 1.1")
+    rotate: float = Field(0.0, ge=0, le=3.15, description="largest rotation, radians")
+    contrast: float = Field(0.0, ge=0, lt=1, description="largest relative change of contrast")
+    brightness: float = Field(0.0, ge=0, lt=1, description="largest change of brightness, 1: black to white")
 
 
 class DataSource(StrictModel):
     """One data set of a mixture."""
 
-    url: str
+    url: str = Field(description="folder or URL of its shards")
     weight: float = Field(1.0, gt=0, description="its share of each batch, against the other weights")
 
 
@@ -42,8 +42,8 @@ class Data(StrictModel):
     shards: str | Annotated[list[DataSource], Field(min_length=1)] = Field(
         description="folder or URL, or a list of {url, weight} that are mixed"
     )
-    train_split: str = "train"
-    validation_split: str = "validate"
+    train_split: str = Field("train", description="split that is trained on")
+    validation_split: str = Field("validate", description="split that the best weights are chosen on")
     batch: int = Field(128, ge=2, description="image-report pairs in one global batch, all ranks together")
     image_size: int = Field(224, ge=32, description="side of the square network input, pixels")
     long_side: int = Field(0, ge=0, description="long side of the picture inside that square; 0: the whole square")
@@ -58,15 +58,15 @@ class Data(StrictModel):
     )
     max_duplicates: int = Field(0, ge=0, description="samples of one text or patient in a batch at most; 0: no bound")
     duplicate_keys: list[Literal["text", "patient", "study"]] = Field(
-        ["text", "patient"], min_length=1, description="what max_duplicates bounds"
+        ["text", "patient"], min_length=1, description="what max_duplicates compares"
     )
     on_damage: Literal["fail", "replace"] = Field(
-        "fail", description="what becomes of a run whose shards cannot be read: an end, or another sample in the slot"
+        "fail", description="if a sample cannot be read: end the run, or take another sample in its place"
     )
     damage_budget: float = Field(0.01, ge=0, le=1, description="share of an epoch that may be replaced")
     workers: int = Field(2, ge=0, le=512, description="decoding processes of each rank")
     prefetch_mb: float = Field(
-        256, gt=0, le=1 << 20, description="what a worker fetches of a remote store before it is asked"
+        256, gt=0, le=1 << 20, description="MB that a worker fetches from a remote store ahead of use"
     )
     cache: str | None = Field(None, description="local folder that keeps whole shards of remote stores; null: ranges")
     cache_gb: float = Field(100, gt=0, description="GB in that folder; shards that do not fit are read by ranges")
@@ -149,22 +149,28 @@ class Model(StrictModel):
 
 
 class Loss(StrictModel):
-    """Weights and temperatures of the four terms (METHOD: paper mode, and cosine attention)."""
+    """Weights and temperatures of the four terms, see docs/method.md."""
 
-    attention: Literal["paper", "cosine"] = "paper"
-    aggregate: Literal["lse", "sentence"] = Field("lse", description="sentence: one contrast a unit, cosine attention")
-    objective: Literal["softmax", "sigmoid"] = "softmax"
+    attention: Literal["paper", "cosine"] = Field(
+        "paper", description="how regions are weighted for a sentence: by dot products as in the paper, or by cosines"
+    )
+    aggregate: Literal["lse", "sentence"] = Field(
+        "lse", description="lse: one score per report; sentence: a contrast per sentence"
+    )
+    objective: Literal["softmax", "sigmoid"] = Field(
+        "softmax", description="contrast over the batch, or a binary decision per pair"
+    )
     targets: Literal["own", "multi", "mask"] = Field(
-        "own", description="reports of the same text or study are strangers, partners too, or left out"
+        "own", description="what reports of the same text or study are: negatives, positives, or left out"
     )
     sentence_twins: Literal["keep", "drop"] = Field(
-        "keep", description="drop: a sentence that the image's own report says too is nobody else's"
+        "keep", description="drop: sentences of other reports that the image's own report contains too are left out"
     )
     tag_weights: dict[Tag, float] = Field(
-        default_factory=dict, description="what a sentence with this tag counts in the local terms; 0: nothing"
+        default_factory=dict, description="weight in the local terms of a sentence with this tag; 0: it is left out"
     )
-    weight_global: float = Field(1.0, ge=0)
-    weight_local: float = Field(1.0, ge=0)
+    weight_global: float = Field(1.0, ge=0, description="weight of the two image-report terms")
+    weight_local: float = Field(1.0, ge=0, description="weight of the two region-sentence terms")
     t1: float = Field(4.0, gt=0, description="sharpness of the paper attention over regions")
     t2: float = Field(5.0, gt=0, description="sharpness of the sum over a report's units")
     t3: float = Field(10.0, gt=0, description="scale of the logits")
@@ -172,7 +178,8 @@ class Loss(StrictModel):
     bias_global: float = Field(-10.0, description="added to the logits of objective=sigmoid")
     bias_local: float = Field(-40.0, description="likewise; T3 Z is about T3 (T2 cos + log units), cos / tau far less")
     learn: list[Literal["t1", "t2", "t3", "tau", "bias_global", "bias_local"]] = Field(
-        default_factory=list, description="numbers that are learned; what is set above is where they start"
+        default_factory=list,
+        description="temperatures and biases that are learned; the settings above are initial values",
     )
 
     @model_validator(mode="after")
@@ -205,25 +212,29 @@ class Loss(StrictModel):
 
 
 class Optimizer(StrictModel):
-    """Adam or plain descent, its schedule and its limits."""
+    """AdamW or SGD, its schedule and its limits."""
 
-    kind: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(2e-5, gt=0)
-    betas: tuple[Share, Share] = Field((0.5, 0.999), description="of adamw")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(1e-6, ge=0)
+    kind: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum")
+    lr: float = Field(2e-5, gt=0, description="learning rate, after the warm-up and before the decay")
+    betas: tuple[Share, Share] = Field((0.5, 0.999), description="decay rates of the moments, adamw")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum, sgd")
+    weight_decay: float = Field(1e-6, ge=0, description="decoupled for adamw, added to the gradient for sgd")
     decay_norms: bool = Field(True, description="false: no weight decay of biases, norms and learned temperatures")
     gradient_clipping: float = Field(0.25, ge=0, description="largest gradient norm; 0: no limit")
-    warmup_pairs: int = Field(0, ge=0)
-    schedule: Literal["exponential", "cosine", "constant"] = "exponential"
-    decay: float = Field(0.9, gt=0, le=1, description="factor of the rate an epoch, exponential schedule")
+    warmup_pairs: int = Field(0, ge=0, description="image-report pairs over which the learning rate rises to lr")
+    schedule: Literal["exponential", "cosine", "constant"] = Field(
+        "exponential", description="of the learning rate: times `decay` each epoch, a half cosine to 0, or unchanged"
+    )
+    decay: float = Field(0.9, gt=0, le=1, description="factor of the learning rate per epoch, exponential schedule")
 
 
 class Train(StrictModel):
     """How long, with what precision, and how the state is spread over ranks."""
 
-    epochs: int = Field(5, ge=1)
-    zero_stage: Literal[0, 1, 2, 3] = 1
+    epochs: int = Field(5, ge=1, description="passes over the training split")
+    zero_stage: Literal[0, 1, 2, 3] = Field(
+        1, description="what is split over the ranks: nothing, optimizer state, also gradients, also weights"
+    )
     micro_batch: int = Field(
         0, ge=0, description="pairs of one rank that are in memory at once, by the cached step; 0: its whole share"
     )
@@ -246,11 +257,13 @@ class Train(StrictModel):
     on_nonfinite: Literal["stop", "skip"] = Field(
         "stop", description="at a loss or gradient that is NaN or inf: end the run, or skip the step"
     )
-    validate_every_pairs: int = Field(0, ge=0, description="0: once an epoch")
-    checkpoint_every_pairs: int = Field(0, ge=0, description="0: whenever validation runs")
-    checkpoint_every_minutes: float = Field(0.0, ge=0, description="also so long after the last one; 0: never")
-    keep_checkpoints: int = Field(2, ge=1)
-    timeout_minutes: float = Field(30.0, gt=0, description="longest wait of one collective")
+    validate_every_pairs: int = Field(0, ge=0, description="pairs from one validation to the next; 0: an epoch")
+    checkpoint_every_pairs: int = Field(
+        0, ge=0, description="pairs from one checkpoint to the next; 0: whenever validation runs"
+    )
+    checkpoint_every_minutes: float = Field(0.0, ge=0, description="also after so many minutes; 0: never")
+    keep_checkpoints: int = Field(2, ge=1, description="checkpoints that are kept, the newest ones")
+    timeout_minutes: float = Field(30.0, gt=0, description="longest wait for the other ranks in one collective")
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -280,15 +293,15 @@ class Track(StrictModel):
     """Where MLflow keeps the run; the local journal is always written."""
 
     uri: str | None = Field("sqlite:///mlflow.db", description="MLflow store; null: journal only")
-    experiment: str = "sentalign"
-    parent_run: str | None = None
+    experiment: str = Field("sentalign", description="name of the MLflow experiment")
+    parent_run: str | None = Field(None, description="MLflow run that this one is nested in; null: none")
 
 
 class Config(StrictModel):
     """Everything that decides a run."""
 
-    run: str = Field(description="folder of the run; made where it is not there")
-    seed: int = 0
+    run: str = Field(description="folder of the run; created if missing")
+    seed: int = Field(0, description="of initial weights, sample order, augmentation and dropout")
     data: Data
     model: Model = Model()
     loss: Loss = Loss()

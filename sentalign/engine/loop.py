@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from sentalign import dist
-from sentalign.checkpoint import read, write
+from sentalign.checkpoint import full_state, read, write
 from sentalign.checkpoint.write import Progress
 from sentalign.config import Config
 from sentalign.engine import ema, schedule
@@ -74,9 +74,15 @@ def run(
     batches = stream.batches(StreamState.from_dict(progress.stream))
     callbacks.start(progress.pairs, total)
     evaluation = Evaluation(folder, engine, validation, config, callbacks)
-    saves = write.Checkpoints(folder, engine, config.train.keep_checkpoints, callbacks.saved)
+    saves = write.Checkpoints(
+        folder,
+        engine,
+        config.train.keep_checkpoints,
+        callbacks.saved,
+        lambda part, weights: dual.save(part, engine.module.describe(), weights),
+    )
     save_seconds = 60 * config.train.checkpoint_every_minutes or math.inf
-    saved_at, saved_pairs, clock_expired, replaced = time.monotonic(), progress.pairs, False, 0
+    saved_at, saved_pairs, clock_expired = time.monotonic(), progress.pairs, False
 
     with stop_request.on_signals() as stop_requested:
         stop = StopAgreement(stop_requested)
@@ -123,10 +129,10 @@ def run(
             speed = {"lr": lr, "pairs_per_second": batch / seconds}
             callbacks.step(progress.pairs, terms | speed | _stream_metrics(waits, damaged))
             if any(damaged):
-                replaced += int(sum(damaged))
-                stream.check_damage(replaced, "see the warnings of all ranks, and `sentalign shard verify`")
+                progress = replace(progress, replaced=progress.replaced + int(sum(damaged)))
+                stream.check_damage(progress.replaced, "see the warnings of all ranks, and `sentalign shard verify`")
             stop.agreed, clock_expired = any(stops), bool(expirations[0])  # rank 0's clock
-            saves.heard([int(phase) for phase in phases])
+            saves.advance([int(phase) for phase in phases])
 
 
 def _due(pairs: int, batch: int, every: int, total: int) -> bool:
@@ -193,7 +199,7 @@ class Evaluation:
 
     def _keep(self, progress: Progress, loss: float | None) -> Progress:
         """Writes the engine's weights. Raises UserError on all ranks where rank 0 cannot."""
-        weights = write.whole_state(self.engine)
+        weights = full_state.weights(self.engine)
         if complaint := dist.broadcast_object(self._written(weights) if dist.rank() == 0 else None):
             raise UserError(complaint)
         self.callbacks.best(progress.pairs, loss, weights)

@@ -85,6 +85,7 @@ class Stream:
     def batches(self, state: StreamState) -> Iterator[tuple[Batch, StreamState]]:
         """Batches from `state` on without end, each with the state after it. Raises UserError for another's state."""
         self._check(state)
+        self.seen = state.step * self.data.batch // self.ranks
         if self.rows.local:  # workers are forked then, and inherit the order
             self.mixture.batch(state.step)
         afters = (replace(state, step=step) for step in count(state.step + 1))

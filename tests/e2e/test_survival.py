@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -51,7 +52,7 @@ def newest(run):
 
 
 def the_same_bits(folder, run):
-    """Checks that DeepSpeed's files and the weights are those of the run that nothing interrupted."""
+    """Checks that weights and optimizer state are those of the run that nothing interrupted."""
     one, other = (newest(folder / name) for name in ("whole", run))
     assert one.name == other.name
     assert tensors(one).keys() == tensors(other).keys()
@@ -59,7 +60,7 @@ def the_same_bits(folder, run):
     for path in (folder / "whole/model.safetensors", one / "model.safetensors"):
         weights = load_file(folder / run / path.relative_to(folder / "whole"))
         assert all(torch.equal(value, weights[name]) for name, value in load_file(path).items())
-    assert index.looks_whole(other)
+    assert index.has_all_sizes(other)
     assert sorted(p.suffix for p in (folder / run / "checkpoints").iterdir()) == ["", ""], "nothing half done is left"
 
 
@@ -136,33 +137,49 @@ def test_the_weights_of_a_checkpoint_load_without_deepspeed(folder):
     assert int(said[0]) > 10_000
 
 
-def killed(folder, run, chance):
-    """Starts the run and kills it: at any moment from its start on, while it saves, or while it trains."""
+def parts(run):
+    """The partial checkpoints of a run by inode, which tells a new one from one that an earlier kill left."""
+    folders = {}
+    for path in (run / "checkpoints").glob("*.part"):
+        with suppress(FileNotFoundError):  # it was renamed in between
+            folders[path.stat().st_ino] = path
+    return folders
+
+
+def killed(folder, run, moment, count):
+    """Starts the run and kills it at the `count`-th process that it starts, file of a checkpoint, or step."""
+    old, steps = parts(folder / run), len(losses(folder / run, 0)) if (folder / run).is_dir() else 0
     process = started(folder, *training(run, 2, EPOCHS))
-    how = chance.choice(["any", "saving", "saving", "training"])
-    delay = chance.uniform(0, 0.08) if how == "saving" else chance.uniform(0, 10 if how == "any" else 2)
-    before = len(entries(folder / run))
-    deadline = time.monotonic() + 240
-    while how != "any" and process.poll() is None and time.monotonic() < deadline:
-        if how == "saving" and list((folder / run / "checkpoints").glob("*.part/engine/*")):
-            break
-        if how == "training" and any(e["kind"] == "metrics" for e in entries(folder / run)[before:]):
-            break
+
+    def reached():
+        if moment == "start":
+            return len(psutil.Process(process.pid).children(recursive=True))
+        if moment == "step":
+            return len(losses(folder / run, 0)) - steps if (folder / run / "journal.jsonl").is_file() else 0
+        new = parts(folder / run)
+        return max((len(list(new[inode].rglob("*"))) for inode in new.keys() - old.keys()), default=0)
+
+    while reached() < count:
+        assert process.poll() is None, f"the run ended before {moment} {count}"
         time.sleep(0.001)
-    time.sleep(delay)
-    assert process.poll() is None, "the run was too short for so many kills"
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_ten_kills_at_random_moments(folder):
     chance = random.Random(11)
-    for _ in range(10):
-        killed(folder, "killed", chance)
+    moments = ["start", "saving", "step", *chance.choices(["start", "saving", "saving", "step"], k=7)]
+    partial = 0
+    for moment in moments:
+        before = parts(folder / "killed").keys()
+        killed(folder, "killed", moment, chance.randint(1, 4))
+        partial += bool(parts(folder / "killed").keys() - before)
+    assert partial, "no kill fell into a save"
     good(*training("killed", 2, EPOCHS), folder=folder)
     starts = [e["pairs"] for e in entries(folder / "killed") if e["kind"] == "start"]
     assert starts == sorted(starts), "no checkpoint was lost"
-    assert len(set(starts)) > 3
+    assert len(set(starts)) > 2
     the_same_bits(folder, "killed")
 
 
@@ -173,24 +190,14 @@ BLIND_TO_RANKS = [
 ]
 
 
-def test_other_ranks_go_on_also_after_a_kill_while_converting(folder):
+def test_other_ranks_and_another_stage_resume(folder):
     good(*training("blind", 2, EPOCHS, *BLIND_TO_RANKS), folder=folder)
     at = stopped(folder, "elastic", 32, "launcher", signal.SIGTERM, *BLIND_TO_RANKS)
-    alone = training("elastic", 1, EPOCHS, *BLIND_TO_RANKS)
-    process = started(folder, *alone)
-    while process.poll() is None and not list((folder / "elastic/checkpoints").glob("*.universal/engine/*")):
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert [e["pairs"] for e in entries(folder / "elastic") if e["kind"] == "start"] == [0]
-    process = started(folder, *alone)
-    errors = process.communicate(timeout=300)[1]
-    assert process.returncode == 0, errors[-2000:]
-    assert "was written by 2 ranks, this is 1: converting it" in errors
+    good(*training("elastic", 1, EPOCHS, *BLIND_TO_RANKS, "train.zero_stage=2"), folder=folder)
     assert [e["pairs"] for e in entries(folder / "elastic") if e["kind"] == "start"] == [0, at]
-    assert json.loads((newest(folder / "elastic") / "state.json").read_text())["ranks"] == 1
+    state = json.loads((newest(folder / "elastic") / "state.json").read_text())
+    assert (state["ranks"], state["zero_stage"]) == (1, 2)
     assert newest(folder / "elastic").name == newest(folder / "blind").name
-    assert not list((folder / "elastic/checkpoints").glob("*.universal"))
     one, other = (losses(folder / run, at) for run in ("blind", "elastic"))
     assert len(one) == len(other) > 4
     assert other[:4] == pytest.approx(one[:4], rel=1e-3)
@@ -203,11 +210,9 @@ def losses(run, pairs):
 
 
 def test_no_process_is_left(folder):
-    """After all of the above: whoever was killed or stopped left nobody behind."""
-    deadline = time.monotonic() + 30
-    while left := [p.pid for p in psutil.process_iter(["cmdline"]) if str(folder) in _place(p)]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.5)
+    """After all of the above: whoever was killed or stopped left no process; this test would wait for one for ever."""
+    while left := [p for p in psutil.process_iter(["cmdline"]) if str(folder) in _place(p)]:
+        psutil.wait_procs(left)
 
 
 def _place(process):

@@ -1,17 +1,13 @@
-"""An engine that saves and loads through its writer as DeepSpeed's does: one file, no training."""
+"""A one-process engine of ZeRO stage 0 with a real optimizer that has made one step."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from sentalign import dist
-
 
 class Module(nn.Module):
-    """One weight, one frozen weight, one buffer, all of value `value`."""
+    """One weight, one frozen weight and one buffer, all of value `value`."""
 
     def __init__(self, value):
         super().__init__()
@@ -19,29 +15,16 @@ class Module(nn.Module):
         self.frozen = nn.Parameter(torch.full((2,), float(value)), requires_grad=False)
         self.register_buffer("statistics", torch.full((2,), float(value)))
 
-    def describe(self):
-        return {"width": 3}
-
 
 class Engine:
-    """Stage 0, and nothing but the weight in DeepSpeed's own file."""
+    """What checkpoints use of DeepSpeed's engine; `steps` of the optimizer have been made, with zero gradients."""
 
-    def __init__(self, value=0.0):
-        self.module, self.checkpoint_engine, self.loaded = Module(value), None, []
+    def __init__(self, value=0.0, steps=1):
+        self.module, self.skipped_steps = Module(value), 0
+        self.optimizer = torch.optim.AdamW([self.module.weight], lr=0.0)
+        for _ in range(steps):
+            self.module.weight.grad = torch.full((3,), float(value))
+            self.optimizer.step()
 
     def zero_optimization_stage(self):
         return 0
-
-    def _copy_recovery_script(self, path):
-        raise AssertionError("nothing may touch the disk while the loop waits")
-
-    def save_checkpoint(self, folder, tag, save_latest):
-        assert not save_latest
-        self._copy_recovery_script(folder)
-        self.checkpoint_engine.save({"weight": self.module.weight.data}, f"{folder}/{tag}/weights-{dist.rank()}.pt")
-
-    def load_checkpoint(self, folder, tag):
-        said = torch.load(Path(folder) / tag / f"weights-{dist.rank()}.pt", weights_only=True)
-        self.module.weight.data.copy_(said["weight"])
-        self.loaded.append(Path(folder).name)
-        return folder, {}

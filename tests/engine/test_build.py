@@ -28,7 +28,7 @@ def settings(**train):
 def moved(cases):
     """Per (stage, clipping, precision): the metrics of one plain gradient step, and the change of the weights."""
     os.environ["DS_ACCELERATOR"] = "cpu"
-    from sentalign.checkpoint import write
+    from sentalign.checkpoint import full_state
     from sentalign.engine.step import train_step
 
     build.init_ranks(2)
@@ -41,7 +41,7 @@ def moved(cases):
         engine = build.build(towers(), case)
         terms = train_step(engine, batch(0, rows), case, 0, 1.0)
         assert {p.dtype for p in engine.module.parameters()} == {torch.float32}
-        start, state = towers().state_dict(), write.whole_state(engine)
+        start, state = towers().state_dict(), full_state.weights(engine)
         results.append((terms, {name: (value - start[name]).numpy() for name, value in state.items()}))
     return results
 

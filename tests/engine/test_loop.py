@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 import os
+import re
 import signal
 from types import SimpleNamespace
 
@@ -102,9 +103,9 @@ class Run:
         return str(error.value)
 
     def state(self):
-        from sentalign.checkpoint import write as checkpoints
+        from sentalign.checkpoint import full_state
 
-        return plain(checkpoints.whole_state(self.engine))
+        return plain(full_state.weights(self.engine))
 
 
 def plain(tensors):
@@ -230,7 +231,14 @@ def damaged(run, folder):
     many = Run(folder / "replaced", str(place), {"on_damage": "replace", "damage_budget": 1.0})
     many.go()
     few = Run(folder / "refused", str(place), {"on_damage": "replace", "damage_budget": 0.1})
+    stopped = Run(folder / "budget", str(place), {"on_damage": "replace", "damage_budget": 1.0})
+    stopped.fault = signalled("training", 2, rank=1)
+    stopped_at = stopped.go()
+    # 3.5 samples at the end: more than those of the second epoch alone, less than those of both.
+    resumed = Run(folder / "budget", str(place), {"on_damage": "replace", "damage_budget": 0.11})
     return SimpleNamespace(
+        stopped_at=(stopped_at.pairs, stopped_at.replaced),
+        resumed=resumed.refused(),
         keys=everyone,
         of_rank=many.train.replaced,
         of_all=many.callbacks.replaced,
@@ -350,6 +358,8 @@ def test_damaged_samples_are_counted_over_all_ranks(ranks):
     assert min(counts) > 0, "each rank read a damaged sample"
     assert [rank["damaged"].of_all for rank in ranks[0]] == [sum(counts)] * 2
     assert run.error == ranks[0][1]["damaged"].error
+    assert run.stopped_at == (16, 2)
+    assert re.match("[34] samples could not be read", run.resumed), "a resumed run counts the samples of before too"
     assert run.error.startswith("2 samples could not be read and data.damage_budget=0.1 of an epoch is allowed")
 
 

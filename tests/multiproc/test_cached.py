@@ -122,7 +122,7 @@ def engines(cases):
     os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
 
-    from sentalign.checkpoint import write
+    from sentalign.checkpoint import full_state
     from sentalign.engine import build
     from sentalign.engine.step import train_step
 
@@ -143,7 +143,7 @@ def engines(cases):
         engine.step = record_and_step
         for step in range(STEPS):
             train_step(engine, batch(step, rows_of_rank(BATCH)), config, step * BATCH, LR)
-        weights = {name: value.numpy() for name, value in write.whole_state(engine).items()}
+        weights = {name: value.numpy() for name, value in full_state.weights(engine).items()}
         results.append((gradients, weights, plain(case) if case.dropout else None))
     return results
 

@@ -1,4 +1,4 @@
-"""Ranks agree: on the checkpoint to go on from, whoever finds the damage, and on a save that failed on one of them."""
+"""Ranks agree on the checkpoint to resume from, whichever finds damage, and on a save that failed on one of them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import logging
 import shutil
 
 import pytest
-import torch
 
 from sentalign import dist
 from sharding.contract import UserError
-from tests.checkpoint.test_write import progress
+from tests.checkpoint.test_write import new, progress
 from tests.engine.fake import Engine
 from tests.multiproc.ranks import on_ranks
 
@@ -19,11 +18,10 @@ from tests.multiproc.ranks import on_ranks
 def saved_and_damaged(run):
     """Two checkpoints by both ranks; then which is chosen when each file of the newer is damaged in turn."""
     from sentalign.checkpoint import read
-    from sentalign.checkpoint.write import Checkpoints
 
-    logging.disable()  # the warnings are looked at elsewhere
-    told = []
-    saves = Checkpoints(run, Engine(dist.rank()), 9, told.append)
+    logging.disable()  # tests/checkpoint/test_read.py checks the warnings
+    durable = []
+    saves = new(run, Engine(dist.rank()), 9, durable.append)
     for pairs in (10, 20):
         saves.save(progress(pairs))
     saves.finish()
@@ -40,22 +38,22 @@ def saved_and_damaged(run):
         if dist.rank() == 0:
             shutil.copy(run / "whole", newer / name)
         dist.barrier()
-    return told, sorted(listed), chosen
+    return durable, sorted(listed), chosen
 
 
 def failed_on_one(run):
-    """A save for which the disk of rank 1 alone is full, one that goes well, and two of the first kind."""
-    from sentalign.checkpoint.write import Checkpoints
+    """A save for which the disk of rank 1 alone is full, one that succeeds, and two of the first kind."""
+    from sentalign.checkpoint import write
 
-    told, write = [], torch.save
-    saves = Checkpoints(run, Engine(), 9, told.append)
+    durable, save_file = [], write.save_file
+    saves = new(run, Engine(), 9, durable.append)
 
     def save(pairs, room):
-        torch.save = write if room or dist.rank() == 0 else full
+        write.save_file = save_file if room or dist.rank() == 0 else fail
         saves.save(progress(pairs))
         saves.wait()
 
-    def full(value, path):
+    def fail(value, path):
         raise OSError(28, "No space left on device")
 
     save(10, False)
@@ -63,20 +61,21 @@ def failed_on_one(run):
     save(30, False)
     with pytest.raises(UserError) as error:
         save(40, False)
-    return told, str(error.value)
+    return durable, str(error.value)
 
 
-def test_all_ranks_choose_alike_whoever_finds_the_damage(tmp_path):
+def test_all_ranks_choose_the_same_checkpoint_whichever_finds_the_damage(tmp_path):
     (tmp_path / "run").mkdir()
     one, other = on_ranks(2, saved_and_damaged, tmp_path / "run")
     assert one == other
-    told, listed, chosen = one
-    assert told == [10, 20]
-    assert listed == ["engine/weights-0.pt", "engine/weights-1.pt", "model.safetensors", "state.json", "towers.json"]
+    durable, listed, chosen = one
+    assert durable == [10, 20]
+    optimizer = ["optimizer/00000.safetensors", "optimizer/00001.safetensors"]
+    assert listed == ["model.safetensors", *optimizer, "state.json", "towers.json"]
     assert chosen == ["pairs-000000000020"] + ["pairs-000000000010"] * len(listed)
 
 
-def test_all_ranks_hear_of_a_full_disk(tmp_path):
+def test_a_full_disk_of_one_rank_fails_the_save_of_all(tmp_path):
     one, other = on_ranks(2, failed_on_one, tmp_path)
     assert one == other
     assert one[0] == [20]

@@ -1,4 +1,4 @@
-"""Checkpoints of one number of ranks continued by another, at every ZeRO stage, with batch norm and frozen weights."""
+"""Checkpoints resumed: with the same bits by as many ranks, and by other numbers of ranks and other ZeRO stages."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from safetensors.torch import load_file
 from sentalign import config as configuration
 from sentalign import dist
 from sentalign.model import dual, image, text
+from tests.checkpoint.test_write import save_once
 from tests.multiproc.ranks import on_ranks
 from tests.multiproc.test_engine import BATCH, SETTINGS, batch
 
-STEPS = 2  # between one change of the ranks and the next
+STEPS = 2  # between two checkpoints
 
 
 def towers(kind, seed):
-    """Small towers that start from `seed`, with frozen word vectors; `norm`: with batch norm in the image tower."""
+    """Small towers that start from `seed`, with frozen word vectors; `norm`: with batch norm in the image tower.
+
+    Their sizes are not multiples of the numbers of ranks.
+    """
     torch.manual_seed(seed)
     vision = {
-        "plain": {"model_type": "convnext", "hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1]},
-        "norm": {"model_type": "resnet", "layer_type": "basic", "embedding_size": 8, "hidden_sizes": [8, 8],
+        "plain": {"model_type": "convnext", "hidden_sizes": [9, 17, 17, 17], "depths": [1, 1, 1, 1]},
+        "norm": {"model_type": "resnet", "layer_type": "basic", "embedding_size": 9, "hidden_sizes": [9, 9],
                  "depths": [1, 1]},
     }[kind]  # fmt: skip
-    bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+    bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 33,
             "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
     stages = ("stage1", "stage2")
     model = dual.DualEncoder(
@@ -36,88 +40,145 @@ def towers(kind, seed):
     return model
 
 
-def steps(engine, settings, pairs):
-    """Some steps from `pairs` on; their losses."""
-    from sentalign.engine.step import train_step
-
-    rows = slice(dist.rank() * BATCH // dist.ranks(), (dist.rank() + 1) * BATCH // dist.ranks())
-    places = range(pairs, pairs + STEPS * BATCH, BATCH)
-    return [train_step(engine, batch(p // BATCH, rows), settings, p, 1e-2)["loss"] for p in places]
-
-
-def started(cases, seed):
-    """An engine for each case, with its settings."""
+def start():
     os.environ["DS_ACCELERATOR"] = "cpu"
     from sentalign.engine import build
 
     build.init_ranks(2)
-    for stage, kind in cases:
-        settings = configuration.check(SETTINGS | {"train": {"zero_stage": stage}})
-        yield build.build(towers(kind, seed), settings), settings
+
+
+def new_engine(kind, seed, optimizer=None, **train):
+    """An engine and its config."""
+    from sentalign.engine import build
+
+    config = configuration.check(SETTINGS | {"train": train, "optimizer": SETTINGS["optimizer"] | (optimizer or {})})
+    return build.build(towers(kind, seed), config), config
+
+
+def steps(engine, config, pairs, count=STEPS):
+    """Some steps from `pairs` on; their losses."""
+    from sentalign.engine.step import train_step
+
+    rows = slice(dist.rank() * BATCH // dist.ranks(), (dist.rank() + 1) * BATCH // dist.ranks())
+    places = range(pairs, pairs + count * BATCH, BATCH)
+    return [train_step(engine, batch(p // BATCH, rows), config, p, 1e-2)["loss"] for p in places]
 
 
 def weights_of(engine):
-    from sentalign.checkpoint import write
+    from sentalign.checkpoint import full_state
 
-    return {name: value.numpy() for name, value in write.whole_state(engine).items()}
-
-
-def whole(cases, phases):
-    """For each case (losses, weights) after each phase of a run that nothing interrupts."""
-    return [
-        [(steps(engine, settings, phase * STEPS * BATCH), weights_of(engine)) for phase in range(phases)]
-        for engine, settings in started(cases, 0)
-    ]
+    return {name: value.numpy() for name, value in full_state.weights(engine).items()}
 
 
-def continued(folder, cases, seed):
-    """Restores (where there is something), takes some steps and saves: for each case what was met on the way."""
-    from sentalign.checkpoint import read, write
+def state_of(engine):
+    """Weights and optimizer state of all ranks' shares."""
+    from sentalign.checkpoint import full_state
 
-    found = []
-    for (stage, kind), (engine, settings) in zip(cases, started(cases, seed), strict=True):
-        run, told = folder / f"{kind}-{stage}", []
-        before = read.restore(run, engine) or write.Progress(0, {})
-        restored, losses = weights_of(engine), steps(engine, settings, before.pairs)
-        saves = write.Checkpoints(run, engine, 9, told.append)
-        saves.save(write.Progress(before.pairs + STEPS * BATCH, {"position": before.pairs}))
-        saves.finish()
-        found.append((before.pairs, restored, losses, weights_of(engine), told))
-    return found
+    shares = [None] * dist.ranks()
+    own = {name: value.numpy() for name, value in full_state.optimizer_state(engine).items()}
+    if dist.ranks() > 1:
+        torch.distributed.all_gather_object(shares, own)
+    else:
+        shares = [own]
+    assert sum(map(len, shares)) == len({name for share in shares for name in share}), "a tensor is in two shares"
+    return weights_of(engine) | {name: value for share in shares for name, value in share.items()}
 
 
-def check(tmp_path, cases, changes):
-    """Trains by the given numbers of ranks in turn, and compares with as many steps by two ranks throughout."""
-    # Batch norm sees other parts of the batch on other ranks: there only what is restored can be compared.
-    exact = [case for case in cases if case[1] == "plain"]
-    exact = dict(zip(exact, on_ranks(2, whole, exact, len(changes))[0], strict=True)) if exact else {}
-    for phase, ranks in enumerate(changes):
+def equal(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(value, other[name]) for name, value in one.items())
+
+
+SAME = [
+    *({"kind": "norm", "zero_stage": stage} for stage in range(4)),
+    *({"kind": "norm", "zero_stage": stage, "optimizer": {"kind": "sgd"}} for stage in (0, 1, 3)),
+    {"kind": "plain", "zero_stage": 2, "offload": "optimizer", "ema_pairs": 16.0},
+    {"kind": "plain", "zero_stage": 3, "offload": "all", "precision": "bfloat16"},
+    {"kind": "plain", "zero_stage": 1, "precision": "bfloat16", "optimizer": {"decay_norms": False}},
+]
+
+
+def resumed(folder, cases):
+    """Of each case the state of four steps at once, of two, restored, and of two more; and the checkpoint's files."""
+    start()
+    from sentalign.checkpoint import read
+
+    results = []
+    for number, case in enumerate(cases):
+        whole, config = new_engine(seed=0, **case)
+        steps(whole, config, 0, 2 * STEPS)
+        first, _ = new_engine(seed=0, **case)
+        steps(first, config, 0)
+        run = folder / str(number)
+        save_once(run, first, STEPS * BATCH)
+        again, _ = new_engine(seed=1, **case)
+        assert read.restore(run, again).pairs == STEPS * BATCH
+        restored, before = state_of(again), state_of(first)
+        steps(again, config, STEPS * BATCH)
+        results.append((before, restored, state_of(whole), state_of(again)))
+    return results
+
+
+@pytest.mark.parametrize("cases", [SAME[1:2], pytest.param(SAME, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+def test_as_many_ranks_resume_with_the_same_bits(tmp_path, cases):
+    for case, result in zip(cases, on_ranks(2, resumed, tmp_path, cases)[0], strict=True):
+        before, restored, whole, again = result
+        assert equal(before, restored), case
+        assert equal(whole, again), case
+        assert not equal(before, whole), case
+        suffix = "/momentum_buffer" if "optimizer" in case and "kind" in case["optimizer"] else "/exp_avg_sq"
+        assert sum(name.endswith(suffix) for name in whole) > 20, case
+        assert any(name.endswith("/average") for name in whole) == ("ema_pairs" in case)
+
+
+def whole(kind, phases):
+    """(losses, weights) after each phase of a run of stage 1 that nothing interrupts."""
+    start()
+    engine, config = new_engine(kind, 0, zero_stage=1)
+    return [(steps(engine, config, phase * STEPS * BATCH), weights_of(engine)) for phase in range(phases)]
+
+
+def phase_of(run, kind, stage, seed):
+    """Restores (if there is something), takes some steps and saves: what the test compares."""
+    start()
+    from sentalign.checkpoint import read
+
+    engine, config = new_engine(kind, seed, zero_stage=stage)
+    before = read.restore(run, engine)
+    pairs = before.pairs if before else 0
+    restored, losses = state_of(engine) if before else {}, steps(engine, config, pairs)
+    save_once(run, engine, pairs + STEPS * BATCH)
+    return pairs, restored, losses, weights_of(engine)
+
+
+def check(run, kind, changes):
+    """Trains by the given (ranks, stage) in turn, and compares with as many steps of two ranks throughout."""
+    # Batch norm sees other parts of the batch on other ranks: only what is restored can be compared.
+    exact = on_ranks(2, whole, kind, len(changes))[0] if kind == "plain" else None
+    for phase, (ranks, stage) in enumerate(changes):
         # Each phase starts from other random weights: whatever is not restored shows.
-        for case, said in zip(cases, on_ranks(ranks, continued, tmp_path, cases, phase)[0], strict=True):
-            pairs, restored, losses, weights, told = said
-            assert pairs == phase * STEPS * BATCH
-            assert told == [(phase + 1) * STEPS * BATCH]
-            if phase:
-                stored = load_file(tmp_path / f"{case[1]}-{case[0]}/checkpoints/pairs-{pairs:012d}/model.safetensors")
-                assert restored.keys() == stored.keys()
-                assert any("running_mean" in name for name in stored) == (case[1] == "norm")
-                for name, value in stored.items():
-                    assert np.array_equal(restored[name], value.numpy()), (case, ranks, name)
-            if case in exact:
-                exact_losses, exact_weights = exact[case][phase]
-                np.testing.assert_allclose(losses, exact_losses, rtol=1e-4)
-                for name, value in exact_weights.items():
-                    # A key's bias has no gradient but rounding (softmax is blind to it): Adam's steps of it are chance.
-                    if "key.bias" not in name:
-                        np.testing.assert_allclose(weights[name], value, atol=1e-3, err_msg=f"{case} {ranks} {name}")
-    assert not list(tmp_path.rglob("*.universal")), "nothing of a conversion stays"
+        pairs, restored, losses, weights = on_ranks(ranks, phase_of, run, kind, stage, phase)[0]
+        assert pairs == phase * STEPS * BATCH
+        if phase:
+            files = sorted((run / f"checkpoints/pairs-{pairs:012d}").rglob("*.safetensors"))
+            assert len(files) == 1 + changes[phase - 1][0]
+            stored = {name: value.numpy() for file in files for name, value in load_file(file).items()}
+            assert any("running_mean" in name for name in stored) == (kind == "norm")
+            assert equal(stored, restored), (ranks, stage)
+        if exact:
+            np.testing.assert_allclose(losses, exact[phase][0], rtol=1e-4)
+            for name, value in exact[phase][1].items():
+                # A key's bias has no gradient but rounding (softmax is blind to it): Adam's steps of it are chance.
+                if "key.bias" not in name:
+                    np.testing.assert_allclose(weights[name], value, atol=1e-3, err_msg=f"{ranks} {stage} {name}")
 
 
-def test_half_as_many_ranks(tmp_path):
-    check(tmp_path, [(2, "norm")], [2, 1])
+def test_half_as_many_ranks_of_another_stage(tmp_path):
+    check(tmp_path, "norm", [(2, 2), (1, 0)])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_every_stage_by_two_one_four_and_two_ranks(tmp_path):
-    check(tmp_path, [*((stage, "plain") for stage in range(4)), (1, "norm"), (3, "norm")], [2, 1, 4, 2])
+@pytest.mark.parametrize("kind", ["plain", "norm"])
+def test_other_ranks_and_stages(tmp_path, kind):
+    """Each stage is left for another one, stages 0 and 3 in both directions, by 2, 1 and 4 ranks."""
+    check(tmp_path, kind, [(2, 0), (1, 1), (2, 3), (4, 2), (2, 0), (2, 3), (4, 1), (1, 2), (2, 0)])

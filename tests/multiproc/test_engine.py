@@ -99,7 +99,7 @@ def plain(clipping):
 def trained(cases):
     """The weights after some steps of the engine, for every (stage, clipping)."""
     os.environ["DS_ACCELERATOR"] = "cpu"
-    from sentalign.checkpoint import write
+    from sentalign.checkpoint import full_state
     from sentalign.engine import build
     from sentalign.engine.step import train_step
 
@@ -112,7 +112,7 @@ def trained(cases):
         engine = build.build(towers(), settings)
         for step in range(STEPS):
             train_step(engine, batch(step, rows_of_rank(BATCH)), settings, step * BATCH, settings.optimizer.lr)
-        states.append({name: value.numpy() for name, value in write.whole_state(engine).items()})
+        states.append({name: value.numpy() for name, value in full_state.weights(engine).items()})
     return states
 
 

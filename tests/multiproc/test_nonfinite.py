@@ -51,9 +51,9 @@ class Spoilt:
                 hook.remove()
 
     def state(self):
-        from sentalign.checkpoint import write
+        from sentalign.checkpoint import full_state
 
-        return {name: value.numpy() for name, value in write.whole_state(self.engine).items()}
+        return {name: value.numpy() for name, value in full_state.weights(self.engine).items()}
 
 
 def start():
@@ -124,8 +124,8 @@ def test_a_skipped_step_leaves_no_trace_on_any_rank():
 def averaged(folder):
     """Averages of four steps at once, and with a checkpoint after two, of the same stage; and what the file holds."""
     start()
-    from sentalign.checkpoint import ema_state, read, write
-    from sentalign.checkpoint.write import Progress
+    from sentalign.checkpoint import read
+    from tests.checkpoint.test_write import save_once
 
     results = []
     for stage in (0, 1, 3):
@@ -135,16 +135,14 @@ def averaged(folder):
             whole.step(step)
         first.step(0)
         first.step(1)
-        saves = write.Checkpoints(folder / str(stage), first.engine, 1, lambda pairs: None)
-        saves.save(Progress(16, {}))
-        saves.finish()
+        save_once(folder / str(stage), first.engine, 16)
         read.restore(folder / str(stage), again.engine)
         again.step(2)
         again.step(3)
         states = [{n: v.numpy() for n, v in run.engine.average.state().items()} for run in (whole, again)]
-        # Another stage takes the same file.
+        # Another stage loads the same checkpoint.
         other = Spoilt(case(3 - stage, ema_pairs=20.0))
-        ema_state.load(next((folder / str(stage) / "checkpoints").iterdir()), other.engine)
+        read.restore(folder / str(stage), other.engine)
         first_state = {n: v.numpy() for n, v in first.engine.average.state().items()}
         results.append((*states, first_state, {n: v.numpy() for n, v in other.engine.average.state().items()}))
     return results

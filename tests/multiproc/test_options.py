@@ -108,7 +108,7 @@ def plain(case):
 def trained(cases):
     """Weights, average, weights while the average is in the engine, and weights after, for every case."""
     os.environ["DS_ACCELERATOR"] = "cpu"
-    from sentalign.checkpoint import write
+    from sentalign.checkpoint import full_state
     from sentalign.engine import build, ema
     from sentalign.engine.step import train_step
 
@@ -119,10 +119,10 @@ def trained(cases):
         engine = build.build(towers(case["norm"]), config)
         for step in range(STEPS):
             train_step(engine, batch(step, rows_of_rank(BATCH)), config, step * BATCH, LR)
-        states = [write.whole_state(engine), engine.average.state() if engine.average else {}]
+        states = [full_state.weights(engine), engine.average.state() if engine.average else {}]
         with ema.swapped(engine):
-            states.append(write.whole_state(engine))
-        states.append(write.whole_state(engine))
+            states.append(full_state.weights(engine))
+        states.append(full_state.weights(engine))
         results.append([{name: value.numpy() for name, value in state.items()} for state in states])
     return results
 

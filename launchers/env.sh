@@ -1,12 +1,12 @@
-# The one place of settings that all launchers share; source it: . launchers/env.sh
-# A value that is already set stays. INTERFACE names the network interface between nodes (ip -brief address).
+# Settings that all launchers share; source it: . launchers/env.sh
+# A variable that is already set is kept. INTERFACE names the network interface between nodes (ip -brief address).
 
-# Without the interface gloo resolves the host's own name, often to 127.0.0.1, and the nodes never meet.
+# Without the interface gloo resolves the host's own name, often to 127.0.0.1, and the ranks never connect.
 if [ -n "${INTERFACE:-}" ]; then
     export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-$INTERFACE}"
     export NCCL_SOCKET_IFNAME="${NCCL_SOCKET_IFNAME:-$INTERFACE}"
 fi
-# How ssh to the nodes behaves, under pdsh too: never asks, and sees within a minute that a node is gone.
+# Options of ssh to the nodes, also under pdsh: no password prompt; a node that is gone is detected within a minute.
 export PDSH_SSH_ARGS_APPEND="${PDSH_SSH_ARGS_APPEND:--o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4}"
 export NCCL_DEBUG="${NCCL_DEBUG:-WARN}"
 # NCCL's flight recorder: when a collective times out, each rank writes what it was doing.

@@ -7,6 +7,7 @@ the heartbeats of all ranks is hang.py. No host name, path or value of the data 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -17,6 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, TypeVar
+
+from sharding.store import atomic
 
 FOLDER = "heartbeat"
 # In the order in which the loop passes through them at equal pairs.
@@ -84,7 +87,7 @@ class HeartbeatThread:
         self._thread.start()
 
     def end(self, ended: Ending) -> None:
-        """The last heartbeat, written before this returns."""
+        """Stops the thread and writes the last heartbeat."""
         self._stop.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
@@ -119,13 +122,8 @@ class HeartbeatThread:
         os._exit(1)  # the main thread may be in a collective that never returns
 
     def _write(self) -> None:
-        final = path_of(self.run, self.heartbeat.rank)
-        part = final.with_suffix(".part")
-        try:
-            part.write_text(json.dumps(asdict(self.heartbeat)), encoding="utf-8")
-            part.replace(final)
-        except OSError:
-            return  # a full or absent store must not end a run that could go on; its heartbeats then stop
+        with contextlib.suppress(OSError):  # a full or absent store ends the heartbeats, not the run
+            atomic.write_text(path_of(self.run, self.heartbeat.rank), json.dumps(asdict(self.heartbeat)))
 
 
 def idle_seconds(idle: float, progressed: bool, elapsed: float, interval: float) -> float:

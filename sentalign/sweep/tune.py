@@ -34,7 +34,7 @@ ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # Tune would go on to the end of its bookkeeping after Ctrl-C; here it ends at once and takes all trials along.
+    # After Ctrl-C Tune would first finish its bookkeeping; here it ends at once, with all trials.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
 
@@ -104,7 +104,7 @@ def _start_parent(sweep: Sweep, base: config.Config) -> str | None:
     try:
         return mlflow_uploader.sync(sweep.out, base.track.uri, base.track.experiment, base.track.parent_run)
     except UserError as error:
-        print(f"warning: {error}; the sweep goes on and tries again at its end", file=sys.stderr)
+        print(f"warning: {error}; the sweep continues and tries again at its end", file=sys.stderr)
         return None
 
 
@@ -118,17 +118,13 @@ def _run_trials(sweep: Sweep, plan: Plan) -> None:
         grace_period=sweep.asha.grace_pairs,
         reduction_factor=sweep.asha.reduction_factor,
     )
+    trial = partial(_trial, plan=plan, parameters=draw(sweep))
     with Progress(disable=not sys.stderr.isatty()) as progress:
         tuner = tune.Tuner(
-            tune.with_resources(
-                partial(_trial, plan=plan, parameters=draw(sweep)), {"cpu": sweep.cpus, "gpu": sweep.gpus}
-            ),
+            tune.with_resources(trial, {"cpu": sweep.cpus, "gpu": sweep.gpus}),
             param_space={"number": tune.grid_search(list(range(sweep.trials)))},
             tune_config=tune.TuneConfig(
-                metric=sweep.metric,
-                mode=sweep.mode,
-                scheduler=scheduler,
-                max_concurrent_trials=sweep.concurrent,
+                metric=sweep.metric, mode=sweep.mode, scheduler=scheduler, max_concurrent_trials=sweep.concurrent
             ),
             run_config=tune.RunConfig(
                 name="tune", storage_path=str(sweep.out / "ray"), verbose=0, callbacks=[_bar(progress, sweep.trials)]
@@ -158,8 +154,7 @@ def _bar(progress: Progress, trials: int) -> Any:
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self.advance()
 
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self.advance()
+        on_trial_error = on_trial_complete
 
     return TrialEnd(partial(progress.advance, progress.add_task("trials", total=trials)))
 

@@ -57,7 +57,7 @@ class Hosts:
             _run("ip", "-n", space, "link", "set", "eth0", "up")
 
     def cut(self) -> None:
-        """The cable is pulled: nothing is said, nothing arrives."""
+        """Takes the link down: no packet arrives, and neither end gets an error."""
         _run("ip", "-n", self.spaces[1], "link", "set", "eth0", "down")
 
     def kill(self, node: int) -> None:

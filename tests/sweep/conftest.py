@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 # Writes a journal as training does: the loss tends to optimizer.lr, so the smallest rate is best. Starts a child of
-# its own, as the launcher does, and would go on for long, so that what is left running is seen.
+# its own, as the launcher does, and would run for long, so that a leftover process is seen.
 STAND_IN = """
 import subprocess, sys, time
 from pathlib import Path
@@ -34,7 +34,7 @@ with Journal(Path(config.run)) as book:
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> tuple[str, ...]:
-    """The words that start the stand-in."""
+    """The command line of the stand-in."""
     script = tmp_path / "stand_in.py"
     script.write_text(STAND_IN)
     return (sys.executable, str(script))
@@ -67,14 +67,14 @@ def running() -> Callable[[Path], list[str]]:
     """Command lines of living processes that name a folder."""
 
     def find(folder: Path) -> list[str]:
-        found = []
+        lines = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 line = path.read_bytes().replace(b"\0", b" ").decode()
             except OSError:  # it ended meanwhile
                 continue
             if f"{folder}/trials" in line:
-                found.append(line)
-        return found
+                lines.append(line)
+        return lines
 
     return find

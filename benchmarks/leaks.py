@@ -1,12 +1,12 @@
 """How surely copies of real X-rays are found under other patients, how often others are taken for copies, how fast.
 
-    PYTHONPATH=. python benchmarks/leaks.py [--data FOLDER] [--among 60000] [--fingerprints 377000] [--kinds crop]
+    PYTHONPATH=. python benchmarks/leaks.py [--data FOLDER] [--among 60000] [--hashes 377000] [--kinds crop]
 
 FOLDER holds images and metadata.csv (default: $SENTALIGN_REALDATA/cxr_notes, else ../shared/data/cxr_notes). Each line
 is one way to copy: every image of the folder is copied in that way under a patient of its own, among as many made-up
-fingerprints as --among says (drawn with the covariance of the real ones); found are the patients joined with their
+hashes as --among says (drawn with the covariance of the real ones); found are the patients joined with their
 copy, false the joined pairs of different people. One case of the folder stands under two patients in truth and is
-left out. Then the time to compare all pairs of --fingerprints.
+left out. Then the time to compare all pairs of --hashes.
 """
 
 from __future__ import annotations
@@ -156,9 +156,9 @@ class Pictures:
         return buffer.getvalue()
 
 
-def table(fingerprints: list[str], patients: list[str]) -> pa.Table:
+def table(hashes: list[str], patients: list[str]) -> pa.Table:
     rows = len(patients)
-    columns = {"patient": patients, "image_likeness": fingerprints, "split": ["train"] * rows, "shard": [""] * rows}
+    columns = {"patient": patients, "image_likeness": hashes, "split": ["train"] * rows, "shard": [""] * rows}
     columns |= {name: [str(row) for row in range(rows)] for name in ("key", "image_sha256")}
     return pa.table(columns | {"image_offset": range(rows), "image_bytes": [1] * rows})
 
@@ -195,22 +195,22 @@ def main() -> None:
     root = Path(os.environ.get("SENTALIGN_REALDATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=root / "cxr_notes")
     parser.add_argument("--among", type=int, default=60_000)
-    parser.add_argument("--fingerprints", type=int, default=377_000)
+    parser.add_argument("--hashes", type=int, default=377_000)
     parser.add_argument("--kinds", default="", help="only the kinds with this in their name")
     values = parser.parse_args()
     patients, pictures = pictures_of(values.data)
     started = time.process_time()
     real = [perceptual_hash.of(grey_HW) for grey_HW in pictures]
-    print(f"{len(pictures)} images, a fingerprint in {1000 * (time.process_time() - started) / len(pictures):.2f} ms")
+    print(f"{len(pictures)} images, a hash in {1000 * (time.process_time() - started) / len(pictures):.2f} ms")
     others = made_up(real, values.among)
     for name, change in KINDS.items():
         if values.kinds in name:
             alone, among = (measure(change, patients, pictures, rest) for rest in ([], others))
             print(f"{name:34s} found {alone[0]:6.1%}, among {len(others)} {among[0]:6.1%}; false {alone[1] + among[1]}")
-    vectors_LF = perceptual_hash.vectors(made_up(real, values.fingerprints))
+    vectors_LF = perceptual_hash.vectors(made_up(real, values.hashes))
     started = time.process_time()
     pairs = neighbours.candidates(vectors_LF, np.arange(len(vectors_LF)))
-    print(f"{len(vectors_LF)} fingerprints: {len(pairs)} pairs kept after {time.process_time() - started:.0f} s of CPU")
+    print(f"{len(vectors_LF)} hashes: {len(pairs)} pairs kept after {time.process_time() - started:.0f} s of CPU")
 
 
 if __name__ == "__main__":

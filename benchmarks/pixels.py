@@ -100,14 +100,14 @@ def opencv(size: int) -> Loop:
 def loops(data: bytes, size: int) -> tuple[str, dict[str, Loop]]:
     """The kind of the file and the loops to run on it; raises Rejected for what is no readable picture."""
     picture = pixels.read(data)
-    made = picture.provenance
+    provenance = picture.provenance
     shrunk = ", shrunk" if max(picture.grey_HW.shape) > size else ""
     if header.is_dicom(data):
-        others = {"bare": bare_dicom(size, made["decoder"])}
-        kind = f"DICOM {made['codec'].split(' (')[0].split(',')[0]}, {made['bits']} bits{shrunk}"
+        others = {"bare": bare_dicom(size, provenance["decoder"])}
+        kind = f"DICOM {provenance['codec'].split(' (')[0].split(',')[0]}, {provenance['bits']} bits{shrunk}"
     else:
         others = {"bare": bare_raster(size)} | ({"OpenCV": opencv(size)} if cv2 else {})
-        kind = f"{made['codec']} {made['photometric']}{shrunk}"
+        kind = f"{provenance['codec']} {provenance['photometric']}{shrunk}"
     return kind, {"ours": ours(size)} | others
 
 

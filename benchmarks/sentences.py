@@ -35,8 +35,8 @@ from tests.golden.gold import (
     boundary_scores,
     by_the_guide,
     gold,
+    labelled_sentences,
     note_texts,
-    said,
     section_texts,
     stress,
     tag_scores,
@@ -216,9 +216,9 @@ def print_tags(sets: dict[str, tuple[list[str], list[frozenset[str]]]]) -> None:
     for name, (words, true) in sets.items():
         print(f"\nTags, {name}: {len(words)} sentences\n{'':22}      n  precision recall    F1  accuracy")
         for tagger, (tag, known) in taggers.items():
-            made = [tag(sentence) for sentence in words]
+            predicted = [tag(sentence) for sentence in words]
             for each in known:
-                scores = tag_scores(true, made, each).values()
+                scores = tag_scores(true, predicted, each).values()
                 count = sum(each in tags for tags in true)
                 print(f"{tagger:10}{each:12}{count:7}   " + "".join(f"{100 * value:8.1f}" for value in scores))
         right = statistics.mean(set(tags.of(a)) == b for a, b in zip(words, true, strict=True))
@@ -251,11 +251,11 @@ def main() -> None:
     others = [text for (report, _), text in texts.items() if report not in annotated]
     splitters = made_splitters(others)
     print_boundaries(splitters, {**sets, **gold_without_tags()})
-    spoken = {name: said(found) for name, found in sets.items()}
-    known = {words.lower() for words in spoken["dev"][0]}
-    fresh = [pair for pair in zip(*spoken["test"], strict=True) if pair[0].lower() not in known]
-    spoken["test, sentences that are not in dev"] = ([a for a, _ in fresh], [b for _, b in fresh])
-    print_tags(spoken)
+    labelled = {name: labelled_sentences(found) for name, found in sets.items()}
+    known = {words.lower() for words in labelled["dev"][0]}
+    fresh = [pair for pair in zip(*labelled["test"], strict=True) if pair[0].lower() not in known]
+    labelled["test, sentences that are not in dev"] = ([a for a, _ in fresh], [b for _, b in fresh])
+    print_tags(labelled)
     print_speed(splitters, random.Random(0).sample(others, 200))
 
 

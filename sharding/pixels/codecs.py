@@ -32,24 +32,10 @@ from sharding.pixels.codestream import Codestream
 from sharding.pixels.header import number
 from sharding.pixels.picture import MAX_PIXELS
 
-NATIVE = frozenset(
-    (
-        uid.ImplicitVRLittleEndian,
-        uid.ExplicitVRLittleEndian,
-        uid.ExplicitVRBigEndian,
-        uid.DeflatedExplicitVRLittleEndian,
-    )
-)
-SAMPLES = {
-    "MONOCHROME1": 1,
-    "MONOCHROME2": 1,
-    "PALETTE COLOR": 1,
-    "RGB": 3,
-    "YBR_FULL": 3,
-    "YBR_FULL_422": 3,
-    "YBR_ICT": 3,
-    "YBR_RCT": 3,
-}
+NATIVE = {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
+NATIVE |= {uid.DeflatedExplicitVRLittleEndian}
+SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1}
+SAMPLES |= dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
 RGB_IDS = (b"RGB", b"rgb")  # of components
 GDCM_DAMAGE = b"Corrupt JPEG data"
 MEMORY_FILES = hasattr(os, "memfd_create")

@@ -29,40 +29,13 @@ PIXEL_DATA = 0x7FE00010
 MAX_INFLATED = 2**27 + 2**24  # bytes: 16 bits for each of the most pixels, and a header
 ELEMENT_BYTES = 8  # of the shortest element; fewer at the end of a file are padding
 MAX_READS = 500_000  # two or three for an element
-REQUIRED = (
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "SamplesPerPixel",
-    "PixelRepresentation",
-    "PhotometricInterpretation",
-    "PixelData",
+REQUIRED = """
+    Rows Columns BitsAllocated BitsStored SamplesPerPixel PixelRepresentation PhotometricInterpretation PixelData
+"""
+VIEW_CODES = (
+    "AP,PA,LL,RL,LLD,RLD,RLO,LLO,LATERAL,LPO,RPO,LAO,RAO,AP AXIAL,AP LLD,AP RLD,PA LLD,PA RLD,XTABLE LATERAL,SWIMMERS"
 )
-VIEWS = frozenset(
-    (
-        "AP",
-        "PA",
-        "LL",
-        "RL",
-        "LLD",
-        "RLD",
-        "RLO",
-        "LLO",
-        "LATERAL",
-        "LPO",
-        "RPO",
-        "LAO",
-        "RAO",
-        "AP AXIAL",
-        "AP LLD",
-        "AP RLD",
-        "PA LLD",
-        "PA RLD",
-        "XTABLE LATERAL",
-        "SWIMMERS",
-    )
-)
+VIEWS = frozenset(VIEW_CODES.split(","))
 
 
 def is_dicom(data: bytes) -> bool:
@@ -151,7 +124,7 @@ def _inflated(deflated: bytes) -> bytes:
 
 def _missing(dataset: Dataset) -> list[str]:
     missing = [] if value(dataset.file_meta, "TransferSyntaxUID") else ["TransferSyntaxUID"]
-    return missing + [name for name in REQUIRED if _absent(value(dataset, name))]
+    return missing + [name for name in REQUIRED.split() if _absent(value(dataset, name))]
 
 
 def _absent(element: Any) -> bool:

@@ -52,9 +52,7 @@ def open_raster(data: bytes) -> Image.Image:
         raise Rejected(Reason.PARSE, "the PNG or JPEG header cannot be read") from None
     if image.width * image.height > MAX_PIXELS:
         raise _bomb("pixels")
-    image.decodermaxblock = len(
-        data
-    )  # all in one block; by default, blocks of 64 kB are appended to the rest again and again
+    image.decodermaxblock = len(data)  # one block: by default each 64 kB are appended to a copy of the rest
     if image.format != "PNG" and codestream.has_too_many_scans(data):
         raise _bomb("scans")
     if pictures > 1:

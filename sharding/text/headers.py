@@ -8,93 +8,42 @@ from __future__ import annotations
 
 # Section → headers in upper case, without the colon, white space collapsed, none around a slash.
 HEADERS: dict[str, tuple[str, ...]] = {
-    "findings": (
-        "FINDINGS",
-        "FINDING",
-        "REPORT FINDINGS",
-        "CHEST FINDINGS",
-        "REFERENCE FINDINGS",
-        "FINDINS",
-        "FINDNGS",
-        "FINDINDGS",
-        "FINDGINGS",
-        "FINDNINGS",
-        "FINIDNGS",
-    ),
-    "impression": (
-        "IMPRESSION",
-        "IMPRESSIONS",
-        "CONCLUSION",
-        "CONCLUSIONS",
-        "OPINION",
-        "SUMMARY",
-        "IMPRESSION AND PLAN",
-        "IMPRESSION/PLAN",
-        "IMPRESSION AND RECOMMENDATION",
-        "IMPRESSION AND RECOMMENDATIONS",
-        "IMPRESSION/RECOMMENDATION",
-        "IMPRESSION/RECOMMENDATIONS",
-        "FINAL IMPRESSION",
-        "IMPRESSON",
-        "IMPRRESSION",
-        "IMOPRESSION",
-        "IMORESSION",
-        "IMPRESSOIN",
-        "IMPRSSION",
-        "IMPRESION",
-        "IMPERSSION",
-        "MPRESSION",
-        "IMPESSION",
-    ),
-    "findings and impression": (
-        "FINDINGS AND IMPRESSION",
-        "FINDINGS/IMPRESSION",
-        "FINDINGS & IMPRESSION",
-        "IMPRESSION AND FINDINGS",
-        "IMPRESSION/FINDINGS",
-    ),
-    "indication": (
-        "INDICATION",
-        "INDICATIONS",
-        "NDICATION",
-        "IDICATION",
-        "REASON FOR EXAM",
-        "REASON FOR EXAMINATION",
-        "REASON FOR STUDY",
-        "REASON FOR THE EXAM",
-        "REASON FOR THIS EXAMINATION",
-        "REASON",
-        "CLINICAL INDICATION",
-        "CLINICAL INDICATIONS",
-    ),
-    "history": (
-        "HISTORY",
-        "CLINICAL HISTORY",
-        "CLINICAL INFORMATION",
-        "PATIENT HISTORY",
-        "MEDICAL HISTORY",
-        "CLINICAL DATA",
-        "PAST MEDICAL HISTORY",
-    ),
-    "comparison": (
-        "COMPARISON",
-        "COMPARISONS",
-        "COMPARISON STUDY",
-        "COMPARISON EXAM",
-        "COMPARISON FILM",
-        "REFERENCE EXAM",
-        "COMPARISION",
-        "COMPARISIONS",
-        "COMPARSION",
-        "COMPARRISON",
-    ),
-    "technique": ("TECHNIQUE", "TECHNIQUES", "PROCEDURE", "PROCEDURE COMMENTS"),
-    "examination": ("EXAMINATION", "EXAMINATIONS", "EXAM", "STUDY", "TYPE OF EXAMINATION", "TYPE OF EXAM"),
-    "recommendation": ("RECOMMENDATION", "RECOMMENDATIONS", "RECOMMENDATION(S)"),
-    "notification": ("NOTIFICATION", "NOTIFICATIONS", "COMMUNICATION"),
-    "addendum": ("ADDENDUM", "ADDENDA", "FINAL ADDENDUM", "PREVIOUS REPORT"),
-    "preliminary": ("WET READ", "WETREAD", "PRELIMINARY REPORT", "PROVISIONAL FINDINGS IMPRESSION (PFI)", "PFI"),
-    "report": ("FINAL REPORT",),
+    section: tuple(" ".join(header.split()) for header in headers.split(","))
+    for section, headers in {
+        "findings": """
+            FINDINGS, FINDING, REPORT FINDINGS, CHEST FINDINGS, REFERENCE FINDINGS, FINDINS, FINDNGS, FINDINDGS,
+            FINDGINGS, FINDNINGS, FINIDNGS
+        """,
+        "impression": """
+            IMPRESSION, IMPRESSIONS, CONCLUSION, CONCLUSIONS, OPINION, SUMMARY, IMPRESSION AND PLAN, IMPRESSION/PLAN,
+            IMPRESSION AND RECOMMENDATION, IMPRESSION AND RECOMMENDATIONS, IMPRESSION/RECOMMENDATION,
+            IMPRESSION/RECOMMENDATIONS, FINAL IMPRESSION, IMPRESSON, IMPRRESSION, IMOPRESSION, IMORESSION, IMPRESSOIN,
+            IMPRSSION, IMPRESION, IMPERSSION, MPRESSION, IMPESSION
+        """,
+        "findings and impression": """
+            FINDINGS AND IMPRESSION, FINDINGS/IMPRESSION, FINDINGS & IMPRESSION, IMPRESSION AND FINDINGS,
+            IMPRESSION/FINDINGS
+        """,
+        "indication": """
+            INDICATION, INDICATIONS, NDICATION, IDICATION, REASON FOR EXAM, REASON FOR EXAMINATION, REASON FOR STUDY,
+            REASON FOR THE EXAM, REASON FOR THIS EXAMINATION, REASON, CLINICAL INDICATION, CLINICAL INDICATIONS
+        """,
+        "history": """
+            HISTORY, CLINICAL HISTORY, CLINICAL INFORMATION, PATIENT HISTORY, MEDICAL HISTORY, CLINICAL DATA,
+            PAST MEDICAL HISTORY
+        """,
+        "comparison": """
+            COMPARISON, COMPARISONS, COMPARISON STUDY, COMPARISON EXAM, COMPARISON FILM, REFERENCE EXAM, COMPARISION,
+            COMPARISIONS, COMPARSION, COMPARRISON
+        """,
+        "technique": "TECHNIQUE, TECHNIQUES, PROCEDURE, PROCEDURE COMMENTS",
+        "examination": "EXAMINATION, EXAMINATIONS, EXAM, STUDY, TYPE OF EXAMINATION, TYPE OF EXAM",
+        "recommendation": "RECOMMENDATION, RECOMMENDATIONS, RECOMMENDATION(S)",
+        "notification": "NOTIFICATION, NOTIFICATIONS, COMMUNICATION",
+        "addendum": "ADDENDUM, ADDENDA, FINAL ADDENDUM, PREVIOUS REPORT",
+        "preliminary": "WET READ, WETREAD, PRELIMINARY REPORT, PROVISIONAL FINDINGS IMPRESSION (PFI), PFI",
+        "report": "FINAL REPORT",
+    }.items()
 }
 SECTION_OF = {header: section for section, headers in HEADERS.items() for header in headers}
 

@@ -72,16 +72,16 @@ def gold(name: str, texts: dict[tuple[str, str], str]) -> list[Text]:
 
 
 def stress() -> list[Text]:
-    """The made-up sections in the manner of MIMIC-CXR, whose sentences stand between ⟦ and ⟧."""
-    made = []
+    """The made-up sections in the manner of MIMIC-CXR, with sentences between ⟦ and ⟧."""
+    texts = []
     for number, marked in enumerate((HERE / "sentences_stress.txt").read_text(encoding="utf-8").split("\n====\n")):
         spans, plain = [], ""
         for piece in re.split("(⟦[^⟧]*⟧)", marked.rstrip("\n")):
             begin, plain = len(plain), plain + piece.strip("⟦⟧")
             if piece.startswith("⟦"):
                 spans.append((begin, len(plain)))
-        made.append(Text(str(number), plain, tuple(spans)))
-    return made
+        texts.append(Text(str(number), plain, tuple(spans)))
+    return texts
 
 
 NUMBER_BEFORE = re.compile(r"\s*(?:\(?\d{1,2}[.)]|[-*•])(?:\s+|$)")
@@ -115,10 +115,12 @@ def ratios(right: int, found: int, true: int) -> tuple[float, float, float]:
     return right / max(found, 1), right / max(true, 1), 2 * right / max(found + true, 1)
 
 
-def boundary_scores(texts: Sequence[Text], made: Sequence[Sequence[Span]]) -> dict[str, tuple[float, float, float]]:
+def boundary_scores(
+    texts: Sequence[Text], predicted: Sequence[Sequence[Span]]
+) -> dict[str, tuple[float, float, float]]:
     """Of whole spans, and of the places where sentences end."""
     counts = {"spans": [0, 0, 0], "ends": [0, 0, 0]}
-    for one, spans in zip(texts, made, strict=True):
+    for one, spans in zip(texts, predicted, strict=True):
         sets: dict[str, tuple[set[Any], set[Any]]] = {
             "spans": (set(spans), set(one.spans)),
             "ends": ({last for _, last in spans}, {last for _, last in one.spans}),
@@ -129,14 +131,14 @@ def boundary_scores(texts: Sequence[Text], made: Sequence[Sequence[Span]]) -> di
     return {name: ratios(*numbers) for name, numbers in counts.items()}
 
 
-def tag_scores(true: Sequence[frozenset[str]], made: Sequence[Iterable[str]], tag: str) -> dict[str, float]:
+def tag_scores(true: Sequence[frozenset[str]], predicted: Sequence[Iterable[str]], tag: str) -> dict[str, float]:
     """Precision, recall, F1 and accuracy of one tag over sentences."""
-    hits = [(tag in a, tag in set(b)) for a, b in zip(true, made, strict=True)]
+    hits = [(tag in a, tag in set(b)) for a, b in zip(true, predicted, strict=True)]
     precision, recall, f1 = ratios(hits.count((True, True)), sum(b for _, b in hits), sum(a for a, _ in hits))
     return {"precision": precision, "recall": recall, "f1": f1, "accuracy": statistics.mean(a == b for a, b in hits)}
 
 
-def said(texts: Sequence[Text]) -> tuple[list[str], list[frozenset[str]]]:
+def labelled_sentences(texts: Sequence[Text]) -> tuple[list[str], list[frozenset[str]]]:
     """All gold sentences and their tags."""
     words = [one.text[first:last] for one in texts for first, last in one.spans]
     return words, [tags for one in texts for tags in one.tags]

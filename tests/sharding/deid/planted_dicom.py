@@ -11,7 +11,7 @@ from sharding.pixels import header
 
 SECRET = "Quetzalcoatl"
 NEEDED = {
-    *header.REQUIRED,
+    *header.REQUIRED.split(),
     *("HighBit", "PlanarConfiguration", "NumberOfFrames", "ModalityLUTSequence", "VOILUTSequence", "TransferSyntaxUID"),
 }
 TEXTS = {

@@ -19,7 +19,7 @@ def named(dicom_bytes, **elements) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("elements", "said"),
+    ("elements", "name"),
     [
         ({"PatientName": "Zimmermann^Ida"}, "Zimmermann"),
         ({"OperatorsName": ["Roe^Jane", "Hartley^Tom"]}, "Hartley"),
@@ -34,9 +34,9 @@ def named(dicom_bytes, **elements) -> Dataset:
         ({"DeviceSerialNumber": "SN88A1203"}, "SN88A1203"),
     ],
 )
-def test_what_the_header_names_is_masked(dicom_bytes, elements, said):
-    masked, counts = mask(f"Seen by {said} today.", identifiers(named(dicom_bytes, **elements)))
-    assert said not in masked
+def test_what_the_header_names_is_masked(dicom_bytes, elements, name):
+    masked, counts = mask(f"Seen by {name} today.", identifiers(named(dicom_bytes, **elements)))
+    assert name not in masked
     assert counts["known"] == 1
 
 

@@ -88,7 +88,7 @@ def test_nothing_planted_comes_out(archive, tmp_path):
         "--patient-column",
         "patient",
     ]
-    said = b""
+    printed = b""
     for arguments in (
         ["build", "folder", str(archive), "--out", str(out), *columns, "--max-failures", "1"],
         ["build", "folder", str(archive), "--out", str(out), *columns, "--json"],
@@ -97,14 +97,14 @@ def test_nothing_planted_comes_out(archive, tmp_path):
     ):
         done = subprocess.run([sys.executable, "-m", "sharding", *arguments], capture_output=True, check=False)
         assert done.returncode in (0, 1), done.stderr
-        said += done.stdout + done.stderr
-    content = said + b"".join(path.read_bytes() for path in (*out.iterdir(), page))
+        printed += done.stdout + done.stderr
+    content = printed + b"".join(path.read_bytes() for path in (*out.iterdir(), page))
     for name in ("manifest.parquet", "quarantine.parquet"):
         table = pq.read_table(out / name)
         content += str((table.to_pylist(), table.schema.metadata)).encode()
     leaked = [word for word in PLANTED if word.encode() in content.lower()]
     assert not leaked
-    counts = json.loads(said[said.index(b"{") :].splitlines()[0])
+    counts = json.loads(printed[printed.index(b"{") :].splitlines()[0])
     assert (counts["read"], counts["already"]) == (8, 2), "the build wrote what it could"
 
 

@@ -108,7 +108,7 @@ def test_a_table_without_rows_has_no_leak(copies, tmp_path):
     assert leaks.repeated_texts(table) == 0
 
 
-def test_fingerprints_that_are_none_are_passed_over(copies, tmp_path):
+def test_invalid_hashes_are_skipped(copies, tmp_path):
     table = manifest.read(str(copies)).table
     place = table.schema.get_field_index("image_likeness")
     for value in ("", "zz", "f" * 95, "G" * 96):
@@ -186,6 +186,6 @@ def test_repeated_reports_are_those_of_a_plain_count(reports):
     }
     plain = 0
     for text in {text for text, _, _ in reports if text}:
-        holders = [(patient, split) for said, patient, split in reports if said == text]
+        holders = [(patient, split) for report, patient, split in reports if report == text]
         plain += all(len(set(part)) > 1 for part in zip(*holders, strict=True))
     assert leaks.repeated_texts(pa.table(rows)) == plain

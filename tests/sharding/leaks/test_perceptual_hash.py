@@ -1,4 +1,4 @@
-"""Copies of a picture keep its fingerprint, other pictures have others, and every machine finds the same digits."""
+"""Copies of a picture keep its hash, other pictures have others, and every machine finds the same digits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.sharding.leaks.pictures import COPIES, cloudy
 
 
 def plain_of(grey_HW):
-    """The fingerprint in whole numbers of Python, box by box."""
+    """The hash in Python's integers, box by box."""
     small = plain_boxes(grey_HW.tolist(), 128)
     coarse = plain_boxes(small, 64)
     top, bottom = plain_busy(coarse)
@@ -120,7 +120,7 @@ def test_the_digits_of_a_known_picture_are_these():
 
 
 @pytest.mark.parametrize("value", [0, 90, 255])
-def test_a_picture_without_structure_has_no_fingerprint(value):
+def test_a_picture_without_structure_has_no_hash(value):
     assert perceptual_hash.of(np.full((200, 300), value, np.uint8)) == ""
 
 

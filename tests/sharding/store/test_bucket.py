@@ -180,9 +180,9 @@ def test_reading_from_a_missing_bucket_is_no_missing_file(s3):
 def test_wrong_credentials_are_said(clean_environment, monkeypatch, strict_server, act):
     use_s3(monkeypatch, strict_server)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    said = failure(act, open_store("s3://bucket/folder"))
-    assert "wrong credentials, or not allowed (403" in said
-    assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in said
+    message = failure(act, open_store("s3://bucket/folder"))
+    assert "wrong credentials, or not allowed (403" in message
+    assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_no_credentials_are_said(s3, monkeypatch, short_timeouts):
 
 
 @pytest.mark.parametrize(
-    ("address", "variables", "said"),
+    ("address", "variables", "message"),
     [
         ("s3://b", {"AWS_ENDPOINT_URL": SECRET}, "AWS_ENDPOINT_URL is not an endpoint"),
         ("s3://b", {"AWS_ENDPOINT_URL": f"https://me:{SECRET}@host"}, "AWS_ENDPOINT_URL is not an endpoint"),
@@ -225,10 +225,12 @@ def test_no_credentials_are_said(s3, monkeypatch, short_timeouts):
         (f"https://a.blob.core.windows.net/b?sig={SECRET}", {}, "https:// is not a store"),
     ],
 )
-def test_what_cannot_be_right_is_said_before_anything_is_sent(clean_environment, monkeypatch, address, variables, said):
+def test_what_cannot_be_right_is_said_before_anything_is_sent(
+    clean_environment, monkeypatch, address, variables, message
+):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert said in failure(open_store, address)
+    assert message in failure(open_store, address)
 
 
 def test_a_signature_in_the_environment_is_not_shown(clean_environment, monkeypatch, short_timeouts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sharding.text import sentences, tags
-from tests.golden.gold import boundary_scores, gold, note_texts, said, section_texts, stress, tag_scores
+from tests.golden.gold import boundary_scores, gold, labelled_sentences, note_texts, section_texts, stress, tag_scores
 
 # F1 in percent, a little below what was measured: one more wrong sentence or two pass, a lost rule does not.
 SPANS = {"dev": 99.5, "test": 98.5, "notes": 98}
@@ -29,7 +29,7 @@ def spans_of(found):
 @pytest.mark.realdata
 @pytest.mark.parametrize(("name", "count"), [("dev", 314), ("test", 358), ("notes", 227)])
 def test_the_gold_fits_its_texts(texts, name, count):
-    words, _ = said(gold(name, texts))
+    words, _ = labelled_sentences(gold(name, texts))
     assert len(words) == count
     assert all(sentence == sentence.strip() and any(c.isalpha() for c in sentence) for sentence in words)
 
@@ -44,11 +44,11 @@ def test_spans_of_real_sentences(texts, name):
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", TAGS)
 def test_tags_of_real_sentences(texts, name):
-    words, true = said(gold(name, texts))
-    made = [tags.of(sentence) for sentence in words]
+    words, true = labelled_sentences(gold(name, texts))
+    predicted = [tags.of(sentence) for sentence in words]
     for tag, floor in TAGS[name].items():
-        assert 100 * tag_scores(true, made, tag)["f1"] >= floor, tag
-    right = sum(set(a) == b for a, b in zip(made, true, strict=True))
+        assert 100 * tag_scores(true, predicted, tag)["f1"] >= floor, tag
+    right = sum(set(a) == b for a, b in zip(predicted, true, strict=True))
     assert 100 * right / len(words) >= ALL_TAGS_RIGHT[name]
 
 

@@ -53,9 +53,7 @@ class Data(StrictModel):
     drop_tags: list[Tag] = Field(
         default_factory=list, description="sentences that training leaves out, unless the report has no others"
     )
-    block: int = Field(
-        16, ge=1, le=1 << 20, description="neighbours in a shard that are fetched together; 1: a full shuffle"
-    )
+    block: int = Field(16, ge=1, le=1 << 20, description="neighbours that are fetched together; 1: full shuffle")
     max_duplicates: int = Field(0, ge=0, description="samples of one text or patient in a batch at most; 0: no bound")
     duplicate_keys: list[Literal["text", "patient", "study"]] = Field(
         ["text", "patient"], min_length=1, description="what max_duplicates compares"
@@ -65,9 +63,7 @@ class Data(StrictModel):
     )
     damage_budget: float = Field(0.01, ge=0, le=1, description="share of an epoch that may be replaced")
     workers: int = Field(2, ge=0, le=512, description="decoding processes of each rank")
-    prefetch_mb: float = Field(
-        256, gt=0, le=1 << 20, description="MB that a worker fetches from a remote store ahead of use"
-    )
+    prefetch_mb: float = Field(256, gt=0, le=1 << 20, description="MB that a worker fetches ahead of use")
     cache: str | None = Field(None, description="local folder that keeps whole shards of remote stores; null: ranges")
     cache_gb: float = Field(100, gt=0, description="GB in that folder; shards that do not fit are read by ranges")
     timeout: float = Field(
@@ -151,15 +147,9 @@ class Model(StrictModel):
 class Loss(StrictModel):
     """Weights and temperatures of the four terms, see docs/method.md."""
 
-    attention: Literal["paper", "cosine"] = Field(
-        "paper", description="how regions are weighted for a sentence: by dot products as in the paper, or by cosines"
-    )
-    aggregate: Literal["lse", "sentence"] = Field(
-        "lse", description="lse: one score per report; sentence: a contrast per sentence"
-    )
-    objective: Literal["softmax", "sigmoid"] = Field(
-        "softmax", description="contrast over the batch, or a binary decision per pair"
-    )
+    attention: Literal["paper", "cosine"] = Field("paper", description="dot products, or cosines")
+    aggregate: Literal["lse", "sentence"] = Field("lse", description="a score per report, or per sentence")
+    objective: Literal["softmax", "sigmoid"] = Field("softmax", description="over the batch, or per pair")
     targets: Literal["own", "multi", "mask"] = Field(
         "own", description="what reports of the same text or study are: negatives, positives, or left out"
     )
@@ -222,9 +212,7 @@ class Optimizer(StrictModel):
     decay_norms: bool = Field(True, description="false: no weight decay of biases, norms and learned temperatures")
     gradient_clipping: float = Field(0.25, ge=0, description="largest gradient norm; 0: no limit")
     warmup_pairs: int = Field(0, ge=0, description="image-report pairs over which the learning rate rises to lr")
-    schedule: Literal["exponential", "cosine", "constant"] = Field(
-        "exponential", description="of the learning rate: times `decay` each epoch, a half cosine to 0, or unchanged"
-    )
+    schedule: Literal["exponential", "cosine", "constant"] = Field("exponential", description="of the learning rate")
     decay: float = Field(0.9, gt=0, le=1, description="factor of the learning rate per epoch, exponential schedule")
 
 
@@ -232,9 +220,7 @@ class Train(StrictModel):
     """How long, with what precision, and how the state is spread over ranks."""
 
     epochs: int = Field(5, ge=1, description="passes over the training split")
-    zero_stage: Literal[0, 1, 2, 3] = Field(
-        1, description="what is split over the ranks: nothing, optimizer state, also gradients, also weights"
-    )
+    zero_stage: Literal[0, 1, 2, 3] = Field(1, description="1: ranks share optimizer state; 2: gradients; 3: weights")
     micro_batch: int = Field(
         0, ge=0, description="pairs of one rank that are in memory at once, by the cached step; 0: its whole share"
     )
@@ -258,9 +244,7 @@ class Train(StrictModel):
         "stop", description="at a loss or gradient that is NaN or inf: end the run, or skip the step"
     )
     validate_every_pairs: int = Field(0, ge=0, description="pairs from one validation to the next; 0: an epoch")
-    checkpoint_every_pairs: int = Field(
-        0, ge=0, description="pairs from one checkpoint to the next; 0: whenever validation runs"
-    )
+    checkpoint_every_pairs: int = Field(0, ge=0, description="pairs between checkpoints; 0: at validation")
     checkpoint_every_minutes: float = Field(0.0, ge=0, description="also after so many minutes; 0: never")
     keep_checkpoints: int = Field(2, ge=1, description="checkpoints that are kept, the newest ones")
     timeout_minutes: float = Field(30.0, gt=0, description="longest wait for the other ranks in one collective")

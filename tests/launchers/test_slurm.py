@@ -71,7 +71,12 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             time.sleep(1)
         yield environment
     finally:
-        subprocess.run(["scancel", "--user", "root", "--signal", "KILL"], env=environment, timeout=20)
+        subprocess.run(["scancel", "--user", "root"], env=environment, timeout=20)
+        deadline = time.monotonic() + 60  # the daemons must live until every step has ended
+        while subprocess.run(["squeue", "--noheader"], env=environment, capture_output=True, timeout=20).stdout:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
         for daemon in reversed(daemons):
             daemon.kill()
             daemon.wait()

@@ -24,8 +24,8 @@ import torch
 from sentalign.model import text
 from sentalign.stream.batch import Batch, Padding, collate
 from sentalign.stream.read.fetch import DecodedSample
-from sentalign.text import Tokenizer
-from sharding.sources import ecitation
+from sentalign.tokenizer import Tokenizer
+from sharding.sources import open_i_xml
 from sharding.text.sections import official
 from sharding.text.sentences import split
 
@@ -38,8 +38,8 @@ def reports(folder: Path) -> list[list[str]]:
     """The sentences of each report that has any, in the archive's order."""
     (archive,) = folder.glob("*.tgz")
     sentences = []
-    for name, content in ecitation.members(gzip.decompress(archive.read_bytes()), archive.name):
-        report = ecitation.parse(content, Path(name).stem)
+    for name, content in open_i_xml.members(gzip.decompress(archive.read_bytes()), archive.name):
+        report = open_i_xml.parse(content, Path(name).stem)
         if report is not None:
             sentences.append(
                 [s.text for part in official(report.text) for s in split(report.text, "text", part.start, part.end)]

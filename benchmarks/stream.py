@@ -43,7 +43,7 @@ from PIL import Image
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
 from sentalign.stream.read.fetch import Shards
-from sentalign.text import SPECIAL, Row, Tokenizer
+from sentalign.tokenizer import SPECIAL, Row, Tokenizer
 from sharding.pixels import letterbox
 
 WARM = 4  # batches before and after the measurement: as many as two workers have in flight

@@ -26,8 +26,8 @@ from webdataset import filters
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
 from sentalign.stream.order.plan import StreamState
-from sentalign.stream.read.index import read_index
-from sentalign.text import SPECIAL, Tokenizer
+from sentalign.stream.read.manifest_index import read_index
+from sentalign.tokenizer import SPECIAL, Tokenizer
 from sharding.contract import MANIFEST_NAME
 
 SAMPLES, PER_SHARD, BATCH = 200_000, 1000, 128

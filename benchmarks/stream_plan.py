@@ -29,8 +29,8 @@ from sentalign.stream.order import plan
 from sentalign.stream.order.limit_duplicates import limit_duplicates, limitable, surplus
 from sentalign.stream.order.plan import StreamState
 from sentalign.stream.read.fetch import Shards
-from sentalign.stream.read.index import read_index
-from sentalign.text import SPECIAL, Tokenizer
+from sentalign.stream.read.manifest_index import read_index
+from sentalign.tokenizer import SPECIAL, Tokenizer
 from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, MANIFEST_SCHEMA, SHARD_NAME, text_hash
 
 PER_SHARD = 2000

@@ -96,7 +96,7 @@ def _train(args: argparse.Namespace) -> None:
     import torch
 
     from sentalign.launch import local_ranks, supervisor
-    from sentalign.stream.read.index import count_with_text
+    from sentalign.stream.read.manifest_index import count_with_text
 
     gpus = local_ranks.visible_gpus(os.environ, torch.cuda.device_count())
     ranks = args.ranks or len(gpus) or 1

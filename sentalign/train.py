@@ -30,9 +30,9 @@ from sentalign.localize.predict import Predictor
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
-from sentalign.stream.read.index import count_with_text
+from sentalign.stream.read.manifest_index import count_with_text
 from sentalign.stream.read.open_data import open_mixture
-from sentalign.text import Tokenizer
+from sentalign.tokenizer import Tokenizer
 from sentalign.track.pictures import SamplePictures
 from sentalign.track.run_logger import RunLogger
 from sharding.contract import UserError

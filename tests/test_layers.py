@@ -30,9 +30,9 @@ GATES = {
 MAY_IMPORT = {
     "config": set(),
     "dist": set(),
-    "text": set(),
+    "tokenizer": set(),
     "phantom": set(),
-    "stream": {"config", "text", "stream"},
+    "stream": {"config", "tokenizer", "stream"},
     "stream/order": set(),  # pure: numbers in, numbers out
     "stream/read": {"config", "stream/order"},
     "stream/preview": {"config", "stream/order", "stream/read"},
@@ -45,8 +45,8 @@ MAY_IMPORT = {
     "engine": {"config", "dist", "stream", "model", "loss", "checkpoint", "launch", "health"},
     "track": {"config", "dist"},
     "track/pictures": {"config", "stream", "localize"},  # the sample heat maps of a run
-    "localize": {"config", "text", "model"},
-    "evaluate": {"config", "text", "model", "localize"},
+    "localize": {"config", "tokenizer", "model"},
+    "evaluate": {"config", "tokenizer", "model", "localize"},
     "sweep": {"config", "launch", "track"},
 }
 ROOTS = {"train", "cli", "__init__"}  # the composition root and the command line join everything

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sentalign import config, train
-from sentalign.text import SPECIAL, Tokenizer
+from sentalign.tokenizer import SPECIAL, Tokenizer
 from sharding.contract import Sentence, UserError
 from tests.stream.conftest import tuples, write
 

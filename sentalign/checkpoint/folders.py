@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from sentalign.checkpoint import index
+from sentalign.checkpoint import checksums
 
 FOLDER = "checkpoints"
 
@@ -29,7 +29,7 @@ def publish(part: Path) -> None:
     final = part.with_suffix("")
     shutil.rmtree(final, ignore_errors=True)  # one of the same pairs exists only if it was damaged
     part.rename(final)
-    index.durable(final.parent)
+    checksums.durable(final.parent)
 
 
 def retain(run: Path, newest: int, keep: int) -> None:
@@ -38,7 +38,7 @@ def retain(run: Path, newest: int, keep: int) -> None:
     A checkpoint of more pairs than the newest was damaged, and the run resumed from one before it.
     """
     last = part_of(run, newest).with_suffix("")
-    whole = [folder for folder in complete(run) if folder <= last and index.has_all_sizes(folder)]
+    whole = [folder for folder in complete(run) if folder <= last and checksums.has_all_sizes(folder)]
     every = set((run / FOLDER).glob("pairs-*"))
     for folder in [p for p in every if p.suffix]:
         shutil.rmtree(folder, ignore_errors=True)

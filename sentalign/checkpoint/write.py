@@ -2,8 +2,8 @@
 
 In: the engine and the run's progress. Out: checkpoints/pairs-000000012800/ with model.safetensors (weights and buffers
 in full, loaded without deepspeed), optimizer/RANK.safetensors (full_state.py: for any number of ranks and ZeRO stage),
-state.json, and index.json, written last. The loop waits only for a copy in host memory. Reading: read.py. Random state
-is not stored: dropout is a function of (seed, pairs, rank).
+state.json, and index.json, written last. The loop waits only for a copy in host memory. Reading: restore.py. Random
+state is not stored: dropout is a function of (seed, pairs, rank).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sentalign import dist
-from sentalign.checkpoint import folders, full_state, index
+from sentalign.checkpoint import checksums, folders, full_state
 from sharding.contract import UserError
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Checkpoints:
                 self._save_weights(part, weights)
                 (part / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
                 files += [p for p in part.iterdir() if p.is_file() and not p.name.startswith(".")]
-            index.add(part, rank, files)
+            checksums.add(part, rank, files)
 
         self._task = _Task(write, WRITTEN)
 
@@ -120,7 +120,7 @@ class Checkpoints:
     def _publish(self) -> None:
         assert self._pairs is not None
         part = folders.part_of(self._run, self._pairs)
-        index.close(part, dist.ranks())
+        checksums.close(part, dist.ranks())
         folders.publish(part)
         folders.retain(self._run, self._pairs, self._keep)
 

@@ -1,8 +1,8 @@
-"""The configuration of a run, typed and checked: sections.py says what can be set, file.py reads and compares files."""
+"""The configuration of a run, typed and checked: settings.py says what can be set, file.py reads and compares files."""
 
 from sentalign.config.batch_share import rank_share
 from sentalign.config.file import check, difference, dump, load
-from sentalign.config.sections import Augment, Config, Data, DataSource, Loss, Optimizer, StrictModel, Tag, Train
+from sentalign.config.settings import Augment, Config, Data, DataSource, Loss, Optimizer, StrictModel, Tag, Train
 
 __all__ = [
     "Augment",

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sentalign.config import listing
-from sentalign.config.sections import Config
+from sentalign.config.settings import Config
 from sharding.contract import UserError
 
 

@@ -1,4 +1,4 @@
-"""Every setting by its dotted name, with type, default and meaning, read from the model in sections.py.
+"""Every setting by its dotted name, with type, default and meaning, read from the model in settings.py.
 
 In: the pydantic model. Out: plain rows; and for a name that is not a setting, the one that was probably meant.
 """
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sentalign.config.sections import Config
+from sentalign.config.settings import Config
 
 RENAMED = {
     "optimizer.rate": "optimizer.lr",

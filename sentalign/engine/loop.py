@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from sentalign import dist
-from sentalign.checkpoint import full_state, read, write
+from sentalign.checkpoint import full_state, restore, write
 from sentalign.checkpoint.write import Progress
 from sentalign.config import Config
 from sentalign.engine import ema, schedule
@@ -70,7 +70,7 @@ def run(
 
     # Resume.
     heartbeat.phase("restore")
-    progress = read.restore(folder, engine) or Progress(0, stream.start().as_dict())
+    progress = restore.restore(folder, engine) or Progress(0, stream.start().as_dict())
     batches = stream.batches(StreamState.from_dict(progress.stream))
     callbacks.start(progress.pairs, total)
     evaluation = Evaluation(folder, engine, validation, config, callbacks)

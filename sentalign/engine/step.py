@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import cached, loss_scalars, update
+from sentalign.engine import cached_step, loss_scalars, optimizer_step
 from sentalign.engine.inputs import StepInputs, prepare
 from sentalign.loss import objective
 from sentalign.model import norm
@@ -56,14 +56,16 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
         torch.manual_seed(_seed(config.seed, pairs, dist.rank(), *part))
 
     inputs = prepare(batch, images_B1HH, config, seed_rng)
-    step = (cached.CachedStep if config.train.micro_batch else PlainStep)(engine, inputs)
-    buffers = update.copy_buffers(engine.module, config)
+    step = (cached_step.CachedStep if config.train.micro_batch else PlainStep)(engine, inputs)
+    buffers = optimizer_step.copy_buffers(engine.module, config)
     terms = step.forward()
     values = _floats(terms)
-    if not update.is_finite(values):
-        return update.reject_loss(engine, config, pairs, values["loss"], step.forward, buffers)
+    if not optimizer_step.is_finite(values):
+        return optimizer_step.reject_loss(engine, config, pairs, values["loss"], step.forward, buffers)
     step.backward(terms["loss"])
-    applied = update.apply_gradients(engine, config, pairs, lambda: step.backward(step.forward()["loss"]), buffers)
+    applied = optimizer_step.apply_gradients(
+        engine, config, pairs, lambda: step.backward(step.forward()["loss"]), buffers
+    )
     # Batch norm's running statistics become their mean over ranks, so that every rank holds the saved state.
     dist.mean_in_place(norm.unsynced_buffers(engine.module))
     return values | applied
@@ -77,7 +79,7 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
     for batch in batches:
         batch = batch.to(engine.device)
         inputs = prepare(batch, normalize(batch.images_BHH), config, lambda *_: None)
-        values.append(_floats(cached.loss_terms(cached.compute_scores(engine, inputs), inputs)))
+        values.append(_floats(cached_step.loss_terms(cached_step.compute_scores(engine, inputs), inputs)))
     engine.train()
     return {name: sum(terms[name] for terms in values) / len(values) for name in values[0]} if values else {}
 

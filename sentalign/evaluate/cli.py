@@ -51,7 +51,7 @@ def ms_cxr(args: argparse.Namespace) -> None:
     """Runs the command. Raises UserError for missing data, an unusable run or an unknown category."""
     if args.replicates < 1 or args.seed < 0:
         raise UserError("--replicates must be 1 or more and --seed 0 or more")
-    from sentalign.evaluate import report
+    from sentalign.evaluate import evaluation
     from sentalign.evaluate.datasets import ms_cxr as reader
     from sentalign.localize.predict import Predictor
 
@@ -65,11 +65,11 @@ def ms_cxr(args: argparse.Namespace) -> None:
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("localizing and scoring", total=1.0)
         progress = lambda share: bar.update(task, completed=share)  # noqa: E731
-        metrics = report.evaluate(predictor, cases, args.out, withheld, args.replicates, args.seed, progress)
+        metrics = evaluation.evaluate(predictor, cases, args.out, withheld, args.replicates, args.seed, progress)
     if args.json:
         print(json.dumps(metrics, indent=1, allow_nan=False))
     else:
-        report.show(metrics)
+        evaluation.show(metrics)
 
 
 def categories(names: str, cases: list[Case]) -> list[str]:

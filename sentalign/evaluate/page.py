@@ -14,8 +14,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from sentalign.evaluate.measure import Scores
 from sentalign.evaluate.predict_cases import MODEL, read_picture
+from sentalign.evaluate.score_cases import Scores
 from sentalign.localize import heatmap, overlay
 
 PICTURES = 8  # of hits, and as many of misses

@@ -1,7 +1,7 @@
 """Images and sentences through the model: the score grids of every case.
 
 In: a localizer and cases. Out: `CaseGrids`, one for each readable case: the grids of every sentence that the case is
-queried with, and the text-free grids of its image. Scores are computed in `measure`.
+queried with, and the text-free grids of its image. Scores are computed in `score_cases`.
 """
 
 # N cases, H W grid, D width

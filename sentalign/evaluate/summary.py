@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentalign.evaluate.bootstrap import Bootstrap, Estimate
-from sentalign.evaluate.measure import Scores
 from sentalign.evaluate.predict_cases import BOXES, CENTRE, MODEL, PROMPTS, SHUFFLED, SWAPPED
 from sentalign.evaluate.protocols import CLEAN, PAPER
+from sentalign.evaluate.score_cases import Scores
 
 HEADLINE = ("pointing", "cnr", "miou", "dice")
 JUDGED = ("pointing", "cnr")

@@ -25,7 +25,7 @@ from sentalign import config
 from sentalign.localize.heatmap import Array, cells_geometry
 from sentalign.model import dual
 from sentalign.model.pretrained import WeightsError
-from sentalign.text import Row, Tokenizer
+from sentalign.tokenizer import Row, Tokenizer
 from sharding.contract import UserError
 from sharding.pixels import Geometry, letterbox
 

@@ -1,7 +1,7 @@
 """The text tower: a report becomes its [CLS] vector, one vector a sentence and a report vector.
 
 In: tokens, and which sentence each position belongs to. Out: packed units and report vectors, by the word and sentence
-rules of docs/method.md (paper mode, text side). The tokenizer is in sentalign.text.
+rules of docs/method.md (paper mode, text side). The tokenizer is in sentalign.tokenizer.
 """
 
 # B reports of a batch, b of a bucket, T positions, K units with padding (the [CLS] vector, then the sentences), M units

@@ -21,7 +21,7 @@ from torch import Tensor
 from sentalign.config import Tag
 from sentalign.stream.order.plan import Indices, short_draws
 from sentalign.stream.read.fetch import DecodedSample
-from sentalign.text import Row
+from sentalign.tokenizer import Row
 
 TAGS: tuple[str, ...] = get_args(Tag)
 TOKEN_MULTIPLE = 8  # widths of a few sizes only: allocators and tensor cores like that

@@ -28,8 +28,8 @@ from sentalign.stream.order.mixture import SampleRef
 from sentalign.stream.order.plan import StreamState
 from sentalign.stream.read.open_data import open_mixture
 from sentalign.stream.rows import RowDataset, Rows, WorkItem
-from sentalign.stream.worker import signals_blocked, stop_with_parent_only
-from sentalign.text import Tokenizer
+from sentalign.stream.worker_signals import signals_blocked, stop_with_parent_only
+from sentalign.tokenizer import Tokenizer
 from sharding.contract import UserError
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from sentalign.stream.order.mixture import Mixture, SampleRef
 from sentalign.stream.read.byte_ranges import DamagedError, LostError
 from sentalign.stream.read.fetch import DecodedSample, Shards
 from sentalign.stream.read.prefetch import Prefetcher
-from sentalign.text import Row, Tokenizer
+from sentalign.tokenizer import Row, Tokenizer
 from sharding.contract import UserError
 from sharding.pixels import letterbox
 

@@ -22,7 +22,7 @@ from sentalign.config import Config
 from sentalign.localize import overlay
 from sentalign.localize.predict import Predictor
 from sentalign.stream.read.fetch import Grey, Shards
-from sentalign.stream.read.index import count_with_text
+from sentalign.stream.read.manifest_index import count_with_text
 from sharding.pixels import Geometry, Picture
 
 COUNT, MOST_READ = 4, 64  # pictures, and samples that are searched for findings

@@ -19,7 +19,7 @@ from pydicom import Dataset
 from sharding import pixels
 from sharding.contract import Reason, Rejected, Sentence, SentenceTuple
 from sharding.deid import deidentified_dicom, header_identifiers, pseudonyms, secondary_captures
-from sharding.deid.reports import scan
+from sharding.deid.reports import masking
 from sharding.deid.reports.identifiers import identifiers_of
 from sharding.leaks import perceptual_hash
 from sharding.pixels.picture import Grey
@@ -131,7 +131,7 @@ def _sentences(image: SourceImage, dataset: Dataset | None, audit: Counter[str])
     known = identifiers_of(ids=[image.patient, image.study], files=[image.id, image.file])
     if dataset:
         known |= header_identifiers.identifiers(dataset)
-    text, counts = scan.mask(_report(image), known)
+    text, counts = masking.mask(_report(image), known)
     audit.update(counts)
     parts = sections.official(text) if image.layout == REPORT else sections.plain(text)
     return [sentence for part in parts for sentence in sentences.split(text, part.name, part.start, part.end)]

@@ -12,7 +12,7 @@ from typing import Any
 
 from sharding.contract import FORMAT_VERSION, Reason
 from sharding.deid import deidentified_dicom, secondary_captures
-from sharding.deid.reports import scan
+from sharding.deid.reports import masking
 from sharding.deid.reports.identity_patterns import RULES_VERSION
 
 NO_HEADER = "none: pictures carry no header"
@@ -30,8 +30,8 @@ def summary(
             "captures": "strict" if strict else "flagged",
             "header": deidentified_dicom.PROFILE if image_member == "dcm" else NO_HEADER,
         },
-        "masked_in_reports": {kind: counts[kind] for kind in scan.MASKED_KINDS},
-        "names_left_as_ordinary_words": counts[scan.ORDINARY_WORD],
+        "masked_in_reports": {kind: counts[kind] for kind in masking.MASKED_KINDS},
+        "names_left_as_ordinary_words": counts[masking.ORDINARY_WORD],
         "images": {kind: counts[kind] for kind in secondary_captures.COUNTED},
         "refused": rejected.get(Reason.DEIDENTIFICATION.value, 0),
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from sharding import manifest, members
+from sharding import manifest, sample_reader
 from sharding.contract import Rejected, UserError
 from sharding.describe import page as html
 from sharding.describe import statistics
@@ -72,7 +72,7 @@ def page(url: str) -> str:
 
 def _thumbnail(store: Store, row: dict[str, Any]) -> bytes | None:
     try:
-        image = Image.fromarray(members.grey(store, row, THUMBNAIL))
+        image = Image.fromarray(sample_reader.grey(store, row, THUMBNAIL))
     except (Rejected, UserError):
         return None  # the page shows a placeholder
     image.thumbnail((THUMBNAIL, THUMBNAIL))

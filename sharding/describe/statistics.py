@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sharding import leaks, members
+from sharding import leaks, sample_reader
 from sharding.contract import QUARANTINE_NAME, SPLITS, Rejected, UserError
 from sharding.leaks import LeakKind
 from sharding.manifest import Manifest
@@ -69,7 +69,7 @@ def descriptions(store: Store, rows: Rows) -> list[dict[str, Any] | None]:
 
     def read(row: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            return members.description(store, row)
+            return sample_reader.description(store, row)
         except (Rejected, UserError):
             return None
 

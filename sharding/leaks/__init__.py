@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sharding import members, progress
+from sharding import progress, sample_reader
 from sharding.contract import Rejected, UserError
 from sharding.leaks import alignment, neighbours, perceptual_hash
 from sharding.pixels.picture import Grey
@@ -189,7 +189,7 @@ class _Search:
     def _thumbnail(self, store: Store, row: int) -> Grey | None:
         location = self._values(row, "shard", "image_offset", "image_bytes")
         try:
-            return alignment.thumbnail(members.grey(store, location, alignment.LONG_SIDE))
+            return alignment.thumbnail(sample_reader.grey(store, location, alignment.LONG_SIDE))
         except (Rejected, UserError):
             return None  # `verify` reports a shard that cannot be read
 

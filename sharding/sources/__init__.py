@@ -1,8 +1,8 @@
 """Data sources: each module turns one layout of files (`mimic_cxr`, `open_i`, `folder`) into `SourceImage` rows.
 
 In: an `Inventory` of the input, and its tables. Out: a `SourceListing` with the source's own ids, which the build
-replaces. No image is opened here. Read this file, then `inventory`, then a source; `finder`, `exclusion` and `tables`
-serve all sources, `mimic_tables` the first, `ecitation` and `indiana` the second.
+replaces. No image is opened here. Read this file, then `inventory`, then a source; `image_finder`, `exclusion` and
+`tables` serve all sources, `mimic_tables` the first, `open_i_xml` and `open_i_tables` the second.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from sharding.contract import UserError
 from sharding.sources import SourceImage, SourceListing, exclusion, nonzero
-from sharding.sources.finder import ImageFinder
+from sharding.sources.image_finder import ImageFinder
 from sharding.sources.inventory import Inventory
 from sharding.sources.tables import splits, views
 from sharding.sources.tables.table import read_table

@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from sharding.contract import UserError
-from sharding.sources import REPORT, SourceImage, SourceListing, ecitation, exclusion, indiana, nonzero
-from sharding.sources.ecitation import Report
+from sharding.sources import REPORT, SourceImage, SourceListing, exclusion, nonzero, open_i_tables, open_i_xml
 from sharding.sources.folder import image_names
 from sharding.sources.inventory import Inventory
+from sharding.sources.open_i_xml import Report
 from sharding.sources.tables import views
 from sharding.text import encoding
 
@@ -52,11 +52,11 @@ def _reports(inventory: Inventory, left_out: Counter[str], notes: Counter[str]) 
     has_xml = False
     for name, data in _files(inventory, notes):
         has_xml = True
-        report = ecitation.parse(data, posixpath.splitext(posixpath.basename(name))[0])
+        report = open_i_xml.parse(data, posixpath.splitext(posixpath.basename(name))[0])
         if report:
             yield report
         left_out["unreadable report"] += report is None
-    rows = [] if has_xml else indiana.table_reports(inventory)
+    rows = [] if has_xml else open_i_tables.table_reports(inventory)
     if not has_xml and not rows:
         raise UserError(f"{inventory.url}: no .xml report below it; put the collection's reports there, or their .tgz")
     yield from rows
@@ -71,7 +71,7 @@ def _files(inventory: Inventory, notes: Counter[str]) -> Iterator[tuple[str, byt
         if inventory.size(name) > MAX_ARCHIVE:
             notes["archive too large for reports, not read"] += 1
             continue
-        for member, data in ecitation.members(encoding.read(inventory.location(name)), inventory.location(name)):
+        for member, data in open_i_xml.members(encoding.read(inventory.location(name)), inventory.location(name)):
             if _is_xml(member):
                 yield member, data
             notes[PACKED] += member.lower().endswith(IMAGES)
@@ -79,7 +79,7 @@ def _files(inventory: Inventory, notes: Counter[str]) -> Iterator[tuple[str, byt
 
 def _content(inventory: Inventory, name: str) -> bytes:
     try:
-        return inventory.read(name) if inventory.size(name) <= ecitation.MAX_REPORT else b""
+        return inventory.read(name) if inventory.size(name) <= open_i_xml.MAX_REPORT else b""
     except OSError:
         return b""  # a dangling link, or no permission: counted as unreadable
 
@@ -103,7 +103,9 @@ def _unique(reports: Iterable[Report], left_out: Counter[str]) -> list[Report]:
 
 def _without_subjects(reports: list[Report], exclude: str, left_out: Counter[str], notes: Counter[str]) -> list[Report]:
     report_of = {image: report.id for report in reports for image in (report.id, *report.images)}
-    excluded, notes["excluded id that matches nobody here"] = exclusion.patients(exclude, report_of, indiana.report_id)
+    excluded, notes["excluded id that matches nobody here"] = exclusion.patients(
+        exclude, report_of, open_i_tables.report_id
+    )
     left_out["excluded subject"] = sum(len(report.images) for report in reports if report.id in excluded)
     return [report for report in reports if report.id not in excluded]
 
@@ -116,7 +118,7 @@ def _without_duplicates(images: list[SourceImage], left_out: Counter[str]) -> li
 
 def _source_images(report: Report, files: ImageFiles) -> Iterator[SourceImage]:
     for image in dict.fromkeys(report.images):
-        name, key = files.find(image), indiana.image_key(image)
+        name, key = files.find(image), open_i_tables.image_key(image)
         yield SourceImage(
             id=image,
             file=files.inventory.location(name) if name else "",
@@ -133,14 +135,14 @@ class ImageFiles:
     """The image files by the key that all distributions share, and their views."""
 
     def __init__(self, inventory: Inventory) -> None:
-        self.inventory, self.views = inventory, indiana.image_views(inventory)
+        self.inventory, self.views = inventory, open_i_tables.image_views(inventory)
         self.names: dict[str, list[str]] = {}
         for name in image_names(inventory):
-            self.names.setdefault(indiana.image_key(name), []).append(name)
+            self.names.setdefault(open_i_tables.image_key(name), []).append(name)
 
     def find(self, image: str) -> str:
         """The relative name of the image's file; empty if there is none or several match."""
-        names = self.names.get(indiana.image_key(image), [])
+        names = self.names.get(open_i_tables.image_key(image), [])
         for extension in (*IMAGES, ""):
             matches = [name for name in names if name.lower().endswith(extension)]
             if matches:

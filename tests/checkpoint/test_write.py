@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sentalign.checkpoint import folders, index, write
+from sentalign.checkpoint import checksums, folders, write
 from sentalign.checkpoint.write import BUSY, DONE, FAILED, IDLE, WRITTEN, Checkpoints, Progress
 from sharding.contract import UserError
 from tests.engine.fake import Engine
@@ -59,8 +59,8 @@ def test_a_folder_and_its_index(tmp_path):
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert files == {*listed, "index.json"}
     assert set(listed) == {OPTIMIZER, "model.safetensors", "towers.json", "state.json"}
-    assert index.has_all_sizes(folder)
-    assert all(index.mismatch(folder, *entry) is None for entry in listed.items())
+    assert checksums.has_all_sizes(folder)
+    assert all(checksums.mismatch(folder, *entry) is None for entry in listed.items())
     assert load_file(folder / "model.safetensors")["statistics"].tolist() == [7, 7]
     optimizer = load_file(folder / OPTIMIZER)
     assert set(optimizer) == {"weight/exp_avg", "weight/exp_avg_sq", "weight/step"}

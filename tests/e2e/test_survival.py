@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sentalign.checkpoint import index
+from sentalign.checkpoint import checksums
 from sentalign.launch import hosts, local_ranks, process_group_guard, supervisor
 from sentalign.track import journal
 from tests.e2e.commands import COMMAND, ROOT, good
@@ -60,7 +60,7 @@ def the_same_bits(folder, run):
     for path in (folder / "whole/model.safetensors", one / "model.safetensors"):
         weights = load_file(folder / run / path.relative_to(folder / "whole"))
         assert all(torch.equal(value, weights[name]) for name, value in load_file(path).items())
-    assert index.has_all_sizes(other)
+    assert checksums.has_all_sizes(other)
     assert sorted(p.suffix for p in (folder / run / "checkpoints").iterdir()) == ["", ""], "nothing half done is left"
 
 

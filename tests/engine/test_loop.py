@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from sentalign import config as configuration
 from sentalign import dist
 from sentalign.stream.dataset import Stream
-from sentalign.text import SPECIAL, Tokenizer
+from sentalign.tokenizer import SPECIAL, Tokenizer
 from sharding.contract import UserError
 from tests.multiproc.ranks import on_ranks
 from tests.multiproc.test_engine import towers

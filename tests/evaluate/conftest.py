@@ -17,9 +17,9 @@ from PIL import Image
 
 from sentalign import config
 from sentalign.evaluate.datasets import ms_cxr
-from sentalign.evaluate.measure import Scores, measure
+from sentalign.evaluate.score_cases import Scores, measure
 from sentalign.model import dual, image, text
-from sentalign.text import Tokenizer
+from sentalign.tokenizer import Tokenizer
 from sharding.pixels import Geometry, letterbox
 
 SIDE, CELLS = 224, 14

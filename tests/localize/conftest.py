@@ -9,7 +9,7 @@ import torch
 
 from sentalign import config
 from sentalign.model import dual, image, text
-from sentalign.text import Tokenizer
+from sentalign.tokenizer import Tokenizer
 
 PHRASES = ["Right pleural effusion", "Left apical pneumothorax in the lung", "Small nodule"]
 BACKBONE = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "layer_type": "basic"}

@@ -20,7 +20,7 @@ import sentalign.loss.reference
 import sentalign.loss.targets
 import sentalign.stream.batch
 from sentalign.stream.read.fetch import DecodedSample
-from sentalign.text import Row
+from sentalign.tokenizer import Row
 from tests.loss import oracle
 from tests.loss.oracle import Report
 

@@ -7,7 +7,7 @@ import torch
 
 from sentalign.model import dual, export
 from sentalign.model.pretrained import WeightsError
-from sentalign.text import SPECIAL, Tokenizer
+from sentalign.tokenizer import SPECIAL, Tokenizer
 
 
 @pytest.fixture

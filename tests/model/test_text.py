@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sentalign.model import text
 from sentalign.model.pretrained import WeightsError
-from sentalign.text import Tokenizer
+from sentalign.tokenizer import Tokenizer
 
 BERT = {"hidden_size": 16, "num_hidden_layers": 5, "num_attention_heads": 2, "intermediate_size": 24}
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "heart", "##s", "large", ".", "no", "##thing", "effusion"]

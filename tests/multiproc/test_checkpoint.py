@@ -17,9 +17,9 @@ from tests.multiproc.ranks import on_ranks
 
 def saved_and_damaged(run):
     """Two checkpoints by both ranks; then which is chosen when each file of the newer is damaged in turn."""
-    from sentalign.checkpoint import read
+    from sentalign.checkpoint import restore
 
-    logging.disable()  # tests/checkpoint/test_read.py checks the warnings
+    logging.disable()  # tests/checkpoint/test_restore.py checks the warnings
     durable = []
     saves = new(run, Engine(dist.rank()), 9, durable.append)
     for pairs in (10, 20):
@@ -27,13 +27,13 @@ def saved_and_damaged(run):
     saves.finish()
     newer = run / "checkpoints/pairs-000000000020"
     listed = json.loads((newer / "index.json").read_text())
-    chosen = [read.newest_sound(run)[0].name]
+    chosen = [restore.newest_sound(run)[0].name]
     for name in sorted(listed):
         if dist.rank() == 0:
             shutil.copy(newer / name, run / "whole")
             (newer / name).write_bytes((newer / name).read_bytes()[:-1] + b"\xff")
         dist.barrier()
-        chosen.append(read.newest_sound(run)[0].name)
+        chosen.append(restore.newest_sound(run)[0].name)
         dist.barrier()
         if dist.rank() == 0:
             shutil.copy(run / "whole", newer / name)

@@ -100,7 +100,7 @@ SAME = [
 def resumed(folder, cases):
     """Of each case the state of four steps at once, of two, restored, and of two more; and the checkpoint's files."""
     start()
-    from sentalign.checkpoint import read
+    from sentalign.checkpoint import restore
 
     results = []
     for number, case in enumerate(cases):
@@ -111,7 +111,7 @@ def resumed(folder, cases):
         run = folder / str(number)
         save_once(run, first, STEPS * BATCH)
         again, _ = new_engine(seed=1, **case)
-        assert read.restore(run, again).pairs == STEPS * BATCH
+        assert restore.restore(run, again).pairs == STEPS * BATCH
         restored, before = state_of(again), state_of(first)
         steps(again, config, STEPS * BATCH)
         results.append((before, restored, state_of(whole), state_of(again)))
@@ -140,10 +140,10 @@ def whole(kind, phases):
 def phase_of(run, kind, stage, seed):
     """Restores (if there is something), takes some steps and saves: what the test compares."""
     start()
-    from sentalign.checkpoint import read
+    from sentalign.checkpoint import restore
 
     engine, config = new_engine(kind, seed, zero_stage=stage)
-    before = read.restore(run, engine)
+    before = restore.restore(run, engine)
     pairs = before.pairs if before else 0
     restored, losses = state_of(engine) if before else {}, steps(engine, config, pairs)
     save_once(run, engine, pairs + STEPS * BATCH)

@@ -124,7 +124,7 @@ def test_a_skipped_step_leaves_no_trace_on_any_rank():
 def averaged(folder):
     """Averages of four steps at once, and with a checkpoint after two, of the same stage; and what the file holds."""
     start()
-    from sentalign.checkpoint import read
+    from sentalign.checkpoint import restore
     from tests.checkpoint.test_write import save_once
 
     results = []
@@ -136,13 +136,13 @@ def averaged(folder):
         first.step(0)
         first.step(1)
         save_once(folder / str(stage), first.engine, 16)
-        read.restore(folder / str(stage), again.engine)
+        restore.restore(folder / str(stage), again.engine)
         again.step(2)
         again.step(3)
         states = [{n: v.numpy() for n, v in run.engine.average.state().items()} for run in (whole, again)]
         # Another stage loads the same checkpoint.
         other = Spoilt(case(3 - stage, ema_pairs=20.0))
-        read.restore(folder / str(stage), other.engine)
+        restore.restore(folder / str(stage), other.engine)
         first_state = {n: v.numpy() for n, v in first.engine.average.state().items()}
         results.append((*states, first_state, {n: v.numpy() for n, v in other.engine.average.state().items()}))
     return results

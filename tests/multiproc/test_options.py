@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sentalign import config as configuration
-from sentalign.config.sections import ImageTowerConfig, Train
+from sentalign.config.settings import ImageTowerConfig, Train
 from sentalign.loss import reference
 from sentalign.model import dual, image, text
 from tests.multiproc.ranks import on_ranks, rows_of_rank

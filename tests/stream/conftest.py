@@ -17,7 +17,7 @@ import pytest
 import webdataset
 from PIL import Image
 
-from sentalign.text import SPECIAL, Tokenizer
+from sentalign.tokenizer import SPECIAL, Tokenizer
 from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, MANIFEST_SCHEMA, SHARD_NAME, Sentence, SentenceTuple
 
 SENTENCES = ("The heart is large.", "No pneumothorax.", "Small left effusion.", "Unchanged lines.", "Clear lungs.")

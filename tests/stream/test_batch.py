@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sentalign.stream.batch import TAGS, Padding, collate, random_subset, without_tags
 from sentalign.stream.read.fetch import DecodedSample
-from sentalign.text import Row, Tokenizer
+from sentalign.tokenizer import Row, Tokenizer
 from sharding.contract import text_hash
 from sharding.pixels import letterbox
 

@@ -24,7 +24,7 @@ from sentalign.stream.order.plan import Indices
 from sentalign.stream.read import duplicate_keys
 from sentalign.stream.read.byte_ranges import DamagedError, RangeReader
 from sentalign.stream.read.cache import PIECE, Cache
-from sentalign.stream.read.index import COLUMNS, OF_A_ROW, read_index
+from sentalign.stream.read.manifest_index import COLUMNS, OF_A_ROW, read_index
 from sharding import pixels
 from sharding.contract import IMAGE_MEMBERS, Rejected, UserError
 from sharding.manifest import SHA256

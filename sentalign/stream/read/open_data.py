@@ -9,7 +9,7 @@ from sentalign.config import Data
 from sentalign.stream.order.mixture import Mixture, OrderOptions
 from sentalign.stream.read.cache import cache_of
 from sentalign.stream.read.fetch import Shards
-from sentalign.stream.read.index import count_with_text
+from sentalign.stream.read.manifest_index import count_with_text
 
 
 def open_mixture(data: Data, split: str, seed: int) -> Mixture[Shards]:

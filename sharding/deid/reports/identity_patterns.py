@@ -1,8 +1,8 @@
 """Patterns of what may identify a person in a report: dates, telephones, numbers, names after titles, addresses, ages.
 
 In: nothing. Out: `GROUPS`, in the order in which they are tried. `identifiers` finds the names that a header gives;
-`scan` masks. The kinds are those of the HIPAA Safe Harbor list (45 CFR 164.514(b)(2)) that a report can hold. A year
-alone, a state and an age below 90 may stay, by that list; the time of day is masked beside a date.
+`masking` applies them. The kinds are those of the HIPAA Safe Harbor list (45 CFR 164.514(b)(2)) that a report can
+hold. A year alone, a state and an age below 90 may stay, by that list; the time of day is masked beside a date.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from sharding.deid import deidentified_dicom, secondary_captures
 from sharding.deid.audit import summary
 from sharding.deid.reports.identifiers import identifiers_of
 from sharding.deid.reports.identity_patterns import KINDS
-from sharding.deid.reports.scan import KNOWN, mask
+from sharding.deid.reports.masking import KNOWN, mask
 
 
 def test_the_counts_of_texts_and_headers_are_told_apart():

@@ -8,7 +8,7 @@ import pytest
 from pydicom import Dataset, dcmread, uid
 
 from sharding.deid.header_identifiers import identifiers
-from sharding.deid.reports.scan import mask
+from sharding.deid.reports.masking import mask
 from sharding.pixels import header
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, for values that break the standard

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sharding import manifest, members
+from sharding import manifest, sample_reader
 from sharding.describe import inspection, page
 from sharding.store.locations import open_store
 from tests.sharding.leaks.pictures import cloudy, data_set
@@ -234,7 +234,7 @@ def test_thumbnails_are_small_pictures_of_the_samples(tmp_path, image):
     for text, row in zip(images, rows, strict=True):
         thumbnail = Image.open(io.BytesIO(base64.b64decode(text)))
         assert max(thumbnail.size) == min(max(row["width"], row["height"]), inspection.THUMBNAIL)
-        stored = Image.fromarray(members.grey(open_store(out), row, 1000)).resize(thumbnail.size)
+        stored = Image.fromarray(sample_reader.grey(open_store(out), row, 1000)).resize(thumbnail.size)
         assert abs(np.asarray(thumbnail).astype(float) - np.asarray(stored)).mean() < 8
 
 

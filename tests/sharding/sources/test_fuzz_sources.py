@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sharding.contract import SPLITS, UserError
-from sharding.sources import SourceListing, ecitation, folder, mimic_cxr, open_i
+from sharding.sources import SourceListing, folder, mimic_cxr, open_i, open_i_xml
 from sharding.sources.folder import FolderTable
 from sharding.sources.inventory import Inventory
 from sharding.sources.tables import views
@@ -223,6 +223,6 @@ def real_reports(realdata) -> list[bytes]:
 @FUZZ
 @given(st.data())
 def test_damaged_real_reports(real_reports, data):
-    report = ecitation.parse(data.draw(damaged(data.draw(st.sampled_from(real_reports)))), "x")
+    report = open_i_xml.parse(data.draw(damaged(data.draw(st.sampled_from(real_reports)))), "x")
     if report is not None:
         check_sections(report.text)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sharding.contract import UserError
-from sharding.sources import ecitation, indiana, open_i
+from sharding.sources import open_i, open_i_tables, open_i_xml
 from sharding.sources.inventory import Inventory
 
 
@@ -149,7 +149,7 @@ def test_a_report_without_an_id_is_known_by_its_file(collection):
 
 def test_a_label_that_is_no_header_opens_no_part_of_the_report():
     text = xml(7, "a").replace('<AbstractText Label="IMPRESSION"/>', '<AbstractText Label="Jane Doe">X.</AbstractText>')
-    report = ecitation.parse(text.encode(), "7")
+    report = open_i_xml.parse(text.encode(), "7")
     assert report is not None
     assert report.text.endswith("No XXXX.\n\nOTHER: X.")
 
@@ -252,8 +252,8 @@ def test_without_reports_it_is_said_what_is_missing(tmp_path):
 
 def test_one_image_under_three_names():
     names = ("CXR1_1_IM-0001-4001", "CXR1_1_IM-0001-4001.png", "images/1_IM-0001-4001.dcm.png", "1/1_IM-0001-4001.dcm")
-    assert {indiana.image_key(name) for name in names} == {"1_im-0001-4001"}
-    assert indiana.image_key("CXR3029_IM-1404-1001") == "3029_im-1404-1001"
+    assert {open_i_tables.image_key(name) for name in names} == {"1_im-0001-4001"}
+    assert open_i_tables.image_key("CXR3029_IM-1404-1001") == "3029_im-1404-1001"
 
 
 @pytest.mark.realdata

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharding.sources import ecitation
+from sharding.sources import open_i_xml
 from sharding.text.headers import HEADERS, IMAGE_SECTIONS, WITHOUT_COLON
 from sharding.text.sections import NAMES, known_header, official, plain, sections
 
@@ -233,7 +233,7 @@ def test_the_labels_of_real_reports_are_found_again(realdata):
     from sharding.text import encoding
 
     archive = str(next((realdata / "openi").glob("*.tgz")))
-    found = [ecitation.parse(data, name) for name, data in ecitation.members(encoding.read(archive), archive)]
+    found = [open_i_xml.parse(data, name) for name, data in open_i_xml.members(encoding.read(archive), archive)]
     assert len(found) == 2633
     unlike = 0
     for report in found:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
 from sentalign.stream.order.plan import StreamState
-from sentalign.stream.read.index import read_index
+from sentalign.stream.read.manifest_index import read_index
 from sharding.contract import MANIFEST_NAME, UserError
 
 BATCH = 8

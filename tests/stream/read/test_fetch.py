@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 
 from sentalign.stream.read import byte_ranges
 from sentalign.stream.read.fetch import Shards
-from sentalign.stream.read.index import read_index
+from sentalign.stream.read.manifest_index import read_index
 from sharding import pixels
 from sharding.contract import MANIFEST_NAME, UserError, text_hash
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sentalign import config, train
-from sentalign.stream.read import fetch, index
+from sentalign.stream.read import fetch, manifest_index
 from sentalign.stream.read.fetch import Shards
 from sharding.contract import MANIFEST_NAME, UserError
 from sharding.store import locations
@@ -76,7 +76,7 @@ def test_a_new_process_reads_the_manifest_again(folder):
     first = Shards(str(folder), "train")
     write(folder, tuples(100))
     assert Shards(str(folder), "train").fingerprint == first.fingerprint
-    index.read_index.cache_clear()
+    manifest_index.read_index.cache_clear()
     assert Shards(str(folder), "train").fingerprint != first.fingerprint
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentalign.text import SPECIAL, Tokenizer
+from sentalign.tokenizer import SPECIAL, Tokenizer
 from sharding.contract import UserError
 
 #            0      1      2      3      4       5       6        7       8    9       10

@@ -12,12 +12,12 @@ import psutil
 import pytest
 
 from sentalign.config import Data
-from sentalign.stream import worker
+from sentalign.stream import worker_signals
 from sentalign.stream.dataset import Stream
 
 WORKER = """
 import os, signal, sys, time
-from sentalign.stream.worker import stop_with_parent_only
+from sentalign.stream.worker_signals import stop_with_parent_only
 stop_with_parent_only(0)
 print(os.getpid(), flush=True)
 time.sleep(60)
@@ -40,7 +40,7 @@ RANK = """
 import sys, time
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
-from sentalign.text import SPECIAL, Tokenizer
+from sentalign.tokenizer import SPECIAL, Tokenizer
 
 tokenizer = Tokenizer([*SPECIAL, "x"], True)
 stream = Stream(Data(shards=sys.argv[1], batch=8, image_size=512, workers=2), 0, 0, 1, tokenizer, "train")
@@ -59,7 +59,7 @@ def test_workers_end_when_their_rank_was_killed(shards):
     rank.kill()
     rank.wait()
     assert len(workers) == 2
-    assert not psutil.wait_procs(workers, timeout=3 * worker.PARENT_POLL)[1]
+    assert not psutil.wait_procs(workers, timeout=3 * worker_signals.PARENT_POLL)[1]
 
 
 def test_spawned_workers_ignore_the_signals_of_other_processes_too(shards, tokenizer):
@@ -72,8 +72,10 @@ def test_spawned_workers_ignore_the_signals_of_other_processes_too(shards, token
     workers = set(multiprocessing.active_children()) - others
     assert len(workers) == 2
     for signal_name in ("TERM", "USR1"):
-        subprocess.run(["kill", f"-{signal_name}", *(str(worker.pid) for worker in workers)], check=True)
+        subprocess.run(
+            ["kill", f"-{signal_name}", *(str(worker_signals.pid) for worker_signals in workers)], check=True
+        )
     assert len([next(batches) for _ in range(12)]) == 12
-    assert all(worker.is_alive() for worker in workers)
+    assert all(worker_signals.is_alive() for worker_signals in workers)
     assert len(before[0].keys) == 8
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGUSR1}

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sentalign.stream.read.fetch import Shards
-from sentalign.stream.read.index import read_index
+from sentalign.stream.read.manifest_index import read_index
 from sharding.contract import MANIFEST_NAME, UserError
 
 NUMBERS = ("image_offset", "image_bytes", "json_offset", "json_bytes")

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import safe_open
 
 from sentalign import dist
-from sentalign.checkpoint import folders, full_state, index
+from sentalign.checkpoint import checksums, folders, full_state
 from sentalign.checkpoint.write import FORMAT, STATE, Progress
 from sharding.contract import UserError
 
@@ -63,11 +63,11 @@ def newest_sound(run: Path) -> tuple[Path, dict[str, Any]] | None:
 
 def _agreed_mismatch(folder: Path) -> str | None:
     """The first mismatch that a rank found; the ranks share the files, largest first."""
-    entries = dist.broadcast_object(index.read(folder) if dist.rank() == 0 else {})
+    entries = dist.broadcast_object(checksums.read(folder) if dist.rank() == 0 else {})
     if isinstance(entries, str):
         return entries
     names = sorted(entries, key=lambda name: (-entries[name]["bytes"], name))[dist.rank() :: dist.ranks()]
-    mismatch = next((m for name in names if (m := index.mismatch(folder, name, entries[name]))), None)
+    mismatch = next((m for name in names if (m := checksums.mismatch(folder, name, entries[name]))), None)
     bad = [rank for rank, (found,) in enumerate(dist.of_all_ranks([mismatch is not None])) if found]
     return dist.broadcast_object(mismatch, bad[0]) if bad else None
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sharding.deid.reports.identifiers import identifiers_of
 from sharding.deid.reports.identity_patterns import GROUPS, KINDS
-from sharding.deid.reports.scan import mask
+from sharding.deid.reports.masking import mask
 
 HERE = Path(__file__).parent
 KNOWN = identifiers_of(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import posixpath
 import re
 
-from sharding.sources.ecitation import Report, with_headers
 from sharding.sources.inventory import Inventory
+from sharding.sources.open_i_xml import Report, with_headers
 from sharding.sources.tables import views
 from sharding.sources.tables.table import read_table
 

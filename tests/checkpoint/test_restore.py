@@ -9,7 +9,7 @@ import pickle
 import pytest
 import torch
 
-from sentalign.checkpoint import index, read
+from sentalign.checkpoint import checksums, restore
 from sentalign.checkpoint.write import Progress
 from sharding.contract import UserError
 from tests.checkpoint.test_write import progress, save_once, saved
@@ -25,7 +25,7 @@ def flip(path, place):
 def reindex(folder, name):
     """Updates a file's entry of the index."""
     sums = json.loads((folder / "index.json").read_text())
-    sums[name] = {"bytes": (folder / name).stat().st_size, "sha256": index._sha256(folder / name)}
+    sums[name] = {"bytes": (folder / name).stat().st_size, "sha256": checksums._sha256(folder / name)}
     (folder / "index.json").write_text(json.dumps(sums))
 
 
@@ -66,7 +66,7 @@ def test_a_damaged_one_is_skipped_with_one_line(tmp_path, caplog, kind):
     damage(tmp_path / "checkpoints/pairs-000000000020")
     engine = Engine()
     with caplog.at_level(logging.WARNING):
-        assert read.restore(tmp_path, engine) == progress(10)
+        assert restore.restore(tmp_path, engine) == progress(10)
     assert (engine.module.weight == 1).all()
     assert len(caplog.records) == 1
     line = caplog.records[0].getMessage()
@@ -81,7 +81,7 @@ def test_the_newest_with_all_of_its_progress_and_state(tmp_path, caplog):
     first.skipped_steps = 4
     save_once(tmp_path, first, 20)
     engine = Engine(steps=0)
-    assert read.restore(tmp_path, engine) == Progress(20, {"epoch": 0}, 1.5, 5, 20, 3)
+    assert restore.restore(tmp_path, engine) == Progress(20, {"epoch": 0}, 1.5, 5, 20, 3)
     assert engine.skipped_steps == 4
     assert all((value == 2).all() for value in engine.module.state_dict().values())
     one, other = (e.optimizer.state[e.module.weight] for e in (first, engine))
@@ -94,17 +94,17 @@ def test_the_newest_with_all_of_its_progress_and_state(tmp_path, caplog):
 def test_a_run_that_has_skipped_every_step_so_far(tmp_path):
     save_once(tmp_path, Engine(2.0, steps=0), 20)
     engine = Engine(steps=0)
-    assert read.restore(tmp_path, engine) == progress(20)
+    assert restore.restore(tmp_path, engine) == progress(20)
     assert (engine.module.weight == 2).all()
     assert not engine.optimizer.state
 
 
 def test_nothing_there(tmp_path):
-    assert read.restore(tmp_path, Engine()) is None
+    assert restore.restore(tmp_path, Engine()) is None
     (tmp_path / "checkpoints/pairs-000000000030.part/optimizer").mkdir(parents=True)
     (tmp_path / "checkpoints/pairs-000000000030.part/index.json").write_text("{}")
     (tmp_path / "checkpoints/pairs-000000000020.gone").mkdir()
-    assert read.restore(tmp_path, Engine()) is None
+    assert restore.restore(tmp_path, Engine()) is None
 
 
 def test_none_sound_is_never_a_new_start(tmp_path):
@@ -114,7 +114,7 @@ def test_none_sound_is_never_a_new_start(tmp_path):
     with pytest.raises(
         UserError, match=r"no checkpoint of .* is sound \(pairs-000000000020: model.safetensors is missing"
     ):
-        read.restore(tmp_path, Engine())
+        restore.restore(tmp_path, Engine())
 
 
 def test_a_checkpoint_of_an_older_format_is_refused(tmp_path):
@@ -122,11 +122,11 @@ def test_a_checkpoint_of_an_older_format_is_refused(tmp_path):
     folder = tmp_path / "checkpoints/pairs-000000000010"
     other_state(folder, json.dumps({"pairs": 10, "stream": {}, "ranks": 1, "zero_stage": 1}))
     with pytest.raises(UserError, match=r"000010 was written by another version of sentalign; .* another run=$"):
-        read.restore(tmp_path, Engine())
+        restore.restore(tmp_path, Engine())
 
 
 def test_nothing_is_unpickled(tmp_path, monkeypatch):
     saved(tmp_path, 10)
     for module, name in ((torch, "load"), (pickle, "load"), (pickle, "loads"), (pickle, "Unpickler")):
         monkeypatch.setattr(module, name, pytest.fail)
-    assert read.restore(tmp_path, Engine()) == progress(10)
+    assert restore.restore(tmp_path, Engine()) == progress(10)

@@ -31,9 +31,9 @@ from rich.table import Table
 
 from sentalign.evaluate import page
 from sentalign.evaluate.datasets.ms_cxr import Case
-from sentalign.evaluate.measure import Scores, measure
 from sentalign.evaluate.predict_cases import MODEL, PROMPTS, Localizer
 from sentalign.evaluate.protocols import METRICS
+from sentalign.evaluate.score_cases import Scores, measure
 from sentalign.evaluate.summary import HEADLINE, JUDGED, summarise
 from sentalign.localize.arguments import make_folder
 

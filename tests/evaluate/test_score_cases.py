@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sentalign.evaluate import page, report
+from sentalign.evaluate import evaluation, page
 from sentalign.evaluate.datasets import ms_cxr
-from sentalign.evaluate.measure import measure
 from sentalign.evaluate.predict_cases import MODEL, PROMPTS, SHUFFLED, SWAPPED, prompt
 from sentalign.evaluate.protocols import Scorer
+from sentalign.evaluate.score_cases import measure
 from sentalign.evaluate.summary import HEADLINE, summarise
 from sharding.contract import UserError
 from sharding.pixels import Geometry
@@ -70,7 +70,7 @@ def test_everything_withheld_leaves_no_seen_figures(marked, localizer, tmp_path)
     assert metrics["seen"] is None
     assert metrics["withheld"]["pointing"] == 1.0
     assert metrics["separate"] is False
-    report.write(tmp_path, scores, metrics)
+    evaluation.write(tmp_path, scores, metrics)
 
 
 def test_what_cannot_be_scored_is_counted(marked, localizer):
@@ -117,7 +117,7 @@ def test_sets_without_readable_images_are_refused(marked, localizer):
 
 def test_figures_can_be_recomputed_from_the_stored_arrays(scores, tmp_path):
     metrics = summarise(scores, replicates=20)
-    report.write(tmp_path, scores, metrics)
+    evaluation.write(tmp_path, scores, metrics)
     stored = np.load(tmp_path / "cases.npz", allow_pickle=False)
     kinds, names = stored["kinds"].tolist(), stored["metrics"].tolist()
     for kind in ("model", "shuffled_sentences", "mean_mask", "contrast_4_px"):
@@ -165,7 +165,7 @@ class Balance(HTMLParser):
 def test_page_is_self_contained_and_small(marked, localizer, tmp_path):
     scores = measure(localizer, ms_cxr.read(marked), withheld=["Cavity"])
     metrics = summarise(scores, replicates=50)
-    report.write(tmp_path, scores, metrics)
+    evaluation.write(tmp_path, scores, metrics)
     html = (tmp_path / "index.html").read_text()
     assert len(html) < 5_000_000
     assert not re.search(r'(src|href)="(?!data:)', html)
@@ -210,7 +210,7 @@ def test_table_has_every_row(scores):
     metrics = summarise(scores, replicates=20)
     console = Console(width=80)
     with console.capture() as captured:
-        console.print(report.table(metrics))
+        console.print(evaluation.table(metrics))
     for name in ("model, seen", *metrics["controls"]):
         assert name in captured.get()
     assert "…" not in captured.get()

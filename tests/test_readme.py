@@ -1,0 +1,38 @@
+"""The README's map: every folder and file that it names exists, and every folder of the source is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+ROWS = [row.split("|")[1:4] for row in TEXT.splitlines() if re.match(r"\| .*\]\((sharding|sentalign)", row)]
+
+
+def folders(cell):
+    return [ROOT / path for path in re.findall(r"\]\(([\w/]+)\)", cell)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0].strip())
+def test_the_files_to_start_with_exist(row):
+    where, files = folders(row[0]), re.findall(r"`([\w/]+\.py)`", row[2])
+    assert where
+    assert all(folder.is_dir() for folder in where)
+    assert files
+    assert not [file for file in files if not any((folder / file).is_file() for folder in where)]
+
+
+def test_every_folder_of_the_source_is_in_the_map():
+    named = {folder for row in ROWS for folder in folders(row[0])}
+    packages = {p.parent for top in ("sharding", "sentalign") for p in (ROOT / top).glob("*/__init__.py")}
+    packages |= {p.parent for p in (ROOT / "sentalign/stream").glob("*/__init__.py")}
+    assert packages <= named
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md"], ids=lambda page: page.name)
+def test_links_between_the_documents_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (page.parent / link).exists()]

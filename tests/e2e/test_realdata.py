@@ -12,6 +12,7 @@ from tests.e2e.commands import ROOT, command, good
 pytestmark = pytest.mark.realdata
 
 
+@pytest.mark.slow
 def test_notes_train_and_localize(realdata, tmp_path):
     """161 real films with free notes: shards, a short training, a map on one of them.
 

@@ -134,7 +134,7 @@ def assert_close(state, expected, change, case):
         assert worst <= 1e-5 * max(np.abs(value.numpy()).max(), 1e-3 * change), (case, name, worst)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_any_two_options_together_make_the_steps_of_plain_pytorch(ranks):
     for case, (state, average, swapped, restored) in zip(CASES, on_ranks(ranks, trained, CASES)[0], strict=True):
         expected, expected_average = plain(case)

@@ -37,7 +37,6 @@ class Progress:
     pairs: int
     stream: dict[str, Any]
     best: float | None = None
-    best_pairs: int = 0
     validated: int = -1  # pairs at the last validation
     replaced: int = 0  # by all ranks; counts against data.damage_budget
 

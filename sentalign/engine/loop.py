@@ -203,7 +203,7 @@ class Evaluation:
         if complaint := dist.broadcast_object(self._written(weights) if dist.rank() == 0 else None):
             raise UserError(complaint)
         self.callbacks.best(progress.pairs, loss, weights)
-        return replace(progress, best=loss, best_pairs=progress.pairs)
+        return replace(progress, best=loss)
 
     def _written(self, weights: Weights) -> str | None:
         try:

@@ -81,7 +81,7 @@ def test_the_newest_with_all_of_its_progress_and_state(tmp_path, caplog):
     first.skipped_steps = 4
     save_once(tmp_path, first, 20)
     engine = Engine(steps=0)
-    assert restore.restore(tmp_path, engine) == Progress(20, {"epoch": 0}, 1.5, 5, 20, 3)
+    assert restore.restore(tmp_path, engine) == Progress(20, {"epoch": 0}, 1.5, 20, 3)
     assert engine.skipped_steps == 4
     assert all((value == 2).all() for value in engine.module.state_dict().values())
     one, other = (e.optimizer.state[e.module.weight] for e in (first, engine))

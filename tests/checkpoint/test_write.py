@@ -19,7 +19,7 @@ OPTIMIZER = "optimizer/00000.safetensors"
 
 
 def progress(pairs):
-    return Progress(pairs, {"epoch": 0}, best=1.5, best_pairs=5, validated=pairs, replaced=3)
+    return Progress(pairs, {"epoch": 0}, best=1.5, validated=pairs, replaced=3)
 
 
 def save_weights(folder, weights):

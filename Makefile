@@ -22,7 +22,7 @@ check: .venv/ready
 	$(BIN)/mypy
 
 test: .venv/ready
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -q -m slow --timeout 1200

@@ -132,6 +132,7 @@ def test_a_run_is_not_continued_under_other_settings(folder):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_loss_of_nan_or_inf_is_one_line(folder):
     blown = ("optimizer.kind=sgd", "optimizer.lr=1e30", "optimizer.warmup_pairs=0", "optimizer.gradient_clipping=0")
     done = command(*training("blown", *blown), folder=folder)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sentalign.evaluate.grounding import Array
+from sentalign.evaluate.metrics import Array
 from sharding.pixels import Geometry, Picture, shrink
 
 SALIENCY_SIDE = 224

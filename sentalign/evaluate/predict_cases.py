@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sentalign.evaluate import controls
 from sentalign.evaluate.datasets.ms_cxr import Case
-from sentalign.evaluate.grounding import Array
+from sentalign.evaluate.metrics import Array
 from sentalign.localize.heatmap import shape
 from sharding import pixels
 from sharding.contract import Rejected

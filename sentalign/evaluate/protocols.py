@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentalign.evaluate.grounding import THRESHOLDS, Array, Mask, Sorted, box_mask, cnr, hit
+from sentalign.evaluate.metrics import THRESHOLDS, Array, Mask, Sorted, box_mask, cnr, hit
 from sentalign.localize import heatmap
 from sharding.pixels import Geometry
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sentalign.evaluate import controls
 from sentalign.evaluate.datasets.ms_cxr import Case
-from sentalign.evaluate.grounding import Array
+from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.predict_cases import (
     BOXES,
     MODEL,

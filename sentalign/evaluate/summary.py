@@ -1,6 +1,6 @@
 """The metrics of every case → the content of metrics.json.
 
-In: `Scores`. Out: one plain dictionary, NaN written as None. Files are written in `report`.
+In: `Scores`. Out: one plain dictionary, NaN written as None. Files are written in `evaluation`.
 
 Means. `seen` and `withheld` (categories withheld from training; None where there are none) and every entry of
 `controls` (on the seen cases; None where no case applies) hold pointing, cnr, miou, dice, each with `_ci`:

@@ -1,6 +1,6 @@
 """The audit of a build: the de-identification rules, what was masked, the header flags of the images.
 
-In: the counts of `scan.mask` and `secondary_captures.counted` over all samples, and the rejections. Out: the content of
+In: the counts of `masking.mask` and `secondary_captures.counted` over all samples, and the rejections. Out: the content of
 audit.json, with numbers and names of rules only.
 """
 

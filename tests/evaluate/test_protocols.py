@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sentalign.evaluate.grounding import THRESHOLDS
+from sentalign.evaluate.metrics import THRESHOLDS
 from sentalign.evaluate.protocols import METRICS, PAPER, Scorer, paper_mask
 from sentalign.localize.heatmap import paper_map
 from sharding.pixels import Geometry, letterbox

@@ -1,7 +1,7 @@
 """The audit of a build: the de-identification rules, what was masked, the header flags of the images.
 
-In: the counts of `masking.mask` and `secondary_captures.counted` over all samples, and the rejections. Out: the content of
-audit.json, with numbers and names of rules only.
+In: the counts of `masking.mask` and `secondary_captures.counted` over all samples, and the rejections. Out: the
+content of audit.json, with numbers and names of rules only.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ GATES = {
     "mlflow": "sentalign/track/mlflow_uploader.py",
     "ray": ("sentalign/sweep/", "sharding/build/cluster.py"),
     "obstore": "sharding/store/bucket.py",
-    "highdicom": "sentalign/localize/dicom_out.py",
 }
 # What each room of sentalign may import of the others: upstream never imports downstream. The longest name counts.
 MAY_IMPORT = {

@@ -199,6 +199,7 @@ def test_a_compiled_image_tower_has_the_same_gradients():
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_gradients_of_half_precision_are_summed_in_float32_at_every_stage():
     """Stage 0 has no buckets that could be of another type: the others must bring what it brings."""
     cases = [Case(stage, 2, precision="bfloat16") for stage in range(4)]

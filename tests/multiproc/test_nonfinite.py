@@ -148,6 +148,7 @@ def averaged(folder):
     return results
 
 
+@pytest.mark.slow
 def test_the_average_goes_on_from_a_checkpoint(tmp_path):
     for whole, again, first, other in on_ranks(2, averaged, tmp_path)[0]:
         assert len(whole) > 20

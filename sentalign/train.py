@@ -57,7 +57,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except EXPECTED as error:
-        # RANK, since the process group does not exist yet, or does no more.
+        # RANK, since the process group may not exist yet, or no longer.
         if int(os.environ.get("RANK", "0")) > 0:
             time.sleep(30)  # most mistakes happen on every rank: rank 0 prints them, and the launcher ends the others
         print(f"error: {error}", file=sys.stderr)
@@ -121,17 +121,17 @@ def _settle(run: Path, config: Config) -> str | None:
 def tokenizer_of(run: Path, config: Config) -> Tokenizer:
     """The run's tokenizer: of a vocabulary file, of the weights, or trained by rank 0. Raises UserError."""
     folder = run / "tokenizer"
-    complaint = None
+    error_text = None
     if dist.rank() == 0 and not folder.is_dir():
         try:
             with atomic.new_folder(folder) as fresh:  # a run that is killed here leaves none, or a whole one
                 _new_tokenizer(config).save(fresh)
         except (UserError, WeightsError) as error:
-            complaint = str(error)
+            error_text = str(error)
         except OSError as error:
-            complaint = f"cannot write to {folder} ({error.strerror}); correct that, and run the same command again"
-    if complaint := dist.broadcast_object(complaint):
-        raise UserError(complaint)
+            error_text = f"cannot write to {folder} ({error.strerror}); correct that, and run the same command again"
+    if error_text := dist.broadcast_object(error_text):
+        raise UserError(error_text)
     return Tokenizer.load(folder)
 
 
@@ -166,14 +166,19 @@ def streams_of(config: Config, tokenizer: Tokenizer) -> tuple[Stream, Stream | N
 
 def model_of(config: Config, vocabulary_size: int) -> dual.DualEncoder:
     """Both towers. Raises WeightsError, UserError."""
-    words, pixels = config.model.text, config.model.image
-    text_tower = text.build(words.weights, words.backbone, vocabulary_size, words.last_layers)
+    text_config, image_config = config.model.text, config.model.image
+    text_tower = text.build(text_config.weights, text_config.backbone, vocabulary_size, text_config.last_layers)
     longest = text_tower.bert.config.max_position_embeddings
     if config.data.max_tokens > longest:
         raise UserError(f"data.max_tokens {config.data.max_tokens} is more than the text tower's {longest} positions")
-    stages = (pixels.region_stage, pixels.global_stage)
+    stages = (image_config.region_stage, image_config.global_stage)
     image_tower = image.build(
-        pixels.weights, pixels.backbone, *stages, config.model.width, pixels.coordinates, pixels.norm
+        image_config.weights,
+        image_config.backbone,
+        *stages,
+        config.model.width,
+        image_config.coordinates,
+        image_config.norm,
     )
     return dual.DualEncoder(image_tower, text_tower, loss_scalars.initial_values(config.loss))
 
@@ -186,15 +191,15 @@ def one_rank_per_host_first(load: Callable[[], T]) -> T:
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
     loaded: list[T] = []
     for turn in (True, False):
-        complaint = None
+        error_text = None
         try:
             if first is turn:
                 loaded.append(load())
         except (UserError, WeightsError) as error:
-            complaint = str(error)
-        failed = [rank for rank, (bad,) in enumerate(dist.of_all_ranks([complaint is not None])) if bad]
+            error_text = str(error)
+        failed = [rank for rank, (bad,) in enumerate(dist.of_all_ranks([error_text is not None])) if bad]
         if failed:
-            raise WeightsError(dist.broadcast_object(complaint, failed[0]))
+            raise WeightsError(dist.broadcast_object(error_text, failed[0]))
     return loaded[0]
 
 

@@ -200,8 +200,8 @@ class Evaluation:
     def _keep(self, progress: Progress, loss: float | None) -> Progress:
         """Writes the engine's weights. Raises UserError on all ranks where rank 0 cannot."""
         weights = full_state.weights(self.engine)
-        if complaint := dist.broadcast_object(self._written(weights) if dist.rank() == 0 else None):
-            raise UserError(complaint)
+        if failure := dist.broadcast_object(self._written(weights) if dist.rank() == 0 else None):
+            raise UserError(failure)
         self.callbacks.best(progress.pairs, loss, weights)
         return replace(progress, best=loss)
 

@@ -53,9 +53,9 @@ def check_hosts(hosts: Sequence[str], script: str, environ: Mapping[str, str]) -
     """Connects to all hosts at once, checks that they can train, and returns the first one's address. UserError."""
     with ThreadPoolExecutor(max_workers=64) as threads:
         probes = list(threads.map(lambda host: _probe(host, script, environ), hosts))
-    if complaints := [complaint for _, complaint in probes if complaint]:
-        more = f" (and {len(complaints) - 1} more hosts)" if complaints[1:] else ""
-        raise UserError(complaints[0] + more)
+    if problems := [problem for _, problem in probes if problem]:
+        more = f" (and {len(problems) - 1} more hosts)" if problems[1:] else ""
+        raise UserError(problems[0] + more)
     return probes[0][0]
 
 

@@ -107,8 +107,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     try:
         sweep = Sweep.model_validate(tree)
     except ValidationError as error:
-        complaints = [f"{'.'.join(map(str, e['loc'])) or 'sweep'}: {e['msg']}" for e in error.errors()[:3]]
-        raise UserError("sweep: " + "; ".join(complaints)) from None
+        problems = [f"{'.'.join(map(str, e['loc'])) or 'sweep'}: {e['msg']}" for e in error.errors()[:3]]
+        raise UserError("sweep: " + "; ".join(problems)) from None
     sweep = sweep.model_copy(update={"base": (file.parent / sweep.base).resolve(), "out": sweep.out.resolve()})
     for setting, domain in sweep.space.items():
         for value in domain.extremes:

@@ -30,8 +30,9 @@ MAY_IMPORT = {
     "config": set(),
     "dist": set(),
     "tokenizer": set(),
+    "sides": set(),
     "phantom": set(),
-    "stream": {"config", "tokenizer", "stream"},
+    "stream": {"config", "tokenizer", "sides", "stream"},
     "stream/order": set(),  # pure: numbers in, numbers out
     "stream/read": {"config", "stream/order"},
     "stream/preview": {"config", "stream/order", "stream/read"},
@@ -44,8 +45,8 @@ MAY_IMPORT = {
     "engine": {"config", "dist", "stream", "model", "loss", "checkpoint", "launch", "health"},
     "track": {"config", "dist"},
     "track/pictures": {"config", "stream", "localize"},  # the sample heat maps of a run
-    "localize": {"config", "tokenizer", "model"},
-    "evaluate": {"config", "tokenizer", "model", "localize"},
+    "localize": {"config", "tokenizer", "sides", "model"},
+    "evaluate": {"config", "tokenizer", "sides", "model", "localize"},
     "sweep": {"config", "launch", "track"},
 }
 ROOTS = {"train", "cli", "__init__"}  # the composition root and the command line join everything

@@ -8,7 +8,6 @@ In: pictures, boxes, phrases. Out: score grids on the model's own grid, and sent
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,18 +20,6 @@ from sharding.pixels import Geometry, Picture, shrink
 SALIENCY_SIDE = 224
 SCALES = (2, 4, 8)  # Gaussian sigma in pixels of a picture 224 pixels long
 SUB = 8  # sub-positions of a cell along each axis
-_SIDE = re.compile(r"\b(left|right)(?=\b|wards?\b|most\b)", re.IGNORECASE)
-
-
-def swap_sides(phrase: str) -> str | None:
-    """The phrase with left and right exchanged, letter case unchanged; None where it names no side."""
-    swapped, count = _SIDE.subn(_other_side, phrase)
-    return swapped if count else None
-
-
-def _other_side(match: re.Match[str]) -> str:
-    side, other = match[0], "right" if match[0].lower() == "left" else "left"
-    return other.upper() if side.isupper() else other.capitalize() if side[0].isupper() else other
 
 
 def shuffle(images: Sequence[str], seed: int) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sentalign import sides
 from sentalign.evaluate import controls
 from sentalign.evaluate.datasets.ms_cxr import Case
 from sentalign.evaluate.metrics import Array
@@ -67,9 +68,9 @@ def make_queries(cases: Sequence[Case], seen_N: NDArray[np.bool_], seed: int) ->
         {MODEL: case.phrase} | {template: prompt(template, case.phrase) for template in PROMPTS[1:]} for case in cases
     ]
     for i, other in zip(seen, controls.shuffle([cases[i].image_id for i in seen], seed), strict=True):
-        swapped = controls.swap_sides(cases[i].phrase)
         queries[i] |= {SHUFFLED: cases[seen[other]].phrase} if other >= 0 else {}
-        queries[i] |= {SWAPPED: swapped} if swapped else {}
+        if sides.names_side(cases[i].phrase) and (swapped := sides.swap(cases[i].phrase)):
+            queries[i] |= {SWAPPED: swapped}
     return queries
 
 

@@ -21,6 +21,11 @@ def opened(pipe):
     raise AssertionError("no worker reads the image")
 
 
+def default_interrupts():
+    """A shell starts its background jobs with SIGINT ignored, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.timeout(120)
 def test_ctrl_c_ends_the_command_with_one_line(folder, tmp_path):
     pipe = folder / "images" / "broken.png"
@@ -33,6 +38,7 @@ def test_ctrl_c_ends_the_command_with_one_line(folder, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=default_interrupts,
     )
     writer = opened(pipe)
     os.killpg(build.pid, signal.SIGINT)  # as a terminal does it, to the workers too

@@ -78,7 +78,12 @@ def test_a_search_that_is_interrupted_leaves_nothing_running(
         "import sys; from sentalign.sweep import space, tune\n"
         "tune.search(space.load(sys.argv[1]), 'some.module', tuple(sys.argv[2:]))"
     )
-    search = subprocess.Popen([sys.executable, "-c", program, str(file), *launcher], start_new_session=True)
+    search = subprocess.Popen(
+        [sys.executable, "-c", program, str(file), *launcher],
+        start_new_session=True,
+        # A shell starts its background jobs with SIGINT ignored, and their children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 90
     while len(running(tmp_path / "sweep")) < 3 and time.monotonic() < deadline:
         time.sleep(0.2)

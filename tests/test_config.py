@@ -227,6 +227,7 @@ def test_settings_cannot_be_changed_after_loading(write):
         ({"learn": ["tau"]}, "loss.learn: tau has no part in this loss; leave it out"),
         ({"learn": ["t1"], "attention": "cosine"}, "t1 has no part"),
         ({"learn": ["t2", "bias_local"], "attention": "cosine", "aggregate": "sentence"}, "t2, bias_local has no part"),
+        ({"learn": ["tau_contrast"], "attention": "cosine"}, "tau_contrast has no part"),
         ({"learn": ["t3", "t3"]}, "loss.learn names a number twice"),
     ],
 )

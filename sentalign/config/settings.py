@@ -164,10 +164,15 @@ class Loss(StrictModel):
     t1: float = Field(4.0, gt=0, description="sharpness of the paper attention over regions")
     t2: float = Field(5.0, gt=0, description="sharpness of the sum over a report's units")
     t3: float = Field(10.0, gt=0, description="scale of the logits")
-    tau: float = Field(0.1, gt=0, description="temperature of the cosine attention and of aggregate=sentence")
+    tau: float = Field(0.1, gt=0, description="temperature of the cosine attention")
+    tau_contrast: float | None = Field(
+        None, gt=0, description="temperature of the logits of aggregate=sentence; null: the same as tau"
+    )
     bias_global: float = Field(-10.0, description="added to the logits of objective=sigmoid")
-    bias_local: float = Field(-40.0, description="likewise; T3 Z is about T3 (T2 cos + log units), cos / tau far less")
-    learn: list[Literal["t1", "t2", "t3", "tau", "bias_global", "bias_local"]] = Field(
+    bias_local: float = Field(
+        -40.0, description="likewise; T3 Z is about T3 (T2 cos + log units), cos / tau_contrast far less"
+    )
+    learn: list[Literal["t1", "t2", "t3", "tau", "tau_contrast", "bias_global", "bias_local"]] = Field(
         default_factory=list,
         description="temperatures and biases that are learned; the settings above are initial values",
     )
@@ -184,6 +189,7 @@ class Loss(StrictModel):
         used = {
             "t1": self.attention == "paper",
             "tau": self.attention == "cosine",
+            "tau_contrast": self.aggregate == "sentence",
             "t2": self.aggregate == "lse",
             "bias_global": self.objective == "sigmoid",
             "bias_local": self.objective == "sigmoid",

@@ -1,7 +1,7 @@
 """The learned scalars of the loss: temperatures and biases.
 
 In: the loss settings. Out: the raw parameters that the model holds, and the `LossConfig` of their values. A temperature
-is learned by its logarithm, so that it stays positive; a bias as it is.
+is learned by its logarithm, so that it stays positive; a bias as it is. A `tau_contrast` of null starts at tau.
 """
 
 # N learned scalars
@@ -20,7 +20,9 @@ from sentalign.loss.reference import LossConfig
 
 def initial_values(settings: Loss) -> dict[str, float]:
     """The raw value of each learned scalar at the start of a run."""
-    return {n: getattr(settings, n) if n.startswith("bias") else math.log(getattr(settings, n)) for n in settings.learn}
+    start = settings.model_dump()
+    start["tau_contrast"] = start["tau_contrast"] or start["tau"]
+    return {n: start[n] if n.startswith("bias") else math.log(start[n]) for n in settings.learn}
 
 
 def loss_config(settings: Loss, loss_scalars_N: Tensor) -> LossConfig:

@@ -29,7 +29,8 @@ Scalar = float | Tensor
 class LossConfig:
     """Attention, aggregation of units, objective, targets and temperatures.
 
-    Temperatures and biases may be tensors of one element, learned ones. T1, T2 and T3 are the paper's.
+    Temperatures and biases may be tensors of one element, learned ones. T1, T2 and T3 are the paper's. The temperature
+    of the contrast is that of the attention where it is None.
     """
 
     attention: Literal["paper", "cosine"] = "paper"
@@ -41,6 +42,7 @@ class LossConfig:
     t2: Scalar = 5.0
     t3: Scalar = 10.0
     tau: Scalar = 0.1
+    tau_contrast: Scalar | None = None
     bias_global: Scalar = -10.0
     bias_local: Scalar = -40.0
 
@@ -143,7 +145,7 @@ def contrast_terms(scores: PairScores, config: LossConfig, contrast: Contrast = 
 
 
 def local_logits(scores: PairScores, mask: PairMask, config: LossConfig) -> tuple[Tensor, PairMask]:
-    """Logits of images against columns: T3 Z against reports, or cos / tau against single units; and their mask.
+    """Logits of images against columns: T3 Z against reports, or cos / tau_c against single units; and their mask.
 
     A pair of which no unit has a weight is left out.
     """
@@ -155,7 +157,8 @@ def local_logits(scores: PairScores, mask: PairMask, config: LossConfig) -> tupl
         return logits_IJ, PairMask(mask.positive_IU, kept_IJK.any(dim=2), weight_JK.gt(0).any(dim=1).float())
     positive_IJK = mask.positive_IU[:, :, None].expand_as(kept_IJK)
     units = PairMask(positive_IJK.flatten(1), kept_IJK.flatten(1), weight_JK.flatten())
-    return (scores.local_IJK / config.tau).flatten(1), units
+    tau_c = config.tau if config.tau_contrast is None else config.tau_contrast
+    return (scores.local_IJK / tau_c).flatten(1), units
 
 
 def four_terms(

@@ -15,18 +15,24 @@ ATTENTIONS = [("paper", "lse"), ("cosine", "lse"), ("cosine", "sentence")]
 CONFIGS = [
     LossConfig(
         attention, aggregate, objective_, targets, sentence_twins,
-        t1=3.0, t2=2.0, t3=4.0, tau=0.3, bias_global=-2.0, bias_local=-3.0,
+        t1=3.0, t2=2.0, t3=4.0, tau=0.3, tau_contrast=0.2, bias_global=-2.0, bias_local=-3.0,
     )
     for (attention, aggregate), objective_, targets, sentence_twins in product(
         ATTENTIONS, ("softmax", "sigmoid"), ("own", "multi", "mask"), ("keep", "drop")
     )
 ]  # fmt: skip
-LEARNED = ("t1", "t2", "t3", "tau", "bias_global", "bias_local")
+LEARNED = ("t1", "t2", "t3", "tau", "tau_contrast", "bias_global", "bias_local")
 
 
 def name(config: LossConfig) -> str:
     kinds = (config.attention, config.aggregate, config.objective, config.targets, config.sentence_twins)
     return "-".join(kinds)
+
+
+def learned_scalars(config, dtype):
+    """Leaves of all temperatures and biases that the configuration has."""
+    values = {key: getattr(config, key) for key in LEARNED}
+    return {key: torch.tensor([x], dtype=dtype, requires_grad=True) for key, x in values.items() if x is not None}
 
 
 def features(batch=8, regions=9, units=5, width=7, dtype=torch.float64, seed=0):

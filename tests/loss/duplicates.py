@@ -37,7 +37,7 @@ REPORTS = [
     Report("s8", ("g", "h", "a"), (0, 1, 2), (UNCERTAIN, NEGATED | UNCERTAIN, UNCERTAIN)),
 ]
 UNITS, REGIONS, WIDTH = 4, 3, 5
-LEARNED = ("t1", "t2", "t3", "tau", "bias_global", "bias_local")
+LEARNED = ("t1", "t2", "t3", "tau", "tau_contrast", "bias_global", "bias_local")
 TAG_WEIGHTS = {
     "none": {},
     "tags": {"negated": 0.0, "uncertain": 0.5},
@@ -59,6 +59,7 @@ class Options:
     t2: torch.Tensor
     t3: torch.Tensor
     tau: torch.Tensor
+    tau_contrast: torch.Tensor
     bias_global: torch.Tensor
     bias_local: torch.Tensor
 
@@ -67,7 +68,7 @@ class Options:
         return "-".join(kinds)
 
 
-SCALARS = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (3.0, 2.0, 4.0, 0.3, -2.0, -3.0)]
+SCALARS = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (3.0, 2.0, 4.0, 0.3, 0.2, -2.0, -3.0)]
 COMBINATIONS = [
     Options(attention, aggregate, *kinds, *SCALARS)
     for (attention, aggregate), *kinds in product(

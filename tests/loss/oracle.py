@@ -130,7 +130,7 @@ def local_terms(cosines, reports, weights, options):
                 scores[i, j], kinds[i, j], columns[j] = options.t3 * z, kind, 1.0
             else:
                 for k, w in counted.items():
-                    scores[i, (j, k)], kinds[i, (j, k)] = cosines[i, j, k] / options.tau, kind
+                    scores[i, (j, k)], kinds[i, (j, k)] = cosines[i, j, k] / options.tau_contrast, kind
                     columns[j, k] = w
     return both_ways(scores, kinds, columns, options, options.bias_local)
 

@@ -83,6 +83,11 @@ MUTANTS = {
         "kept_IJK.flatten(1), weight_JK.flatten())",
         "kept_IJK.flatten(1), weight_JK.gt(0).float().flatten())",
     ),
+    "the contrast takes the temperature of the attention": (
+        "reference",
+        "config.tau if config.tau_contrast is None else config.tau_contrast",
+        "config.tau",
+    ),
     "drop is ignored": ("targets", 'if sentence_twins == "drop":', "if False:"),
     "drop takes the pair's own units": ("targets", "(images, reports) & ~own_IJ[:, :, None]", "(images, reports)"),
     "a pair without a unit stays": ("reference", "kept_IJK.any(dim=2)", "mask.kept_IU"),

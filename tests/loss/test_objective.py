@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from sentalign.loss import objective, reference, region_sentence, targets
 from sentalign.loss.reference import LossConfig
-from tests.loss.cases import CONFIGS, LEARNED, distinct_reports, fast_terms, features, name, report_ids
+from tests.loss.cases import CONFIGS, distinct_reports, fast_terms, features, learned_scalars, name, report_ids
 
 
 def values_and_gradients(four_terms, batch, config, ids=None):
     """The four terms, and the gradients of a weighted sum of them by every feature and temperature."""
     inputs = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in batch]
-    learned = {key: torch.tensor([getattr(config, key)], dtype=torch.float64, requires_grad=True) for key in LEARNED}
+    learned = learned_scalars(config, torch.float64)
     terms = four_terms(*inputs, replace(config, **learned), ids or distinct_reports(batch[3]))
     loss = sum(weight * terms[key] for weight, key in zip((0.5, 0.7, 1.1, 1.3), sorted(terms), strict=True))
     leaves = [x for x in inputs if x.requires_grad] + list(learned.values())
@@ -73,6 +73,19 @@ def test_order_of_the_batch_does_not_matter(config):
     one = fast_terms(*batch, config, ids)
     other = fast_terms(*[x[order] for x in batch], config, targets.ReportIds(*[x[order] for x in ids]))
     torch.testing.assert_close(list(one.values()), list(other.values()))
+
+
+@pytest.mark.parametrize("path", [fast_terms, reference.four_terms])
+def test_without_a_temperature_of_its_own_the_contrast_has_that_of_the_attention(path):
+    batch, config = features(), next(c for c in CONFIGS if c.aggregate == "sentence")
+    ids = report_ids(batch[3])
+    shared = values_and_gradients(path, batch, replace(config, tau_contrast=None), ids)
+    equal = values_and_gradients(path, batch, replace(config, tau_contrast=config.tau), ids)
+    assert all(torch.equal(shared[0][key], equal[0][key]) for key in equal[0])
+    *features_, t1, t2, t3, tau, tau_contrast, bias_global, bias_local = equal[1]
+    summed = [*features_, t1, t2, t3, tau + tau_contrast, bias_global, bias_local]
+    for one, other in zip(shared[1], summed, strict=True):
+        assert one is other is None or torch.allclose(one, other, rtol=1e-12)
 
 
 @pytest.mark.parametrize("attention", ["paper", "cosine"])

@@ -23,7 +23,7 @@ LR = 0.01  # with gradients up to 50: far larger steps are not stable, and grow 
 LOSSES = {
     "paper": {},
     "learned": {"learn": ["t1", "t2", "t3"], "t1": 3.0, "t3": 5.0},
-    "sentence": {"attention": "cosine", "aggregate": "sentence", "tau": 0.2, "learn": ["tau", "t3"]},
+    "sentence": {"attention": "cosine", "aggregate": "sentence", "tau": 0.2, "learn": ["tau", "tau_contrast", "t3"]},
     "sigmoid": {"objective": "sigmoid", "learn": ["t3", "bias_global", "bias_local"], "targets": "multi"},
     "multi": {"targets": "multi", "sentence_twins": "drop", "tag_weights": {"negated": 0.0, "uncertain": 0.5}},
     "mask": {"targets": "mask", "attention": "cosine", "tag_weights": {"negated": 0.25}, "learn": ["t2", "tau"]},

@@ -13,7 +13,7 @@ from sentalign import dist
 from sentalign.loss import reference
 from sentalign.loss.reference import LossConfig
 from sentalign.loss.targets import ReportIds
-from tests.loss.cases import CONFIGS, LEARNED, distinct_reports, fast_terms, features, name, report_ids
+from tests.loss.cases import CONFIGS, distinct_reports, fast_terms, features, learned_scalars, name, report_ids
 from tests.multiproc.ranks import on_ranks, rows_of_rank
 
 BATCH = 8
@@ -23,7 +23,7 @@ PLAIN = [LossConfig(), LossConfig("cosine", "sentence")]
 def values_and_gradients(four_terms, batch, config, ids):
     """The four terms, and the gradients of a weighted sum by features and temperatures, as numpy."""
     inputs = [x.clone().requires_grad_(x.is_floating_point()) for x in batch]
-    learned = {key: torch.tensor([getattr(config, key)], dtype=inputs[0].dtype, requires_grad=True) for key in LEARNED}
+    learned = learned_scalars(config, inputs[0].dtype)
     terms = four_terms(*inputs, replace(config, **learned), ids)
     loss = sum(weight * terms[key] for weight, key in zip((0.5, 0.7, 1.1, 1.3), sorted(terms), strict=True))
     leaves = [x for x in inputs if x.requires_grad] + list(learned.values())

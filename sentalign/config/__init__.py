@@ -2,7 +2,9 @@
 
 from sentalign.config.batch_share import rank_share
 from sentalign.config.file import check, difference, dump, load
-from sentalign.config.settings import Augment, Config, Data, DataSource, Loss, Optimizer, StrictModel, Tag, Train
+from sentalign.config.loss_settings import Loss
+from sentalign.config.settings import Augment, Config, Data, DataSource, Optimizer, Train
+from sentalign.config.strict_model import StrictModel, Tag
 
 __all__ = [
     "Augment",

@@ -1,22 +1,19 @@
-"""Every setting of a run: its name, type, default, bounds and meaning.
+"""Every setting of a run: its name, type, default, bounds and meaning; towers and loss have modules of their own.
 
 In: plain mappings. Out: `Config` and its sections, or pydantic's errors, which file.py turns into one line.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from sentalign.config.loss_settings import Loss
+from sentalign.config.model_settings import Model
+from sentalign.config.strict_model import StrictModel, Tag
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Tag = Literal["negated", "uncertain", "normal", "comparison", "non-image"]
-
-
-class StrictModel(BaseModel):
-    """A part of the configuration; unknown keys are errors, so that a typing mistake never passes silently."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Augment(StrictModel):
@@ -98,112 +95,6 @@ class Data(StrictModel):
     def _picture_fits(self) -> Data:
         if self.long_side > self.image_size:
             raise ValueError(f"data.long_side {self.long_side} is larger than data.image_size {self.image_size}")
-        return self
-
-
-class ImageTowerConfig(StrictModel):
-    """The image encoder: any vision backbone of transformers."""
-
-    weights: str | None = Field(None, description="hub name or local folder; null: random weights from `backbone`")
-    backbone: dict[str, Any] = Field(
-        default_factory=dict, description="transformers config of the backbone, with model_type; unused with weights"
-    )
-    region_stage: str = Field("stage3", description="backbone stage whose positions are the regions")
-    global_stage: str = Field("stage4", description="backbone stage that is pooled to the global vector")
-    coordinates: bool = Field(False, description="channels grey, x, y instead of three times grey")
-    norm: Literal["batch", "frozen", "sync", "group"] = Field(
-        "batch",
-        description="batch: by each rank's rows; frozen: by the running statistics of the weights, scale and shift "
-        "still trained; sync: by the rows of all ranks; group: by each image, in place of batch norm",
-    )
-
-
-class TextTowerConfig(StrictModel):
-    """The text encoder: a BERT and its vocabulary."""
-
-    weights: str | None = Field(None, description="hub name or local folder; null: random weights from `backbone`")
-    backbone: dict[str, Any] = Field(default_factory=dict, description="BertConfig fields; unused with weights")
-    vocabulary: str | None = Field(None, description="vocab.txt or folder; null: of the weights, else trained")
-    vocabulary_size: int = Field(2000, ge=100, description="word pieces, where the vocabulary is trained")
-    cased: bool = Field(True, description="keep upper and lower case apart")
-    last_layers: int = Field(4, ge=1, description="hidden layers that are summed, from the last one")
-
-
-class Model(StrictModel):
-    """The two towers and their common width."""
-
-    image: ImageTowerConfig = ImageTowerConfig()
-    text: TextTowerConfig = TextTowerConfig()
-    width: int = Field(768, ge=8, description="width D of region, global, sentence and report vectors")
-
-    @model_validator(mode="after")
-    def _text_is_as_wide(self) -> Model:
-        width = self.text.backbone.get("hidden_size", 768)
-        if self.text.weights is None and width != self.width:
-            raise ValueError(f"model.width {self.width} must equal model.text.backbone.hidden_size {width}")
-        return self
-
-
-class Loss(StrictModel):
-    """Weights and temperatures of the four terms, see docs/method.md."""
-
-    attention: Literal["paper", "cosine"] = Field("paper", description="dot products, or cosines")
-    aggregate: Literal["lse", "sentence"] = Field("lse", description="a score per report, or per sentence")
-    objective: Literal["softmax", "sigmoid"] = Field("softmax", description="over the batch, or per pair")
-    targets: Literal["own", "multi", "mask"] = Field(
-        "own", description="what reports of the same text or study are: negatives, positives, or left out"
-    )
-    sentence_twins: Literal["keep", "drop"] = Field(
-        "keep", description="drop: sentences of other reports that the image's own report contains too are left out"
-    )
-    tag_weights: dict[Tag, float] = Field(
-        default_factory=dict, description="weight in the local terms of a sentence with this tag; 0: it is left out"
-    )
-    weight_global: float = Field(1.0, ge=0, description="weight of the two image-report terms")
-    weight_local: float = Field(1.0, ge=0, description="weight of the two region-sentence terms")
-    t1: float = Field(4.0, gt=0, description="sharpness of the paper attention over regions")
-    t2: float = Field(5.0, gt=0, description="sharpness of the sum over a report's units")
-    t3: float = Field(10.0, gt=0, description="scale of the logits")
-    tau: float = Field(0.1, gt=0, description="temperature of the cosine attention")
-    tau_contrast: float | None = Field(
-        None, gt=0, description="temperature of the logits of aggregate=sentence; null: the same as tau"
-    )
-    bias_global: float = Field(-10.0, description="added to the logits of objective=sigmoid")
-    bias_local: float = Field(
-        -40.0, description="likewise; T3 Z is about T3 (T2 cos + log units), cos / tau_contrast far less"
-    )
-    learn: list[Literal["t1", "t2", "t3", "tau", "tau_contrast", "bias_global", "bias_local"]] = Field(
-        default_factory=list,
-        description="temperatures and biases that are learned; the settings above are initial values",
-    )
-
-    @model_validator(mode="after")
-    def _weights_are_shares(self) -> Loss:
-        wrong = [f"{tag}={weight:g}" for tag, weight in self.tag_weights.items() if not 0 <= weight <= 1]
-        if wrong:
-            raise ValueError(f"loss.tag_weights are between 0 and 1, not {', '.join(wrong)}")
-        return self
-
-    @model_validator(mode="after")
-    def _learned_numbers_have_a_part(self) -> Loss:
-        used = {
-            "t1": self.attention == "paper",
-            "tau": self.attention == "cosine",
-            "tau_contrast": self.aggregate == "sentence",
-            "t2": self.aggregate == "lse",
-            "bias_global": self.objective == "sigmoid",
-            "bias_local": self.objective == "sigmoid",
-        }
-        if idle := [name for name in self.learn if not used.get(name, True)]:
-            raise ValueError(f"loss.learn: {', '.join(idle)} has no part in this loss; leave it out")
-        if len(set(self.learn)) < len(self.learn):
-            raise ValueError("loss.learn names a number twice")
-        return self
-
-    @model_validator(mode="after")
-    def _sentences_want_cosines(self) -> Loss:
-        if self.aggregate == "sentence" and self.attention != "cosine":
-            raise ValueError("loss.aggregate=sentence needs loss.attention=cosine")
         return self
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from sentalign import config as configuration
-from sentalign.config.settings import ImageTowerConfig, Train
+from sentalign.config.model_settings import ImageTowerConfig
+from sentalign.config.settings import Train
 from sentalign.loss import reference
 from sentalign.model import dual, image, text
 from tests.multiproc.ranks import on_ranks, rows_of_rank

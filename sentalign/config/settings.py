@@ -17,7 +17,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Augment(StrictModel):
-    """Random changes of the training images; shares of the image side, radians. Never a mirror: it would swap sides."""
+    """Random changes of the training images; shares of the image side, radians. For the mirror see data.mirror."""
 
     shift: float = Field(0.0, ge=0, le=0.5, description="largest shift, share of the image side")
     scale: float = Field(0.0, ge=0, lt=1, description="largest change of scale; 0.1: 0.9 to 1.1")
@@ -50,6 +50,7 @@ class Data(StrictModel):
     drop_tags: list[Tag] = Field(
         default_factory=list, description="sentences that training leaves out, unless the report has no others"
     )
+    mirror: float = Field(0.0, ge=0, le=1, description="share of training images mirrored, with sides swapped in text")
     block: int = Field(16, ge=1, le=1 << 20, description="neighbours that are fetched together; 1: full shuffle")
     max_duplicates: int = Field(0, ge=0, description="samples of one text or patient in a batch at most; 0: no bound")
     duplicate_keys: list[Literal["text", "patient", "study"]] = Field(

@@ -1,7 +1,7 @@
 """Grey pictures → the network's input, with random changes that depend on the seed, the epoch and the sample.
 
 In: uint8 pictures on any device. Out: float pictures in [-1, 1]. Nothing here mirrors a picture: left and right are
-words of the reports (docs/method.md).
+words of the reports, so `mirror` changes both before they are a batch.
 """
 
 # B images, H side; 1 channel

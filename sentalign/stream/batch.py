@@ -70,12 +70,12 @@ def random_subset(sentences: Sequence[int], seed: int, epoch: int, key: str) -> 
     return [sentences[i] for i in sorted(range(len(sentences)), key=numbers.__getitem__)[:kept]]
 
 
-def without_tags(sample: DecodedSample, dropped: frozenset[str]) -> list[int]:
-    """Numbers of the sentences that have none of the dropped tags; all of them where that leaves nothing.
+def without_tags(tags: Sequence[frozenset[str]], dropped: frozenset[str]) -> list[int]:
+    """Numbers of the sentences, of which `tags` are given, without a dropped tag; all where that leaves nothing.
 
     Normal and negated sentences have no region (docs/method.md).
     """
-    return [n for n, tags in enumerate(sample.tags) if not tags & dropped] or list(range(len(sample.tags)))
+    return [n for n, own in enumerate(tags) if not own & dropped] or list(range(len(tags)))
 
 
 @dataclass(frozen=True)

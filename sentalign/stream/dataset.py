@@ -22,10 +22,12 @@ from torch import Generator
 from torch.utils.data import DataLoader
 
 from sentalign.config import Data, rank_share
+from sentalign.stream import mirror
 from sentalign.stream.batch import Batch, Padding, collate
 from sentalign.stream.order import plan
 from sentalign.stream.order.mixture import SampleRef
 from sentalign.stream.order.plan import StreamState
+from sentalign.stream.read.fetch import Shards
 from sentalign.stream.read.open_data import open_mixture
 from sentalign.stream.rows import RowDataset, Rows, WorkItem
 from sentalign.stream.worker_signals import signals_blocked, stop_with_parent_only
@@ -80,7 +82,15 @@ class Stream:
         return (
             f"{name}split {self.split}: {samples} samples, {shards.without_text} without text left out; an epoch has "
             f"{batches} batches of {of}{self.data.batch} and drops the last {len(shards) % lanes} of its order"
+            f"{self._unmirrored(shards)}"
         )
+
+    def _unmirrored(self, shards: Shards) -> str:
+        if not self.data.mirror:
+            return ""
+        refused, reports = mirror.cannot_be_mirrored(shards, frozenset(self.data.drop_tags))
+        whole = "" if reports < mirror.LOOKED_AT else " looked at"
+        return f"; of {reports} reports{whole}, {refused} have a side that cannot be swapped: never mirrored"
 
     def batches(self, state: StreamState) -> Iterator[tuple[Batch, StreamState]]:
         """Batches from `state` on without end, each with the state after it. Raises UserError for another's state."""

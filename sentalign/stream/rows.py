@@ -1,4 +1,4 @@
-"""A worker's share of a batch → its rows: read, decoded, resized, tokenised.
+"""A worker's share of a batch → its rows: read, decoded, resized, some mirrored, tokenised.
 
 In: a `WorkItem`. Out: `Rows`, or the error as a value. Any worker may do any item: it keeps prefetched bytes only.
 """
@@ -13,6 +13,7 @@ from functools import partial
 from torch.utils.data import Dataset
 
 from sentalign.config import Data
+from sentalign.stream import mirror
 from sentalign.stream.batch import random_subset, without_tags
 from sentalign.stream.order import plan
 from sentalign.stream.order.mixture import Mixture, SampleRef
@@ -81,14 +82,17 @@ class RowDataset(Dataset[Rows | UserError]):
         for ref, content in zip(refs, self._contents(item, refs), strict=True):
             sample = self._sample(ref, content, rows)
             image_HH, _ = letterbox(sample.grey_HW, self.data.image_size, self.data.long_side)
-            chosen = without_tags(sample, self._dropped)
+            # The full-size picture is released here: a batch of them would be many times the batch.
+            sample = replace(sample, grey_HW=image_HH)
+            chosen = without_tags(sample.tags, self._dropped)
+            if item.step is not None and mirror.is_drawn(self.data.mirror, self.seed, ref.epoch, sample.key):
+                sample = mirror.mirrored(sample, chosen) or sample
             if item.step is not None and self.data.sentence_subset:
                 chosen = random_subset(chosen, self.seed, ref.epoch, sample.key)
             rows.chosen.append(chosen[: self.max_sentences])
             texts = [sample.sentences[n] for n in rows.chosen[-1]]
             rows.encoded.append(self.tokenizer.encode(texts, self.data.max_tokens))
-            # The full-size picture is released here: a batch of them would be many times the batch.
-            rows.samples.append(replace(sample, grey_HW=image_HH))
+            rows.samples.append(sample)
             rows.epochs.append(ref.epoch)
         return rows
 

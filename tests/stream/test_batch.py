@@ -145,8 +145,8 @@ def test_letterbox_centres_the_picture_on_zeros_and_its_geometry_leads_back(rows
 def test_dropped_tags_leave_at_least_the_whole_report():
     normal, negated = frozenset({"normal"}), frozenset({"negated", "comparison"})
     report = replace(sample("a", "Clear lungs.", "No nodule.", "A nodule."), tags=(normal, negated, frozenset()))
-    assert without_tags(report, frozenset({"normal", "negated"})) == [2]
-    assert without_tags(report, frozenset({"comparison"})) == [0, 2]
-    assert without_tags(report, frozenset()) == [0, 1, 2]
+    assert without_tags(report.tags, frozenset({"normal", "negated"})) == [2]
+    assert without_tags(report.tags, frozenset({"comparison"})) == [0, 2]
+    assert without_tags(report.tags, frozenset()) == [0, 1, 2]
     empty = replace(report, tags=(normal,) * 3)
-    assert without_tags(empty, frozenset({"normal"})) == [0, 1, 2]
+    assert without_tags(empty.tags, frozenset({"normal"})) == [0, 1, 2]

@@ -31,6 +31,7 @@ from sharding.manifest import SHA256
 from sharding.store import locations
 
 Grey = NDArray[np.uint8]
+Report = tuple[tuple[str, ...], tuple[frozenset[str], ...], tuple[str, ...]]  # texts, tags and hashes of its sentences
 TAGS = frozenset(get_args(Tag))
 KEY_COLUMNS = {"text": "text_hashes", "patient": "patient", "study": "study"}  # of the manifest, by data.duplicate_keys
 THREADS = 16  # concurrent requests for the sentences of all samples
@@ -146,14 +147,19 @@ class Shards:
             raise DamagedError(f"{_name(row)}: {error.message}; build the shards again") from None
         return DecodedSample(row["key"], grey_HW, *parse_sentences(_name(row), text), row["patient"], row["study"])
 
+    def report(self, index: int) -> Report:
+        """Texts, tags and hashes of a sample's sentences, without its picture. Raises DamagedError as `read` does."""
+        return self._reports_of([index])[0]
+
     def sentences(self) -> Iterator[str]:
         """The sentences of all samples, without pictures. Raises DamagedError as `read` does.
 
         A remote store is read in large pieces, pictures included: a request for each report would take hours.
         """
         with ThreadPoolExecutor(1 if self.local else THREADS) as pool:
-            for texts in pool.map(self._sentences_of, self._pieces(0 if self.local else PIECE)):
-                yield from texts
+            for reports in pool.map(self._reports_of, self._pieces(0 if self.local else PIECE)):
+                for texts, _, _ in reports:
+                    yield from texts
 
     def _pieces(self, size: int) -> Iterator[list[int]]:
         """All samples, as those of one shard that lie within `size` bytes; at least one in each piece."""
@@ -166,13 +172,12 @@ class Shards:
             piece.append(i)
         yield piece
 
-    def _sentences_of(self, indices: Sequence[int]) -> list[str]:
+    def _reports_of(self, indices: Sequence[int]) -> list[Report]:
         rows = [self.row(index) for index in indices]
         begin = min(row["json_offset"] for row in rows)
         end = max(row["json_offset"] + row["json_bytes"] for row in rows)
         (content,) = self._reader.read(rows[0]["shard"], [(begin, end)])
-        texts = (parse_sentences(_name(row), self._member(row, "json", content, begin))[0] for row in rows)
-        return [sentence for text in texts for sentence in text]
+        return [parse_sentences(_name(row), self._member(row, "json", content, begin)) for row in rows]
 
     def _member(self, row: dict[str, Any], member: str, content: bytes, begin: int) -> bytes:
         """The member `image` or `json` of a sample, in bytes of its shard from `begin` on; DamagedError as `read`."""
@@ -197,7 +202,7 @@ def _name(row: dict[str, Any]) -> str:
     return f"sample {row['key']} of {row['shard']}"
 
 
-def parse_sentences(name: str, text: bytes) -> tuple[tuple[str, ...], tuple[frozenset[str], ...], tuple[str, ...]]:
+def parse_sentences(name: str, text: bytes) -> Report:
     """Texts, tags and hashes of a sample's sentences. Raises DamagedError where the member has another format."""
     try:
         sentences = json.loads(text)["sentences"]

@@ -1,6 +1,6 @@
 """The configuration of a run, typed and checked: settings.py says what can be set, file.py reads and compares files."""
 
-from sentalign.config.batch_share import rank_share
+from sentalign.config.batch_share import rank_share, rank_views
 from sentalign.config.file import check, difference, dump, load
 from sentalign.config.loss_settings import Loss
 from sentalign.config.settings import Augment, Config, Data, DataSource, Optimizer, Train
@@ -21,4 +21,5 @@ __all__ = [
     "dump",
     "load",
     "rank_share",
+    "rank_views",
 ]

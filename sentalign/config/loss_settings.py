@@ -10,7 +10,7 @@ from sentalign.config.strict_model import StrictModel, Tag
 
 
 class Loss(StrictModel):
-    """Weights and temperatures of the four terms, see docs/method.md."""
+    """Weights and temperatures of the terms, see docs/method.md."""
 
     attention: Literal["paper", "cosine"] = Field("paper", description="dot products, or cosines")
     aggregate: Literal["lse", "sentence"] = Field("lse", description="a score per report, or per sentence")
@@ -26,6 +26,17 @@ class Loss(StrictModel):
     )
     weight_global: float = Field(1.0, ge=0, description="weight of the two image-report terms")
     weight_local: float = Field(1.0, ge=0, description="weight of the two region-sentence terms")
+    weight_rescale: float = Field(
+        0.0, ge=0, description="weight of the difference between a sentence's map in a zoomed view and its zoomed map"
+    )
+    rescale: tuple[float, float] = Field((0.66, 1.5), description="smallest and largest zoom of that view")
+    weight_window: float = Field(
+        0.0, ge=0, description="weight of the difference that blurring all but windows around some cells makes to them"
+    )
+    window: float = Field(2.0, gt=0, description="side of such a window, in cells of the map")
+    view_share: float = Field(
+        0.25, gt=0, le=1, description="share of the batch that gets a second view for each of the two terms"
+    )
     t1: float = Field(4.0, gt=0, description="sharpness of the paper attention over regions")
     t2: float = Field(5.0, gt=0, description="sharpness of the sum over a report's units")
     t3: float = Field(10.0, gt=0, description="scale of the logits")
@@ -41,6 +52,19 @@ class Loss(StrictModel):
         default_factory=list,
         description="temperatures and biases that are learned; the settings above are initial values",
     )
+
+    @property
+    def views(self) -> dict[str, float]:
+        """The kinds of second view that the loss uses, by name of their term, and the term's weight."""
+        weights = {"rescale": self.weight_rescale, "window": self.weight_window}
+        return {kind: weight for kind, weight in weights.items() if weight}
+
+    @model_validator(mode="after")
+    def _zooms_are_a_range(self) -> Loss:
+        low, high = self.rescale
+        if not 0 < low <= high:
+            raise ValueError(f"loss.rescale is [smallest, largest] zoom, both above 0, not [{low:g}, {high:g}]")
+        return self
 
     @model_validator(mode="after")
     def _weights_are_shares(self) -> Loss:

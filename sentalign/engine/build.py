@@ -20,7 +20,7 @@ from deepspeed.accelerator import get_accelerator
 from deepspeed.utils import logger as deepspeed_logger
 
 from sentalign import dist
-from sentalign.config import Config, Train
+from sentalign.config import Config, Train, rank_views
 from sentalign.engine import ema, optimizer
 from sentalign.launch import rendezvous
 from sentalign.model import recompute
@@ -93,8 +93,12 @@ def _offload(train: Train) -> dict[str, Any]:
 def build(model: DualEncoder, config: Config) -> deepspeed.DeepSpeedEngine:
     """The engine on this rank's device, with rank 0's weights on all ranks. Raises UserError.
 
-    Beside DeepSpeed's attributes it has `average`, the averaged weights, None where `train.ema_pairs` is 0.
+    Beside DeepSpeed's attributes it has `average`, the averaged weights, None where `train.ema_pairs` is 0; and
+    `region_grid`, where the regions lie on the input, None where the loss has no second view.
     """
+    if config.loss.views:
+        rank_views(config.data.batch, config.loss.view_share, dist.ranks())
+    region_grid = model.image.region_grid(config.data.image_size) if config.loss.views else None
     recompute.enable(model, config.train.recompute)
     if config.train.compile:
         _check_compile(model.image.backbone.config.to_dict(), config.model.image.norm)
@@ -105,6 +109,7 @@ def build(model: DualEncoder, config: Config) -> deepspeed.DeepSpeedEngine:
     engine, *_ = deepspeed.initialize(
         model=model, optimizer=steps, config=deepspeed_config(config, dist.ranks()), dist_init_required=False
     )
+    engine.region_grid = region_grid
     engine.average = ema.Average(engine, config.train.ema_pairs) if config.train.ema_pairs else None
     return engine
 

@@ -8,7 +8,8 @@ everything. Region maps are computed twice and never kept:
 3. with graph and the same random state, images micro-batch by micro-batch, then texts bucket by bucket.
 """
 
-# b pairs of this rank, m of a micro-batch, J reports of all ranks, M packed units of all ranks, N loss scalars
+# b pairs of this rank, m of a micro-batch, V kinds of view, J reports of all ranks, K units with padding, M packed
+# units of all ranks, N loss scalars
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sentalign.engine import loss_scalars
+from sentalign.engine import loss_scalars, view_terms
 from sentalign.engine.inputs import StepInputs
 from sentalign.loss import objective, region_sentence
 from sentalign.model import norm
@@ -38,6 +39,7 @@ class CachedScores:
     report_JD: Tensor
     local_bM: Tensor
     global_bJ: Tensor
+    divergence_bVK: Tensor
     loss_scalars_N: Tensor
 
 
@@ -48,7 +50,7 @@ class CachedStep:
         self._engine, self._inputs = engine, inputs
 
     def forward(self) -> dict[str, Tensor]:
-        """The four terms and their weighted sum, as functions of the cached scores."""
+        """The terms and their weighted sum, as functions of the cached scores."""
         with norm.frozen_running_stats(self._engine.module):  # pass 3 sees the same images again
             self._scores = compute_scores(self._engine, self._inputs)
         return loss_terms(self._scores, self._inputs)
@@ -70,10 +72,12 @@ class CachedStep:
     def _image_pass(self, number: int, rows: slice) -> None:
         """The gradient of <dL/dscores, scores> by a micro-batch of images, and by the gathered texts."""
         scores = self._scores
-        local_mM, global_mJ, loss_scalars_N = _score(
+        local_mM, global_mJ, divergence_mVK, loss_scalars_N = _score(
             self._engine, number, rows, scores.units_MD, scores.report_JD, self._inputs
         )
         product = _product(scores.local_bM, local_mM, rows) + _product(scores.global_bJ, global_mJ, rows)
+        if scores.divergence_bVK.grad is not None:
+            product = product + _product(scores.divergence_bVK, divergence_mVK, rows)
         if number == 0 and scores.loss_scalars_N.grad is not None:  # of the contrast, once for the whole batch
             product = product + _product(scores.loss_scalars_N, loss_scalars_N)
         self._engine.backward(product)
@@ -96,16 +100,18 @@ def compute_scores(engine: Any, inputs: StepInputs) -> CachedScores:
     scores = [
         _score(engine, number, rows, units_MD, report_JD, inputs) for number, rows in enumerate(_micro_batches(inputs))
     ]
-    local_bM, global_bJ = (_leaf(torch.cat([rows[i] for rows in scores])) for i in range(2))
+    local_bM, global_bJ, divergence_bVK = (_leaf(torch.cat([rows[i] for rows in scores])) for i in range(3))
     texts = Features(units_MD=units_mD, report_BD=report_bD)
-    return CachedScores(texts, gathered, units_MD, report_JD, local_bM, global_bJ, _leaf(scores[0][2]))
+    loss_scalars_N = _leaf(scores[0][3])
+    return CachedScores(texts, gathered, units_MD, report_JD, local_bM, global_bJ, divergence_bVK, loss_scalars_N)
 
 
 def loss_terms(scores: CachedScores, inputs: StepInputs) -> dict[str, Tensor]:
-    """Pass 2: the four terms and their weighted sum, as functions of the leaves."""
+    """Pass 2: the terms and their weighted sum, as functions of the leaves."""
     with inputs.in_float32():
         config = loss_scalars.loss_config(inputs.config.loss, scores.loss_scalars_N)
-        return inputs.with_loss(objective.contrast_terms(scores.local_bM, scores.global_bJ, inputs.reports, config))
+        terms = objective.contrast_terms(scores.local_bM, scores.global_bJ, inputs.reports, config)
+        return inputs.with_loss(terms | view_terms.terms(scores.divergence_bVK, inputs))
 
 
 def _encode(engine: Any, number: int, inputs: StepInputs) -> Features:
@@ -116,14 +122,18 @@ def _encode(engine: Any, number: int, inputs: StepInputs) -> Features:
 
 def _score(
     engine: Any, number: int, rows: slice, units_MD: Tensor, report_JD: Tensor, inputs: StepInputs
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A micro-batch's rows of scores with single units, (m, M), and with reports, (m, J), and the loss scalars."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A micro-batch's rows of scores with single units, (m, M), and with reports, (m, J); (m, V, K) divergences between
+    the views of an image, and the loss scalars.
+    """
     inputs.seed_rng("images", number)
     features: Features = engine(inputs.images_b1HH[rows]).float()
     with inputs.in_float32():
         config = loss_scalars.loss_config(inputs.config.loss, features.loss_scalars_N)
         local_mM = region_sentence.unit_scores(features.regions_BRD, units_MD, inputs.reports.groups, config)
-        return local_mM, objective.image_scores(features.image_BD, report_JD), features.loss_scalars_N
+        global_mJ = objective.image_scores(features.image_BD, report_JD)
+    divergence_mVK = view_terms.divergences(engine, features.regions_BRD, units_MD, rows, inputs, config)
+    return local_mM, global_mJ, divergence_mVK, features.loss_scalars_N
 
 
 def _leaf(value: Any) -> Any:

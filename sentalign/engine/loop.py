@@ -21,7 +21,7 @@ from sentalign import dist
 from sentalign.checkpoint import full_state, restore, write
 from sentalign.checkpoint.write import Progress
 from sentalign.config import Config
-from sentalign.engine import ema, schedule
+from sentalign.engine import ema, optimizer
 from sentalign.engine.step import train_step, validate
 from sentalign.health import heartbeat
 from sentalign.launch import stop_request
@@ -116,7 +116,7 @@ def run(
             rows, state = next(batches)
             waited = time.perf_counter() - started
             heartbeat.phase("step")
-            lr = schedule.lr(config.optimizer, progress.pairs, epoch_pairs, total)
+            lr = optimizer.lr(config.optimizer, progress.pairs, epoch_pairs, total)
             terms = train_step(engine, rows, config, progress.pairs, lr)
             progress = replace(progress, pairs=state.step * batch, stream=state.as_dict())
             seconds = time.perf_counter() - started

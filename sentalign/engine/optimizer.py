@@ -1,11 +1,13 @@
-"""The torch optimizer of a run, and at ZeRO stage 0 the checks that DeepSpeed's ZeRO optimizers make around theirs.
+"""The torch optimizer of a run, its learning rate, and the checks of DeepSpeed's ZeRO optimizers for ZeRO stage 0.
 
 In: a model and the optimizer's settings. Out: an optimizer that checks the norm of all gradients before it changes a
-weight, and sets `overflow` and `_global_grad_norm`, the names that DeepSpeed's engine reads.
+weight, and sets `overflow` and `_global_grad_norm`, the names that DeepSpeed's engine reads. The learning rate is a
+pure function of the image-report pairs seen, so that a resumed run has nothing to restore.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,6 +32,21 @@ def _groups(model: nn.Module, config: Optimizer) -> Iterable[Any]:
     # Biases, norms and temperatures are the parameters with one axis.
     plain = [p for p in trained if p.ndim <= 1]
     return [{"params": [p for p in trained if p.ndim > 1]}, {"params": plain, "weight_decay": 0.0}]
+
+
+def lr(settings: Optimizer, pairs: int, epoch_pairs: int, total_pairs: int) -> float:
+    """The learning rate of the step that starts after `pairs` pairs.
+
+    Warm-up is linear. `exponential`: lr · decay^epoch, in steps (docs/method.md: x0.9 an epoch). `cosine`: lr to 0.
+    """
+    if pairs < settings.warmup_pairs:
+        return settings.lr * (pairs + 1) / settings.warmup_pairs
+    if settings.schedule == "exponential":
+        return settings.lr * settings.decay ** (pairs // epoch_pairs)
+    if settings.schedule == "cosine":
+        share = (pairs - settings.warmup_pairs) / max(1, total_pairs - settings.warmup_pairs)
+        return settings.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    return settings.lr
 
 
 def check_gradients(optimizer: Any, clipping: float) -> None:

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from sentalign import dist
 from sentalign.config import Config
-from sentalign.engine import cached_step, loss_scalars, optimizer_step
+from sentalign.engine import cached_step, loss_scalars, optimizer_step, view_terms
 from sentalign.engine.inputs import StepInputs, prepare
 from sentalign.loss import objective
 from sentalign.model import norm
 from sentalign.model.dual import Features
 from sentalign.stream.augment import augment, normalize
 from sentalign.stream.batch import Batch
+from sentalign.stream.views import ViewMaker, has_view
 
 
 class PlainStep:
@@ -30,14 +31,19 @@ class PlainStep:
         self._engine, self._inputs = engine, inputs
 
     def forward(self) -> dict[str, Tensor]:
-        """The four terms and their weighted sum, over the batch of all ranks."""
+        """The terms and their weighted sum, over the batch of all ranks."""
         inputs = self._inputs
         inputs.seed_rng()
         features: Features = self._engine(inputs.images_b1HH, inputs.buckets).float()
         with inputs.in_float32():
             config = loss_scalars.loss_config(inputs.config.loss, features.loss_scalars_N)
-            vectors = features.regions_BRD, features.image_BD, features.units_MD, features.report_BD
-            return inputs.with_loss(objective.four_terms(*vectors, config, inputs.reports))
+            units_MD, report_JD = objective.gather_texts(features.units_MD, features.report_BD, inputs.reports)
+            vectors = features.regions_BRD, features.image_BD, units_MD, report_JD
+            terms = objective.terms_with_texts(*vectors, config, inputs.reports)
+        whole = slice(0, len(inputs.images_b1HH))
+        divergence_bVK = view_terms.divergences(self._engine, features.regions_BRD, units_MD, whole, inputs, config)
+        with inputs.in_float32():
+            return inputs.with_loss(terms | view_terms.terms(divergence_bVK, inputs))
 
     def backward(self, loss: Tensor) -> None:
         """Leaves the gradients in the engine."""
@@ -55,7 +61,8 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
     def seed_rng(*part: str | int) -> None:
         torch.manual_seed(_seed(config.seed, pairs, dist.rank(), *part))
 
-    inputs = prepare(batch, images_B1HH, config, seed_rng)
+    views = _views(batch, images_B1HH, config, pairs) if config.loss.views else None
+    inputs = prepare(batch, images_B1HH, config, seed_rng, views)
     step = (cached_step.CachedStep if config.train.micro_batch else PlainStep)(engine, inputs)
     buffers = optimizer_step.copy_buffers(engine.module, config)
     terms = step.forward()
@@ -69,6 +76,13 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
     # Batch norm's running statistics become their mean over ranks, so that every rank holds the saved state.
     dist.mean_in_place(norm.unsynced_buffers(engine.module))
     return values | applied
+
+
+def _views(batch: Batch, images_b1HH: Tensor, config: Config, pairs: int) -> ViewMaker:
+    """The second views of this rank's images."""
+    rows, step = len(batch.keys), pairs // config.data.batch
+    chosen = has_view(config.data.batch, config.loss.view_share, dist.rank() * rows, rows, step)
+    return ViewMaker(images_b1HH, batch.keys, batch.epochs, chosen, config.seed, config.loss)
 
 
 @torch.no_grad()

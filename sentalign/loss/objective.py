@@ -29,16 +29,21 @@ class GlobalReports:
     `gathered` has the ids of all ranks' reports without `sentence_hash_JS`, which stay on their rank in `own`. own_bJ
     marks each image's own report. Packed units of all ranks, sizes[rank] of each rank, are sorted by order_M, so that
     reports with equally many units are neighbours: `groups` are (reports, units of each). place_JK is the sorted
-    position of unit k of report j, 0 where it is absent.
+    position of unit k of report j, 0 where it is absent. present_bK marks the units of this rank's reports.
     """
 
     own: ReportIds
+    present_bK: Tensor
     gathered: ReportIds
     own_bJ: Tensor
     sizes: list[int]
     order_M: Tensor
     groups: list[tuple[int, int]]
     place_JK: Tensor
+
+    def own_units(self, units_MD: Tensor, rows: slice | list[int]) -> Tensor:
+        """The units of the reports of some of this rank's rows, (., K, D), of the units of all ranks."""
+        return units_MD[self.place_JK.chunk(dist.ranks())[dist.rank()][rows]]
 
 
 def gather_report_ids(present_bK: Tensor, ids: ReportIds) -> GlobalReports:
@@ -51,7 +56,7 @@ def gather_report_ids(present_bK: Tensor, ids: ReportIds) -> GlobalReports:
     weight_JK = weight_JK.view(torch.float64).float()
     gathered = ReportIds(study_J1[:, 0], report_J1[:, 0], ids.sentence_hash_JS[:0], unit_hash_JK, weight_JK)
     own_bJ = torch.eye(len(study_J1), dtype=torch.bool, device=present_bK.device).chunk(dist.ranks())[dist.rank()]
-    return GlobalReports(ids, gathered, own_bJ, *_layout(present_JK.bool()))
+    return GlobalReports(ids, present_bK, gathered, own_bJ, *_layout(present_JK.bool()))
 
 
 def _layout(present_JK: Tensor) -> tuple[list[int], Tensor, list[tuple[int, int]], Tensor]:
@@ -77,7 +82,18 @@ def four_terms(
     Each rank's gradients are W times its share of the gradient of the returned loss, so that the mean over ranks, which
     DeepSpeed takes, is that gradient.
     """
-    units_MD, report_JD = gather_texts(units_mD, report_bD, reports)
+    return terms_with_texts(regions_bRD, image_bD, *gather_texts(units_mD, report_bD, reports), config, reports)
+
+
+def terms_with_texts(
+    regions_bRD: Tensor,
+    image_bD: Tensor,
+    units_MD: Tensor,
+    report_JD: Tensor,
+    config: LossConfig,
+    reports: GlobalReports,
+) -> dict[str, Tensor]:
+    """`four_terms` with the texts of all ranks."""
     local_bM = region_sentence.unit_scores(regions_bRD, units_MD, reports.groups, config)
     return contrast_terms(local_bM, image_scores(image_bD, report_JD), reports, config)
 

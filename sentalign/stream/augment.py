@@ -33,7 +33,7 @@ def augment(images_B1HH: Tensor, keys: Sequence[str], strengths: Augment, seed: 
     """
     uniform_B6 = _uniform(keys, seed, epochs)
     if strengths.shift or strengths.scale or strengths.rotate:
-        images_B1HH = _warp(images_B1HH, *_motion(uniform_B6, strengths))
+        images_B1HH = warp(images_B1HH, *_motion(uniform_B6, strengths))
     if strengths.contrast or strengths.brightness:
         change_B2 = torch.from_numpy(uniform_B6[:, 4:] * (strengths.contrast, strengths.brightness)).to(images_B1HH)
         contrast_B111, brightness_B111 = (change_B2[:, i, None, None, None] for i in range(2))
@@ -59,7 +59,7 @@ def _motion(uniform_B6: NDArray[np.float64], strengths: Augment) -> tuple[NDArra
     return linear_B22, strengths.shift * uniform_B6[:, :2]
 
 
-def _warp(images_B1HH: Tensor, linear_B22: NDArray[np.float64], shift_B2: NDArray[np.float64]) -> Tensor:
+def warp(images_B1HH: Tensor, linear_B22: NDArray[np.float64], shift_B2: NDArray[np.float64]) -> Tensor:
     """The moved images. The grid is of the output's pixels, so it takes the inverse of the motion."""
     inverse_B22 = np.linalg.inv(linear_B22)
     # Grid coordinates are -1 .. 1 over the side, from edge to edge: half a side is their unit.

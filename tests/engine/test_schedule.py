@@ -7,7 +7,7 @@ import math
 import pytest
 
 from sentalign.config import Optimizer
-from sentalign.engine.schedule import lr
+from sentalign.engine.optimizer import lr
 
 
 def test_exponential_steps_down_once_an_epoch():

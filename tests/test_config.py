@@ -259,3 +259,17 @@ def test_a_batch_that_ranks_cannot_share_says_what_would_fit():
         config.rank_share(10, 4)
     with pytest.raises(UserError, match=r"set data.batch=4"):
         config.rank_share(2, 4)
+
+
+def test_second_views_that_ranks_cannot_share_say_what_would_fit():
+    assert config.rank_views(64, 0.25, 4) == 4
+    with pytest.raises(UserError, match=r"0.1 of data.batch 64 is 6 images, .* 4 ranks; set loss.view_share=0.0625"):
+        config.rank_views(64, 0.1, 4)
+    with pytest.raises(UserError, match=r"set loss.view_share=0.0625"):
+        config.rank_views(64, 0.001, 4)
+
+
+def test_the_zoom_of_a_view_is_a_range():
+    with pytest.raises(UserError, match=r"loss.rescale is \[smallest, largest\] zoom, both above 0, not \[1.5, 0.5\]"):
+        config.check({"run": "r", "data": {"shards": "s"}, "loss": {"rescale": [1.5, 0.5]}})
+    assert not config.check({"run": "r", "data": {"shards": "s"}}).loss.views

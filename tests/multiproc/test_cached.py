@@ -29,6 +29,13 @@ LOSSES = {
     "mask": {"targets": "mask", "attention": "cosine", "tag_weights": {"negated": 0.25}, "learn": ["t2", "tau"]},
 }
 
+CONTRASTS = list(LOSSES)
+VIEWS = {"weight_rescale": 5.0, "weight_window": 3.0, "window": 1.0, "view_share": 0.5}
+LOSSES |= {
+    "views": {"attention": "cosine", "aggregate": "sentence", "learn": ["t3"], "tag_weights": {"negated": 0.5}} | VIEWS,
+    "views-paper": {"targets": "multi", "learn": ["t1"], "t1": 20.0} | VIEWS,
+}
+
 
 class Case(NamedTuple):
     stage: int
@@ -62,8 +69,10 @@ def settings(case):
     return configuration.check(tree)
 
 
-def plain(case):
+def plain(case, more_loss=None):
     """Gradients of the first step and weights after some, by one graph on the whole batch in this process.
+
+    `more_loss(model, config, step, ids)` is added to the four terms.
 
     With dropout the graph is made of the same parts, on the ranks' rows, by the same random states as the engine's.
     """
@@ -81,7 +90,10 @@ def plain(case):
             inputs = prepared(batch(step, slice(None)), config)
             loss_config = loss_scalars.loss_config(config.loss, model.loss_scalars)
             terms = reference_terms(model, batch(step, slice(None)), loss_config, inputs.reports.own)
-        reference.total(terms).sum().backward()
+        loss = reference.total(terms).sum()
+        if more_loss:
+            loss = loss + more_loss(model, config, step, inputs.reports.own)
+        loss.backward()
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         if case.dropout:
             dist.mean_in_place(gradients)
@@ -155,11 +167,11 @@ def worst(values, exact):
     return max((np.abs(values[n] - exact[n]).max() / max(sizes[n], 1e-3 * largest), n) for n in exact)
 
 
-def compare(cases, ranks):
+def compare(cases, ranks, more_loss=None):
     """Checks gradients and weights of all cases, each against one graph over the whole batch."""
     exact = {case._replace(stage=0, micro=0, offload="none", compiled=False): None for case in cases}
     for case in exact:
-        exact[case] = None if case.dropout else plain(case)
+        exact[case] = None if case.dropout else plain(case, more_loss)
     for case, (gradients, weights, of_ranks) in zip(cases, on_ranks(ranks, engines, cases)[0], strict=True):
         first, after = of_ranks or exact[case._replace(stage=0, micro=0, offload="none", compiled=False)]
         nonzero = {n for n, g in gradients.items() if g is not None and np.abs(g).max() > 0}
@@ -173,7 +185,7 @@ def compare(cases, ranks):
 
 # All stages by all numbers of micro-batches, then each option in turn.
 PLAIN = [Case(stage, micro) for stage, micro in product(range(4), (0, 1, 2, 4))]
-OPTIONS = [Case(stage, 2, loss) for stage, loss in zip((0, 1, 2, 3, 0, 3), LOSSES, strict=True)]
+OPTIONS = [Case(stage, 2, loss) for stage, loss in zip((0, 1, 2, 3, 0, 3), CONTRASTS, strict=True)]
 OPTIONS += [
     Case(1, 0, "multi"),
     Case(2, 0, "mask"),

@@ -32,8 +32,9 @@ LOSSES = {
 CONTRASTS = list(LOSSES)
 VIEWS = {"weight_rescale": 5.0, "weight_window": 3.0, "window": 1.0, "view_share": 0.5}
 LOSSES |= {
-    "views": {"attention": "cosine", "aggregate": "sentence", "learn": ["t3"], "tag_weights": {"negated": 0.5}} | VIEWS,
-    "views-paper": {"targets": "multi", "learn": ["t1"], "t1": 20.0} | VIEWS,
+    "views": {"attention": "cosine", "aggregate": "sentence", "learn": ["tau"], "tag_weights": {"negated": 0.5}}
+    | VIEWS,
+    "views-paper": {"targets": "multi", "learn": ["t1"], "t1": 5.0} | VIEWS,
 }
 
 

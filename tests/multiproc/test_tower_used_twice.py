@@ -20,7 +20,7 @@ from tests.multiproc.test_cached import worst
 from tests.multiproc.test_engine import BATCH, SETTINGS, batch
 
 STEPS, LR = 2, 0.05
-CASES = list(product(range(4), ("float32", "bfloat16")))
+CASES = [(stage, precision) for precision, stage in product(("float32", "bfloat16"), range(4))]
 TOLERANCE = {"float32": (1e-5, 1e-5), "bfloat16": (1e-3, 2e-2)}  # of gradients, and of weights after some steps
 
 

@@ -19,6 +19,9 @@ GRID = CellGrid(4, 2.0, 8)  # of ConvNeXt's first stage and 32 pixels
 
 def view_loss(model, config, step, ids):
     """The weighted view terms of the whole batch, one sentence at a time, in the precision of the model."""
+    from sentalign.engine import loss_scalars
+
+    current = loss_scalars.loss_config(config.loss, model.loss_scalars.detach())
     whole = batch(step, slice(None))
     dtype = next(model.parameters()).dtype
     chosen = [n for n in range(BATCH) if has_view(BATCH, config.loss.view_share, 0, BATCH, step)[n]]
@@ -34,7 +37,7 @@ def view_loss(model, config, step, ids):
         for n in chosen:
             view = maker.make(kind, [n], GRID)
             seen = model(view.images_v1HH).regions_BRD[0]
-            first, second = (attention(v, sentences[n], config.loss) for v in (features.regions_BRD[n], seen))
+            first, second = (attention(v, sentences[n], current) for v in (features.regions_BRD[n], seen))
             cells = view.compared_vGG[0].flatten()
             for k in range(1, len(sentences[n])):
                 moved = at_places(first[k], view.places_vGG2[0])

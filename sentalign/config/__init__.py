@@ -3,6 +3,7 @@
 from sentalign.config.batch_share import rank_share, rank_views
 from sentalign.config.file import check, difference, dump, load
 from sentalign.config.loss_settings import Loss
+from sentalign.config.map_settings import Maps
 from sentalign.config.settings import Augment, Config, Data, DataSource, Optimizer, Train
 from sentalign.config.strict_model import StrictModel, Tag
 
@@ -12,6 +13,7 @@ __all__ = [
     "Data",
     "DataSource",
     "Loss",
+    "Maps",
     "Optimizer",
     "StrictModel",
     "Tag",

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sentalign.config.loss_settings import Loss
+from sentalign.config.map_settings import Maps
 from sentalign.config.model_settings import Model
 from sentalign.config.strict_model import StrictModel, Tag
 
@@ -189,4 +190,5 @@ class Config(StrictModel):
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     train: Train = Train()
+    maps: Maps = Maps()
     track: Track = Track()

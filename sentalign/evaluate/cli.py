@@ -57,7 +57,7 @@ def ms_cxr(args: argparse.Namespace) -> None:
 
     cases = reader.read(args.data)
     withheld = categories(args.withheld, cases)
-    predictor = Predictor.load(args.run, pick_device(args.device))
+    predictor = Predictor.load(args.run, pick_device(args.device), args.map)
     from rich.console import Console
     from rich.progress import Progress
 

@@ -9,9 +9,12 @@ cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid)
   rows, columns           (N,) size of the original
   crop, scale, pad        (N, 4), (N, 2), (N, 2): x_square = (x - crop[1]) * scale[1] + pad[1], y likewise with 0
   square                  (N, 2) height and width of the square that the grid covers, in its pixels
-  paper_pad, paper_square (N, 2), (N, 2): the same of the paper protocol, which stretches the grid over the input
+  paper_pad, paper_square (N, 2), (N, 2): the same of the network's input, whose centre the paper protocol scores
   kinds, metrics, values  (K,), (J,), (K, J, N): every case's numbers; NaN: the metric does not apply
-  clean__KIND, paper__KIND   (N, H, W) float32 grids that the protocols score, KIND with spaces as "_"
+  clean__KIND             (N, H, W) float32 grids that both protocols score, KIND with spaces as "_"; those of a
+                          registered map are finer, those without a sentence and the plain map on the model's grid
+  paper__plain_map        (N, H, W) the grid that the paper protocol scores of the plain map, stretched over the input
+  mirrored                (N,) bool; the mirrored picture took part in the model's map
   sentence__KIND          (N,) the query of the case; "" for none
 """
 
@@ -31,11 +34,12 @@ from rich.table import Table
 
 from sentalign.evaluate import page
 from sentalign.evaluate.datasets.ms_cxr import Case
-from sentalign.evaluate.predict_cases import MODEL, PROMPTS, Localizer
+from sentalign.evaluate.predict_cases import MODEL, Localizer
 from sentalign.evaluate.protocols import METRICS
 from sentalign.evaluate.score_cases import Scores, measure
 from sentalign.evaluate.summary import HEADLINE, JUDGED, summarise
 from sentalign.localize.arguments import make_folder
+from sentalign.localize.prompts import PROMPTS
 
 
 def evaluate(
@@ -80,7 +84,7 @@ def arrays(scores: Scores) -> dict[str, np.ndarray]:
         name: np.array([getattr(case, name) for case in cases], dtype=str)
         for name in ("phrase", "category", "patient", "study", "image_id")
     }
-    stored["seen"] = scores.seen_N
+    stored["seen"], stored["mirrored"] = scores.seen_N, scores.mirrored_N
     stored["boxes_xywh"] = np.concatenate([case.boxes_xywh_N4 for case in cases])
     stored["boxes_case"] = np.repeat(np.arange(len(cases)), [len(case.boxes_xywh_N4) for case in cases])
     for name in ("rows", "columns", "crop", "scale"):
@@ -91,7 +95,8 @@ def arrays(scores: Scores) -> dict[str, np.ndarray]:
     stored["kinds"], stored["metrics"] = np.array([slug(kind) for kind in scores.kinds]), np.array(METRICS)
     stored["values"] = np.array([[kind.values[metric] for metric in METRICS] for kind in scores.kinds.values()])
     for name, kind in scores.kinds.items():
-        stored[f"clean__{slug(name)}"], stored[f"paper__{slug(name)}"] = kind.clean_NHW, kind.paper_NHW
+        stored |= {f"clean__{slug(name)}": kind.clean_NHW}
+        stored |= {} if kind.paper_NHW is None else {f"paper__{slug(name)}": kind.paper_NHW}
     return stored | {f"sentence__{slug(kind)}": np.array(texts, str) for kind, texts in scores.sentences.items()}
 
 

@@ -1,10 +1,10 @@
 """Images and sentences through the model: the score grids of every case.
 
-In: a localizer and cases. Out: `CaseGrids`, one for each readable case: the grids of every sentence that the case is
+In: a localizer and cases. Out: `CaseGrids`, one for each readable case: the maps of every sentence that the case is
 queried with, and the text-free grids of its image. Scores are computed in `score_cases`.
 """
 
-# N cases, H W grid, D width
+# N cases, H W grid
 
 from __future__ import annotations
 
@@ -21,44 +21,43 @@ from sentalign.evaluate import controls
 from sentalign.evaluate.datasets.ms_cxr import Case
 from sentalign.evaluate.metrics import Array
 from sentalign.localize.heatmap import shape
+from sentalign.localize.predict import SentenceMap
+from sentalign.localize.prompts import PROMPTS, prompt
 from sharding import pixels
 from sharding.contract import Rejected
 from sharding.pixels import Geometry, Picture
 
 MODEL, SHUFFLED, SWAPPED = "model", "shuffled sentences", "swapped sides"
+PLAIN = "plain map"  # of the model, read as published
 CENTRE, BOXES = "centre prior", "mean mask"
 # The phrase itself gives the headline scores; the other prompts show how much the wording matters.
-PROMPTS = ("{}", "There is {}", "Findings suggesting {}")
 QUERIED = (MODEL, SHUFFLED, SWAPPED, *PROMPTS[1:])  # the kinds of map that read a sentence
 IMAGES_PER_CHUNK = 16
 ASPECT_TOLERANCE = 0.01
-
-GridPair = tuple[Array, Array]  # of the clean and of the paper protocol, each (H, W)
 
 
 class Localizer(Protocol):
     """The methods of `sentalign.localize.predict.Predictor` that are used here."""
 
     def images(self, greys: Sequence[NDArray[np.uint8]]) -> Iterator[Any]: ...
-    def text(self, sentences: Sequence[str]) -> Any: ...
-    def clean_grid(self, features: Any, sentence_D: Any) -> Array: ...
-    def paper_grid(self, features: Any, report_D: Any) -> Array: ...
+    def maps(self, features: Any, sentences: Sequence[str]) -> list[SentenceMap]: ...
 
 
 @dataclass(frozen=True)
 class CaseGrids:
-    """One readable case, `number` in the set: its geometries and its grids by kind of map.
+    """One readable case, `number` in the set: its geometries, its maps by kind, and grids that read no sentence.
 
     `clean_frame` leads to the square of the cells, each over what its region sees, `paper_frame` to the network's
-    input. `text_free` holds the centre prior and, under `BOXES`, the share of each cell that the case's boxes cover.
+    input. `maps` holds the `SentenceMap` of each query. `text_free` holds the saliency, the centre prior and, under
+    `BOXES`, the share of each cell that the case's boxes cover, all on the grid of the regions.
     """
 
     number: int
     case: Case
     clean_frame: Geometry
     paper_frame: Geometry
-    grids: dict[str, GridPair]
-    text_free: dict[str, GridPair]
+    maps: dict[str, SentenceMap]
+    text_free: dict[str, Array]
 
 
 def make_queries(cases: Sequence[Case], seen_N: NDArray[np.bool_], seed: int) -> list[dict[str, str]]:
@@ -74,12 +73,6 @@ def make_queries(cases: Sequence[Case], seen_N: NDArray[np.bool_], seed: int) ->
     return queries
 
 
-def prompt(template: str, phrase: str) -> str:
-    """The phrase in a template; inside a sentence it loses its capital, unless it is an abbreviation."""
-    inside = not template.startswith("{}") and not phrase[:2].isupper()
-    return template.format(phrase[:1].lower() + phrase[1:] if inside else phrase)
-
-
 def predict_cases(
     localizer: Localizer,
     cases: Sequence[Case],
@@ -88,9 +81,6 @@ def predict_cases(
     progress: Callable[[int], None],
 ) -> Iterator[CaseGrids]:
     """Every case whose image can be read; `lost` counts the others by reason, `progress` gets the cases done."""
-    sentences = sorted({sentence for kinds in queries for sentence in kinds.values()})
-    text = localizer.text(sentences)
-    vectors = dict(zip(sentences, zip(text.sentences_ND, text.reports_ND, strict=True), strict=True))
     done = 0
     for chunk in _chunks(cases):
         pictures = [read_picture(cases[members[0]]) for members in chunk]
@@ -101,7 +91,7 @@ def predict_cases(
             else:
                 fitted = {i: case for i in members if (case := fit_boxes(cases[i], picture))}
                 lost["image has another shape than annotated"] += len(members) - len(fitted)
-                yield from _predict_image(localizer, fitted, picture, next(features), queries, vectors)
+                yield from _predict_image(localizer, fitted, picture, next(features), queries)
             done += len(members)
             progress(done)
 
@@ -112,26 +102,25 @@ def _predict_image(
     picture: Picture,
     features: Any,
     queries: Sequence[dict[str, str]],
-    vectors: dict[str, tuple[Any, Any]],
 ) -> Iterator[CaseGrids]:
-    """The grids of the cases of one image, by their number in the set."""
+    """The maps of the cases of one image, by their number in the set."""
+    if not cases:
+        return
     frames = [picture.geometry.then(frame) for frame in (features.cells, features.letterbox)]
-    saliency: dict[str, GridPair] = {}
+    # Cases share sentences, and every sentence costs a backward pass.
+    sentences = sorted({sentence for i in cases for sentence in queries[i].values()})
+    maps = dict(zip(sentences, localizer.maps(features, sentences), strict=True))
+    cells = controls.Cells(frames[0], shape(maps[sentences[0]].plain_HW))
+    saliency = _saliency(picture, cells)
     for i, case in cases.items():
-        grids = {}
-        for kind, sentence in queries[i].items():
-            sentence_D, report_D = vectors[sentence]
-            grids[kind] = localizer.clean_grid(features, sentence_D), localizer.paper_grid(features, report_D)
-        clean, paper = (controls.Cells(frame, shape(grids[MODEL][0])) for frame in frames)
-        saliency = saliency or _saliency(picture, clean, paper)
-        boxes = case.boxes_xywh_N4
-        priors = {CENTRE: (clean.centre(), paper.centre()), BOXES: (clean.share(boxes), paper.share(boxes))}
-        yield CaseGrids(i, case, frames[0], frames[1], grids, priors | saliency)
+        text_free = {CENTRE: cells.centre(), BOXES: cells.share(case.boxes_xywh_N4), **saliency}
+        own = {kind: maps[sentence] for kind, sentence in queries[i].items()}
+        yield CaseGrids(i, case, frames[0], frames[1], own, text_free)
 
 
-def _saliency(picture: Picture, clean: controls.Cells, paper: controls.Cells) -> dict[str, GridPair]:
+def _saliency(picture: Picture, cells: controls.Cells) -> dict[str, Array]:
     maps, geometry = controls.saliency(picture)
-    return {name: (clean.mean(map_hw, geometry), paper.mean(map_hw, geometry)) for name, map_hw in maps.items()}
+    return {name: cells.mean(map_hw, geometry) for name, map_hw in maps.items()}
 
 
 def _chunks(cases: Sequence[Case]) -> Iterator[list[list[int]]]:

@@ -9,6 +9,7 @@ clean   the whole image, the letterbox undone. Pointing is exact on the original
         the published thresholds. A box that contains no such point gets the pixel that contains its centre.
 paper   `heatmap.paper_map`; boxes taken through the letterbox to the same 224 x 224, its central 7/8 scored. A case
         whose boxes lie wholly outside that centre (or fill it) has no value in the paper protocol: NaN, counted.
+        A grid is scored where its cells lie (`paper`), or as published, stretched over the input (`stretched`).
 """
 
 # H W grid, h w raster, N boxes
@@ -28,37 +29,49 @@ METRICS = CLEAN + PAPER
 
 
 class Scorer:
-    """Scores grids of one shape against the boxes of one case; what depends only on the case is computed once."""
+    """Scores grids against the boxes of one case; what depends only on the case is computed once."""
 
     def __init__(
-        self, geometry: Geometry, boxes_xywh_N4: Array, grid: tuple[int, int], square: Geometry | None = None
+        self, geometry: Geometry, boxes_xywh_N4: Array, regions: tuple[int, int], square: Geometry | None = None
     ) -> None:
-        """`geometry` leads to the square of the cells, `square` (None: the same) to the network's input."""
-        assert len(boxes_xywh_N4), "a case has at least one box"
-        self._geometry, self._boxes_xywh_N4 = geometry, np.asarray(boxes_xywh_N4, float)
-        rows_h, columns_w = heatmap.raster(geometry, CLEAN_SIDE)
-        self._taps = heatmap.original_taps(geometry, grid, rows_h, columns_w)
-        self._clean_hw = clean_mask(self._boxes_xywh_N4, geometry, rows_h, columns_w)
-        self._paper_hw = paper_mask(self._boxes_xywh_N4, square or geometry)
+        """`geometry` leads to the square of the cells, `square` (None: the same) to the network's input.
 
-    def __call__(self, clean_HW: Array, paper_HW: Array) -> dict[str, float]:
-        """All `METRICS`: the clean ones of `clean_HW`, the paper ones of `paper_HW`."""
-        return self.clean(clean_HW) | self.paper(paper_HW)
+        `regions` are the rows and columns of the model's own grid; the grids that are scored may have more.
+        """
+        assert len(boxes_xywh_N4), "a case has at least one box"
+        self._geometry, self._square, self._regions = geometry, square or geometry, regions
+        self._boxes_xywh_N4 = np.asarray(boxes_xywh_N4, float)
+        self._raster = heatmap.raster(geometry, CLEAN_SIDE)
+        self._clean_hw = clean_mask(self._boxes_xywh_N4, geometry, *self._raster)
+        self._paper_hw = paper_mask(self._boxes_xywh_N4, self._square)
+
+    def __call__(self, grid_HW: Array, stretched_HW: Array | None = None) -> dict[str, float]:
+        """All `METRICS` of a grid; the paper ones of `stretched_HW`, as published, where one is given."""
+        paper = self.paper(grid_HW) if stretched_HW is None else self.stretched(stretched_HW)
+        return self.clean(grid_HW) | paper
 
     def clean(self, grid_HW: Array) -> dict[str, float]:
         """The clean protocol's metrics of one grid."""
-        map_hw = heatmap.bilinear(grid_HW, *self._taps)
-        signed = Sorted(heatmap.to_signed(map_hw), self._clean_hw)
+        taps = heatmap.original_taps(self._geometry, heatmap.shape(grid_HW), *self._raster)
+        signed = Sorted(heatmap.to_signed(heatmap.bilinear(grid_HW, *taps)), self._clean_hw)
         iou_T, _ = signed.overlap(THRESHOLDS)
         pointing = hit(heatmap.peak(grid_HW, self._geometry), self._boxes_xywh_N4)
         values = (pointing, signed.average_precision(), iou_T.mean())
         return {name: float(value) for name, value in zip(CLEAN, values, strict=True)}
 
     def paper(self, grid_HW: Array) -> dict[str, float]:
-        """The paper protocol's metrics of one grid; NaN where the scored centre holds no box or only boxes."""
+        """The paper protocol's metrics of a grid over the square of its cells."""
+        return self._paper(grid_HW, self._geometry)
+
+    def stretched(self, grid_HW: Array) -> dict[str, float]:
+        """The paper protocol's metrics of a grid that is stretched over the network's input."""
+        return self._paper(grid_HW, self._square)
+
+    def _paper(self, grid_HW: Array, frame: Geometry) -> dict[str, float]:
+        """NaN where the scored centre holds no box or only boxes."""
         if not self._paper_hw.any() or self._paper_hw.all():
             return dict.fromkeys(PAPER, float("nan"))
-        map_hw = heatmap.paper_map(grid_HW)
+        map_hw = heatmap.paper_map(grid_HW, frame, self._square, len(grid_HW) / self._regions[0])
         iou_T, dice_T = Sorted(map_hw, self._paper_hw).overlap(THRESHOLDS)
         values = (cnr(map_hw, self._paper_hw), iou_T.mean(), dice_T.mean())
         return {name: float(value) for name, value in zip(PAPER, values, strict=True)}

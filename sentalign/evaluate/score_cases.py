@@ -20,16 +20,17 @@ from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.predict_cases import (
     BOXES,
     MODEL,
-    PROMPTS,
+    PLAIN,
     QUERIED,
     CaseGrids,
-    GridPair,
     Localizer,
     make_queries,
     predict_cases,
 )
 from sentalign.evaluate.protocols import METRICS, Scorer
 from sentalign.localize.heatmap import shape
+from sentalign.localize.predict import SentenceMap
+from sentalign.localize.prompts import PROMPTS
 from sharding.contract import UserError
 from sharding.pixels import Geometry
 
@@ -38,20 +39,27 @@ Grids = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class MapKind:
-    """One kind of map on every case: the grids (N, H, W) that the two protocols score and the values (N,) of each
-    metric. NaN where a case has none."""
+    """One kind of map on every case: its grids (N, H, W) and the values (N,) of each metric. NaN where a case has none.
+
+    The clean protocol scores `clean_NHW`; the paper protocol too, where its cells lie, or as published `paper_NHW`,
+    stretched over the network's input: only `PLAIN` has that.
+    """
 
     clean_NHW: Grids
-    paper_NHW: Grids
+    paper_NHW: Grids | None
     values: dict[str, Array]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Every readable case, in the order of the set; `sentences` holds the query of each case by kind, "" for none."""
+    """Every readable case, in the order of the set; `sentences` holds the query of each case by kind, "" for none.
+
+    `mirrored_N` says in which cases the mirrored picture took part in the model's map.
+    """
 
     cases: list[Case]
     seen_N: NDArray[np.bool_]
+    mirrored_N: NDArray[np.bool_]
     clean_frames: list[Geometry]
     paper_frames: list[Geometry]
     kinds: dict[str, MapKind]
@@ -60,8 +68,8 @@ class Scores:
 
     @property
     def controls(self) -> list[str]:
-        """The kinds of map that are neither the model's nor another wording of it."""
-        return [kind for kind in self.kinds if kind != MODEL and kind not in PROMPTS]
+        """The kinds of map that are neither the model's nor another reading or wording of it."""
+        return [kind for kind in self.kinds if kind not in (MODEL, PLAIN, *PROMPTS)]
 
 
 def measure(
@@ -85,53 +93,56 @@ def measure(
     if not readable:
         raise UserError("not one image can be read; check the files beside the annotation file")
     numbers = [case.number for case in readable]
-    grids = {kind: _stack([case.grids.get(kind) for case in readable]) for kind in QUERIED}
-    if not all(np.isfinite(grids_NHW).all() for grids_NHW in grids[MODEL]):
+    grids = {kind: _stack([case.maps.get(kind) for case in readable], "grid_HW") for kind in QUERIED}
+    models = [case.maps[MODEL] for case in readable]
+    grids[PLAIN], paper_NHW = _stack(models, "plain_HW"), _stack(models, "paper_HW")
+    if not all(np.isfinite(grids_NHW).all() for grids_NHW in (grids[MODEL], grids[PLAIN], paper_NHW)):
         raise UserError("the model's maps hold NaN or inf: its training diverged; train it with a lower optimizer.lr")
     grids |= _text_free(readable, seen_N[numbers])
-    values = _score(readable, grids, lambda share: progress(0.5 + 0.5 * share))
+    stretched = {PLAIN: paper_NHW}
+    values = _score(readable, grids, stretched, lambda share: progress(0.5 + 0.5 * share))
     return Scores(
         [case.case for case in readable],
         seen_N[numbers],
+        np.array([model.mirrored for model in models], bool),
         [case.clean_frame for case in readable],
         [case.paper_frame for case in readable],
-        {kind: MapKind(*grids[kind], values[kind]) for kind in grids},
+        {kind: MapKind(grids[kind], stretched.get(kind), values[kind]) for kind in grids},
         {kind: [queries[i].get(kind, "") for i in numbers] for kind in QUERIED},
         {reason: count for reason, count in lost.items() if count},
     )
 
 
-def _stack(pairs: Sequence[GridPair | None]) -> tuple[Grids, Grids]:
-    """The clean and the paper grids of all cases; NaN for a case without."""
-    size = next((pair[0].shape for pair in pairs if pair), (1, 1))
-    missing = np.full((2, *size), np.nan)
-    clean_NHW, paper_NHW = np.stack([pair or missing for pair in pairs], axis=1).astype(np.float32)
-    return clean_NHW, paper_NHW
+def _stack(maps: Sequence[SentenceMap | None], name: str) -> Grids:
+    """One grid of all cases; NaN for a case without a map."""
+    grids = [None if one is None else getattr(one, name) for one in maps]
+    missing = np.full(next((grid_HW.shape for grid_HW in grids if grid_HW is not None), (1, 1)), np.nan)
+    return np.stack([missing if grid_HW is None else grid_HW for grid_HW in grids]).astype(np.float32)
 
 
-def _text_free(cases: Sequence[CaseGrids], seen_N: NDArray[np.bool_]) -> dict[str, tuple[Grids, Grids]]:
+def _text_free(cases: Sequence[CaseGrids], seen_N: NDArray[np.bool_]) -> dict[str, Grids]:
     """The controls that read no sentence, on the seen cases; the boxes become the mean mask of the other patients."""
     patients = [case.case.patient for case, seen in zip(cases, seen_N, strict=True) if seen]
     grids = {}
     for kind in cases[0].text_free:
-        pair_2NHW = np.stack([case.text_free[kind] for case in cases], axis=1)
-        for grids_NHW in pair_2NHW if kind == BOXES and patients else ():
+        grids_NHW = np.stack([case.text_free[kind] for case in cases])
+        if kind == BOXES and patients:
             grids_NHW[seen_N] = controls.mean_masks(grids_NHW[seen_N], patients)
-        pair_2NHW[:, ~seen_N] = np.nan
-        clean_NHW, paper_NHW = pair_2NHW.astype(np.float32)
-        grids[kind] = clean_NHW, paper_NHW
+        grids_NHW[~seen_N] = np.nan
+        grids[kind] = grids_NHW.astype(np.float32)
     return grids
 
 
 def _score(
-    cases: Sequence[CaseGrids], grids: dict[str, tuple[Grids, Grids]], progress: Callable[[float], None]
+    cases: Sequence[CaseGrids], grids: dict[str, Grids], stretched: dict[str, Grids], progress: Callable[[float], None]
 ) -> dict[str, dict[str, Array]]:
     values = {kind: {metric: np.full(len(cases), np.nan) for metric in METRICS} for kind in grids}
     for n, case in enumerate(cases):
-        scorer = Scorer(case.clean_frame, case.case.boxes_xywh_N4, shape(grids[MODEL][0][n]), case.paper_frame)
-        for kind, (clean_NHW, paper_NHW) in grids.items():
-            if np.isfinite(clean_NHW[n]).all():
-                for metric, value in scorer(clean_NHW[n], paper_NHW[n]).items():
+        scorer = Scorer(case.clean_frame, case.case.boxes_xywh_N4, shape(grids[PLAIN][n]), case.paper_frame)
+        for kind, grids_NHW in grids.items():
+            if np.isfinite(grids_NHW[n]).all():
+                paper_HW = stretched[kind][n] if kind in stretched else None
+                for metric, value in scorer(grids_NHW[n], paper_HW).items():
                     values[kind][metric][n] = value
         progress((n + 1) / len(cases))
     return values

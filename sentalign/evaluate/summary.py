@@ -7,8 +7,12 @@ Means. `seen` and `withheld` (categories withheld from training; None where ther
   pointing           clean protocol, mean over all cases
   cnr, miou, dice    paper protocol, mean per category, then over categories; cases without a box in the scored centre
                      have no value there and are counted as `outside`
+All of them score the map by the run's settings `maps`, where its cells lie; `mirrored` counts the cases in whose map
+the mirrored picture took part. `plain` holds the same figures of the plain reading: the clean protocol on the scores of
+the picture alone, the paper protocol as published (report vector, the grid stretched over the network's input).
 `_ci` is the 95% percentile interval over bootstrap replicates that draw patients; all kinds of map share the draws.
-`protocols` holds every metric of each protocol pooled, over categories and per category, and the spread over prompts.
+`protocols` holds every metric of each protocol pooled, over categories and per category, and the spread over prompts:
+`paper` and `clean_plain` of the plain reading, `paper_map` and `clean` of the map.
 `separate` is true when the seen pointing and cnr intervals lie wholly above those of every control; `separate_from`
 has the comparison with each. `sided` is the model on the seen cases that name a side, to compare with `swapped sides`.
 """
@@ -23,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentalign.evaluate.bootstrap import Bootstrap, Estimate
-from sentalign.evaluate.predict_cases import BOXES, CENTRE, MODEL, PROMPTS, SHUFFLED, SWAPPED
+from sentalign.evaluate.predict_cases import BOXES, CENTRE, MODEL, PLAIN, SHUFFLED, SWAPPED
 from sentalign.evaluate.protocols import CLEAN, PAPER
 from sentalign.evaluate.score_cases import Scores
+from sentalign.localize.prompts import PROMPTS
 
 HEADLINE = ("pointing", "cnr", "miou", "dice")
 JUDGED = ("pointing", "cnr")
@@ -53,10 +58,10 @@ class Subset:
             headline |= _named(metric, mean(self.values(kind, metric)))
         return headline
 
-    def protocol(self, metrics: tuple[str, ...]) -> dict[str, Any]:
-        """The model's metrics of one protocol in full."""
+    def protocol(self, kind: str, metrics: tuple[str, ...]) -> dict[str, Any]:
+        """The metrics of one protocol in full."""
         return {"cases": int(self._members_N.sum()), "patients": self.patients} | {
-            metric: _full(self.bootstrap, self.values(MODEL, metric)) for metric in metrics
+            metric: _full(self.bootstrap, self.values(kind, metric)) for metric in metrics
         }
 
     def prompts(self) -> dict[str, Any]:
@@ -82,14 +87,21 @@ def summarise(scores: Scores, replicates: int = 1000, seed: int = 0) -> dict[str
     return {
         "seen": headline,
         "withheld": withheld.headline(MODEL) if withheld else None,
+        "plain": {
+            "seen": seen.headline(PLAIN) if seen else None,
+            "withheld": withheld.headline(PLAIN) if withheld else None,
+        },
+        "mirrored": int(scores.mirrored_N.sum()),
         "controls": controls,
         "saliency_best": _best_saliency(controls),
         "sided": _sided(scores, replicates, seed),
         "separate": bool(separate_from) and all(all(above.values()) for above in separate_from.values()),
         "separate_from": separate_from,
         "protocols": {
-            "paper": _protocol(scores, seen, withheld, PAPER),
-            "clean": _protocol(scores, seen, withheld, CLEAN) | {"prompts": seen.prompts() if seen else None},
+            "paper": _protocol(scores, seen, withheld, PLAIN, PAPER),
+            "paper_map": _protocol(scores, seen, withheld, MODEL, PAPER),
+            "clean": _protocol(scores, seen, withheld, MODEL, CLEAN) | {"prompts": seen.prompts() if seen else None},
+            "clean_plain": _protocol(scores, seen, withheld, PLAIN, CLEAN),
         },
         "cases": len(scores.cases),
         "images": len({case.image_id for case in scores.cases}),
@@ -100,11 +112,13 @@ def summarise(scores: Scores, replicates: int = 1000, seed: int = 0) -> dict[str
     }
 
 
-def _protocol(scores: Scores, seen: Subset | None, withheld: Subset | None, metrics: tuple[str, ...]) -> dict[str, Any]:
+def _protocol(
+    scores: Scores, seen: Subset | None, withheld: Subset | None, kind: str, metrics: tuple[str, ...]
+) -> dict[str, Any]:
     subsets = {"seen": seen, "withheld": withheld}
-    results: dict[str, Any] = {name: subset and subset.protocol(metrics) for name, subset in subsets.items()}
+    results: dict[str, Any] = {name: subset and subset.protocol(kind, metrics) for name, subset in subsets.items()}
     if metrics == PAPER:
-        results["outside"] = int(np.isnan(scores.kinds[MODEL].values["cnr"]).sum())
+        results["outside"] = int(np.isnan(scores.kinds[kind].values["cnr"]).sum())
     return results
 
 

@@ -1,4 +1,4 @@
-"""The arguments that `sentalign localize` and `sentalign evaluate` share: --run, --out, --device and --json.
+"""The arguments that `sentalign localize` and `sentalign evaluate` share: --run, --out, --device, --map and --json.
 
 In: a parser. Out: its arguments, the device, the folder of --out. torch is imported on use, so that `--help` is fast.
 """
@@ -19,6 +19,11 @@ def add_run_arguments(parser: argparse.ArgumentParser, json_file: str) -> None:
         "--out", type=Path, required=True, metavar="DIR", help="folder for the results; created if missing"
     )
     parser.add_argument("--device", help="where the model runs: cuda, cuda:1, cpu (default: a GPU if there is one)")
+    parser.add_argument(
+        "--map",
+        choices=("plain", "mirrored", "registered", "both"),
+        help="how maps are made, instead of by the run's maps.mirrored and maps.registered (docs/method.md)",
+    )
     add_json(parser, f"print the content of {json_file}")
 
 

@@ -35,16 +35,22 @@ class Box:
 
 @dataclass(frozen=True)
 class Localization:
-    """One sentence's boxes, best first, and its exact peak pixel (x, y); both empty where the map is constant."""
+    """One sentence's boxes, best first, and its exact peak pixel (x, y); both empty where the map is constant.
+
+    `mirrored` says whether the mirrored picture took part in the map.
+    """
 
     sentence: str
     boxes: tuple[Box, ...]
     peak: tuple[int, int] | None
+    mirrored: bool = False
 
 
-def localize(sentence: str, grid_HW: Array, geometry: Geometry, share: float = SHARE) -> Localization:
+def localize(
+    sentence: str, grid_HW: Array, geometry: Geometry, share: float = SHARE, mirrored: bool = False
+) -> Localization:
     """Boxes and peak of one sentence's score grid."""
-    return Localization(sentence, tuple(boxes(grid_HW, geometry, share)), peak(grid_HW, geometry))
+    return Localization(sentence, tuple(boxes(grid_HW, geometry, share)), peak(grid_HW, geometry), mirrored)
 
 
 def boxes(grid_HW: Array, geometry: Geometry, share: float = SHARE) -> list[Box]:
@@ -75,6 +81,7 @@ def as_json(localizations: Sequence[Localization], geometry: Geometry) -> dict[s
         entry: dict[str, Any] = {"number": number, "sentence": result.sentence}
         entry["peak"] = None if result.peak is None else {"x": result.peak[0], "y": result.peak[1]}
         entry["boxes"] = [{k: round(v, 4) for k, v in asdict(box).items()} for box in result.boxes]
+        entry["mirrored"] = result.mirrored
         entry["overlay"], entry["map"] = f"{number:02d}-overlay.png", f"{number:02d}-map.npz"
         sentences.append(entry)
     return {"image": {"rows": geometry.rows, "columns": geometry.columns}, "sentences": sentences}

@@ -26,8 +26,9 @@ EXAMPLES = """\
 
 written to --out, NN the number of the sentence:
   NN-overlay.png   the image under its map, boxes (blue) and peak (cross)
-  NN-map.npz       map: float32 on the original pixels; grid: the model's own grid; geometry: JSON, original to grid
-  boxes.json       the boxes and the peak of every sentence in original pixels"""
+  NN-map.npz       map: float32 on the original pixels; grid: the map's own grid; geometry: JSON, original to grid
+  boxes.json       the boxes and the peak of every sentence in original pixels, and whether the mirrored picture
+                   took part in its map"""
 
 
 def add_parser(commands: Subcommands) -> None:
@@ -54,16 +55,14 @@ def localize(args: argparse.Namespace) -> None:
     from sentalign.localize import boxes
     from sentalign.localize.predict import Predictor
 
-    predictor = Predictor.load(args.run, pick_device(args.device))
+    predictor = Predictor.load(args.run, pick_device(args.device), args.map)
     features = predictor.image(picture.grey_HW)
     geometry = picture.geometry.then(features.cells)
     make_folder(args.out)
     localizations = []
-    vectors_ND = predictor.text(sentences).sentences_ND
-    for number, (sentence, vector_D) in enumerate(zip(sentences, vectors_ND, strict=True), 1):
-        grid_HW = predictor.clean_grid(features, vector_D)
-        localizations.append(boxes.localize(sentence, grid_HW, geometry))
-        _write(args.out, number, picture, grid_HW, geometry, localizations[-1])
+    for number, (sentence, one) in enumerate(zip(sentences, predictor.maps(features, sentences), strict=True), 1):
+        localizations.append(boxes.localize(sentence, one.grid_HW, geometry, mirrored=one.mirrored))
+        _write(args.out, number, picture, one.grid_HW, geometry, localizations[-1])
     content = json.dumps(boxes.as_json(localizations, geometry), indent=1, ensure_ascii=False)
     (args.out / "boxes.json").write_text(content + "\n", encoding="utf-8")
     if args.json:

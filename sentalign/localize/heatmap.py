@@ -141,18 +141,19 @@ def _beside(centres_G: Array, size: int) -> Array:
     return np.array(list(dict.fromkeys([*inside.tolist(), 0.0, float(size - 1)])))
 
 
-def paper_map(grid_HW: Array) -> Array:
+def paper_map(grid_HW: Array, frame: Geometry, square: Geometry, sub_cells: float = 1) -> Array:
     """The scored map (196, 196) of the published protocol, in [-1, 1] (docs/method.md: evaluation protocols).
 
-    Gaussian of sigma 1.5 cells on the grid (scipy, mode "reflect"), bilinear to 224 x 224 with half-pixel centres, the
-    central 7/8 of it, min-max over that centre. A constant map becomes -1 everywhere, below every threshold.
+    Gaussian of sigma 1.5 cells on the grid (scipy, mode "reflect"), bilinear to 224 x 224 pixels of `square`, the
+    network's input, with half-pixel centres, the central 7/8 of it, min-max over that centre. The grid covers `frame`;
+    the published reading takes it to be the input itself. A finer grid has `sub_cells` per cell along each axis, so
+    that all are smoothed alike. A constant map becomes -1 everywhere, below every threshold.
     """
     low, high = PAPER_SCORED
-    smooth_HW = ndimage.gaussian_filter(np.asarray(grid_HW, float), PAPER_SIGMA, mode="reflect")
-    positions = (np.arange(low, high) + 0.5) / PAPER_SIDE
-    height, width = shape(grid_HW)
-    scored = bilinear(smooth_HW, axis_taps(positions * height, height), axis_taps(positions * width, width))
-    return to_signed(scored)
+    smooth_HW = ndimage.gaussian_filter(np.asarray(grid_HW, float), PAPER_SIGMA * sub_cells, mode="reflect")
+    shares = (np.arange(low, high) + 0.5) / PAPER_SIDE
+    points_N2 = square.to_original(np.stack([shares * square.width, shares * square.height], axis=1))
+    return to_signed(bilinear(smooth_HW, *original_taps(frame, shape(grid_HW), points_N2[:, 1], points_N2[:, 0])))
 
 
 def to_signed(map_hw: Array) -> Array:

@@ -1,14 +1,15 @@
 """The trained model as a localizer: pictures and sentences → score grids.
 
-In: a run folder, grey pictures, sentences. Out: region features with their geometry, text vectors, score grids. Maps
-are made in `heatmap`, boxes in `boxes`.
+In: a run folder, grey pictures, sentences. Out: features of pictures with their geometry, and for each sentence its
+score grids. Grids become maps on the original pixels in `heatmap`, boxes in `boxes`.
 """
 
-# B images, N sentences, H W grid, D width, S side of the network input, T positions
+# B images, N sentences, H W grid, D width, S side of the network input
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +20,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.nn.utils.rnn import pad_sequence
 
-from sentalign import config
+from sentalign import config, sides
+from sentalign.localize import register
 from sentalign.localize.heatmap import Array, cells_geometry
+from sentalign.localize.mirror import Mirror
+from sentalign.localize.prompts import prompt
+from sentalign.localize.register import Attention, Trace
+from sentalign.localize.texts import Texts
 from sentalign.model import dual
 from sentalign.model.pretrained import WeightsError
-from sentalign.tokenizer import Row, Tokenizer
+from sentalign.tokenizer import Tokenizer
 from sharding.contract import UserError
 from sharding.pixels import Geometry, letterbox
 
 BATCH = 16
+# The names of --map, and what they set in the section `maps`.
+MAPS: dict[str, dict[str, object]] = {
+    "plain": {"mirrored": False, "registered": False, "prompts": ["{}"]},
+    "mirrored": {"mirrored": True, "registered": False},
+    "registered": {"mirrored": False, "registered": True},
+    "both": {"mirrored": True, "registered": True},
+}
 
 
 @dataclass(frozen=True)
@@ -38,20 +50,31 @@ class ImageFeatures:
 
     `letterbox` leads to the network's input, over which published protocols stretch the grid. `cells` leads to the
     square of the cells, each centred on its region's receptive field: what a map on the picture must use. After
-    training with cosine attention the regions are unit vectors.
+    training with cosine attention the regions are unit vectors. `mirrored_HWD` are those of the mirrored picture,
+    `trace` leads from the regions back to the pixels; both None where the run's maps do not use them.
     """
 
     regions_HWD: Tensor
     letterbox: Geometry
     cells: Geometry
+    mirrored_HWD: Tensor | None = None
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True)
-class TextFeatures:
-    """Each sentence encoded as a report of its own: its sentence vector and its report vector."""
+class SentenceMap:
+    """The score grids of one sentence on one picture.
 
-    sentences_ND: Tensor
-    reports_ND: Tensor
+    `grid_HW` is the map by the settings `maps`; registered, it has 4 x 4 sub-cells a cell. `plain_HW` is the score of
+    every region with the sentence alone. Both cover the square of `ImageFeatures.cells`. `paper_HW` is the published
+    protocol's: every region with the vector of the sentence as a report, stretched over `ImageFeatures.letterbox`.
+    `mirrored` says whether the mirrored picture took part: it cannot if the sentence's sides cannot be exchanged.
+    """
+
+    grid_HW: Array
+    plain_HW: Array
+    paper_HW: Array
+    mirrored: bool
 
 
 class Predictor:
@@ -60,14 +83,21 @@ class Predictor:
     def __init__(
         self, model: dual.DualEncoder, tokenizer: Tokenizer, settings: config.Config, device: str = "cpu"
     ) -> None:
-        self._model, self._tokenizer, self._data, self._device = model, tokenizer, settings.data, device
+        self._model, self._data, self._device = model, settings.data, device
+        self.settings = settings.maps
         self._grid = model.image.region_grid(settings.data.image_size)
+        self._mirror = Mirror.of(self._grid, settings.data.image_size)
         self._cosine = settings.loss.attention == "cosine"
-        self._texts: dict[str, tuple[Tensor, Tensor]] = {}
+        tau, t1 = (_trained(model, settings.loss, name) for name in ("tau", "t1"))
+        self._attention = Attention(tau if self._cosine else None, t1)
+        self.text = Texts(model, tokenizer, settings.data.max_tokens, device)
 
     @classmethod
-    def load(cls, run: Path, device: str = "cpu") -> Self:
-        """The model of a run folder. Raises UserError where the folder has none or the device does not exist."""
+    def load(cls, run: Path, device: str = "cpu", maps: str | None = None) -> Self:
+        """The model of a run folder; `maps` (a name of MAPS) overrides its settings `mirrored` and `registered`.
+
+        Raises UserError where the folder has none or the device does not exist.
+        """
         if not run.is_dir():
             raise UserError(f"no run folder {run}; give the folder that training wrote (the `run` of its config)")
         try:
@@ -84,57 +114,88 @@ class Predictor:
             raise UserError(
                 f"the run folder {run} has no readable tokenizer/; give a run that training finished"
             ) from None
-        return cls(model, tokenizer, config.load(run / "config.yaml"), device)
+        settings = config.load(run / "config.yaml")
+        if maps is not None:
+            settings = settings.model_copy(update={"maps": settings.maps.model_copy(update=MAPS[maps])})
+        return cls(model, tokenizer, settings, device)
 
     def image(self, grey_HW: NDArray[np.uint8]) -> ImageFeatures:
         """Features of one grey picture (H, W) uint8, any size."""
         return next(self.images([grey_HW]))
 
     def images(self, greys: Sequence[NDArray[np.uint8]]) -> Iterator[ImageFeatures]:
-        """Features of several pictures, in order, computed in batches of 16."""
+        """Features of several pictures, in order, computed in batches of 16; a trace one by one, as it is asked for."""
         for start in range(0, len(greys), BATCH):
             size, long_side = self._data.image_size, self._data.long_side
             framed = [letterbox(grey_HW, size, long_side) for grey_HW in greys[start : start + BATCH]]
             images_BSS = torch.from_numpy(np.stack([square_SS for square_SS, _ in framed]))
             images_B1SS = (images_BSS.to(self._device).unsqueeze(1).float() / 255 - 0.5) / 0.5
-            regions_BHWD, _ = self._model.encode_images(images_B1SS)
-            for regions_HWD, (_, geometry) in zip(regions_BHWD.float().cpu(), framed, strict=True):
+            mirrored_BHWD = self._regions(self._mirror.image(images_B1SS)) if self.settings.mirrored else None
+            regions_BHWD = None if self.settings.registered else self._regions(images_B1SS)
+            for n, (_, geometry) in enumerate(framed):
+                if regions_BHWD is None:
+                    trace = self._trace(images_B1SS[n : n + 1], geometry)
+                    regions_HWD = self._scored(trace.regions_1HWD.detach())[0]
+                else:
+                    trace, regions_HWD = None, regions_BHWD[n]
                 cells = cells_geometry(geometry, *self._grid, len(regions_HWD))
-                yield ImageFeatures(normalize(regions_HWD, dim=-1) if self._cosine else regions_HWD, geometry, cells)
+                mirrored_HWD = None if mirrored_BHWD is None else mirrored_BHWD[n]
+                yield ImageFeatures(regions_HWD, geometry, cells, mirrored_HWD, trace)
 
-    def text(self, sentences: Sequence[str]) -> TextFeatures:
-        """Sentence and report vectors (N, D), each sentence encoded as a report of its own."""
-        missing = [s for s in dict.fromkeys(sentences) if s not in self._texts]
-        for start in range(0, len(missing), BATCH):
-            part = missing[start : start + BATCH]
-            rows = [self._tokenizer.encode([sentence], self._data.max_tokens) for sentence in part]
-            units_BKD, reports_BD = self._model.encode_texts(*self._pad(rows))
-            for sentence, units_KD, report_D in zip(
-                part, units_BKD.float().cpu(), reports_BD.float().cpu(), strict=True
-            ):
-                self._texts[sentence] = (units_KD[1], report_D)
-        sentence_D, report_D = zip(*(self._texts[sentence] for sentence in sentences), strict=True)
-        return TextFeatures(torch.stack(sentence_D), torch.stack(report_D))
+    def maps(self, features: ImageFeatures, sentences: Sequence[str]) -> list[SentenceMap]:
+        """The grids of each sentence on one picture; a sentence more costs one backward pass if they are registered."""
+        text, queries_N2D = self.text(sentences), self._queries(sentences)
+        plain = [_product(features.regions_HWD, self._unit(sentence_D)) for sentence_D in text.units_N2D[:, 1]]
+        paper = [_product(features.regions_HWD, report_D) for report_D in text.reports_ND]
+        grids = [_product(features.regions_HWD, units_2D[1]) for units_2D in queries_N2D]
+        mirrored = [self._mirrored(features, sentence) for sentence in sentences]
+        for n, mirrored_HW in enumerate(mirrored):
+            grids[n] = grids[n] if mirrored_HW is None else self._mirror.mean(grids[n], mirrored_HW)
+        if features.trace is not None:
+            evidence_NSS = features.trace.evidence(self._attention, queries_N2D, np.stack(grids), self._grid.stride)
+            grids = [register.register(*pair, self._grid) for pair in zip(grids, evidence_NSS, strict=True)]
+        took_part = [mirrored_HW is not None for mirrored_HW in mirrored]
+        return [SentenceMap(*parts) for parts in zip(grids, plain, paper, took_part, strict=True)]
 
-    def clean_grid(self, features: ImageFeatures, sentence_D: Tensor) -> Array:
-        """<v_r, t>, or cos(v_r, t) after training with cosine attention, of every region (clean protocol)."""
-        if self._cosine:
-            sentence_D = normalize(sentence_D, dim=-1)
-        return (features.regions_HWD @ sentence_D).double().numpy()
+    def _mirrored(self, features: ImageFeatures, sentence: str) -> Array | None:
+        """The grid of the mirrored picture with the swapped sentence; None where there is no such sentence."""
+        swapped = sides.swap(sentence)
+        if features.mirrored_HWD is None or swapped is None:
+            return None
+        return _product(features.mirrored_HWD, self._queries([swapped])[0, 1])
 
-    def paper_grid(self, features: ImageFeatures, report_D: Tensor) -> Array:
-        """<v_r, q> of every region with the report vector of the query (paper protocol), (H, W)."""
-        return (features.regions_HWD @ report_D).double().numpy()
+    def _queries(self, sentences: Sequence[str]) -> Tensor:
+        """[CLS] and each sentence, (N, 2, D): the mean over `maps.prompts` of the vectors, for cosines unit vectors."""
+        wordings = (self.text([prompt(template, s) for s in sentences]) for template in self.settings.prompts)
+        return torch.stack([self._unit(text.units_N2D) for text in wordings]).mean(dim=0)
 
-    def _pad(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Rows of one sentence each as (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)."""
-        tokens = [torch.tensor(row.tokens) for row in rows]
-        tokens_BT = pad_sequence(tokens, batch_first=True, padding_value=self._tokenizer.pad_id)
-        ids = [torch.tensor(row.sentence_ids) for row in rows]
-        sentence_id_BT = pad_sequence(ids, batch_first=True, padding_value=-1)
-        attention_BT = torch.arange(tokens_BT.shape[1]) < torch.tensor([[len(row.tokens)] for row in rows])
-        word_counts_BK = torch.tensor([[row.total_words, *row.word_counts] for row in rows], dtype=torch.float32)
-        tokens_BT, attention_BT, sentence_id_BT, word_counts_BK = (
-            t.to(self._device) for t in (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)
-        )
-        return tokens_BT, attention_BT, sentence_id_BT, word_counts_BK
+    def _unit(self, vectors: Tensor) -> Tensor:
+        return normalize(vectors, dim=-1) if self._cosine else vectors
+
+    def _regions(self, images_B1SS: Tensor) -> Tensor:
+        """What the scores are products with, (B, H, W, D), on the CPU."""
+        return self._scored(self._model.encode_images(images_B1SS)[0])
+
+    def _scored(self, regions_BHWD: Tensor) -> Tensor:
+        return self._unit(regions_BHWD.float().cpu())
+
+    def _trace(self, image_11SS: Tensor, geometry: Geometry) -> Trace:
+        image_11SS = image_11SS.clone().requires_grad_()
+        with torch.enable_grad():
+            regions_1HWD, _ = self._model.image(image_11SS)
+        (left, top), (right, bottom) = geometry.to_output(np.array([[0, 0], [geometry.columns, geometry.rows]])).round()
+        inside_SS = np.zeros(image_11SS.shape[2:])
+        inside_SS[int(top) : int(bottom), int(left) : int(right)] = 1
+        return Trace(image_11SS, regions_1HWD.float(), inside_SS)
+
+
+def _product(regions_HWD: Tensor, vector_D: Tensor) -> Array:
+    return (regions_HWD @ vector_D).double().numpy()
+
+
+def _trained(model: dual.DualEncoder, loss: config.Loss, name: str) -> float:
+    """A temperature of the loss: as set, or as learned (the model holds its logarithm)."""
+    if name not in model.learned:
+        return float(getattr(loss, name))
+    assert model.loss_scalars is not None
+    return math.exp(float(model.loss_scalars[model.learned.index(name)]))

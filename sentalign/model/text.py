@@ -101,20 +101,8 @@ def build(weights: str | None, settings: dict[str, Any], vocabulary_size: int, l
         if (kind := settings.get("model_type", "bert")) != "bert":
             raise WeightsError(f"model.text.backbone takes the settings of a bert, not of a {kind}")
         config: Any = backbone_config({"vocab_size": vocabulary_size} | settings, "bert")
-        bert = _words_first(transformers.BertModel(config, add_pooling_layer=False))
+        bert = transformers.BertModel(config, add_pooling_layer=False)
     return TextTower(bert, last_layers)
-
-
-@torch.no_grad()
-def _words_first(bert: Any) -> Any:
-    """Makes the embeddings of a new BERT start with the words: token types at 0, positions at a tenth.
-
-    At equal sizes two thirds of each embedding are the same in all sentences. Their vectors then start almost equal
-    (cosines of .89 against .26 in the demo), and a contrast between them stays at chance for the first third of a run.
-    """
-    bert.embeddings.token_type_embeddings.weight.zero_()
-    bert.embeddings.position_embeddings.weight.mul_(0.1)
-    return bert
 
 
 def from_config(config: Any, last_layers: int) -> TextTower:

@@ -94,7 +94,7 @@ def sample_maps(run: Path, config: Config, predictor: Predictor) -> Iterator[str
     for number, (grey_HW, sentence) in enumerate(islice(_findings(config), COUNT)):
         picture = Picture(grey_HW, Geometry.identity(*grey_HW.shape), {})
         features = predictor.image(grey_HW)
-        grid_HW = predictor.clean_grid(features, predictor.text([sentence]).sentences_ND[0])
+        grid_HW = predictor.maps(features, [sentence])[0].grid_HW
         path = f"pictures/sample-{number:02d}.png"
         (run / path).parent.mkdir(exist_ok=True)
         overlay.write(run / path, picture, grid_HW, features.cells, sentence, [], None)

@@ -18,6 +18,7 @@ from PIL import Image
 from sentalign import config
 from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.score_cases import Scores, measure
+from sentalign.localize.predict import SentenceMap
 from sentalign.model import dual, image, text
 from sentalign.tokenizer import Tokenizer
 from sharding.pixels import Geometry, letterbox
@@ -41,18 +42,15 @@ class MarkLocalizer:
             cells = square_SS.reshape(CELLS, SIDE // CELLS, CELLS, SIDE // CELLS).mean(axis=(1, 3))
             yield SimpleNamespace(regions=cells / 255, letterbox=geometry, cells=geometry)
 
-    def text(self, sentences: Sequence[str]) -> SimpleNamespace:
-        # The image's left half is the patient's right, as radiologists look at it.
-        sides = torch.tensor([[float("right" in s.lower()), float("left" in s.lower())] for s in sentences])
-        return SimpleNamespace(sentences_ND=sides, reports_ND=sides)
+    def maps(self, features: Any, sentences: Sequence[str]) -> list[SentenceMap]:
+        return [SentenceMap(grid, grid, grid, False) for grid in (self._grid(features, s) for s in sentences)]
 
-    def clean_grid(self, features: Any, sentence_D: torch.Tensor) -> np.ndarray:
+    def _grid(self, features: Any, sentence: str) -> np.ndarray:
         if self.blind:
             return np.full((CELLS, CELLS), 0.25)
-        half = np.repeat(sentence_D.numpy(), CELLS // 2)
-        return features.regions * half
-
-    paper_grid = clean_grid
+        # The image's left half is the patient's right, as radiologists look at it.
+        sides = [float(side in sentence.lower()) for side in ("right", "left")]
+        return features.regions * np.repeat(sides, CELLS // 2)
 
 
 def square_boxes(geometry: Geometry, boxes: np.ndarray) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from sentalign.evaluate.metrics import THRESHOLDS
 from sentalign.evaluate.protocols import METRICS, PAPER, Scorer, paper_mask
-from sentalign.localize.heatmap import paper_map
+from sentalign.localize.heatmap import axis_taps, bilinear, paper_map
 from sharding.pixels import Geometry, letterbox
 
 TALL = letterbox(np.zeros((400, 300), np.uint8), 224)[1]
@@ -28,7 +30,7 @@ def test_every_metric_is_high_for_the_right_map_and_low_for_the_opposite():
     boxes = np.array([[60.0, 100.0, 90.0, 110.0]])
     grid = grid_of(boxes, TALL)
     scorer = Scorer(TALL, boxes, grid.shape)
-    right, wrong = scorer(grid, grid), scorer(-grid, -grid)
+    right, wrong = scorer(grid), scorer(-grid)
     assert set(right) == set(METRICS)
     assert right["pointing"] == 1.0
     assert wrong["pointing"] == 0.0
@@ -39,9 +41,7 @@ def test_every_metric_is_high_for_the_right_map_and_low_for_the_opposite():
 
 
 def test_constant_map_misses_everywhere():
-    values = Scorer(TALL, np.array([[0.0, 0.0, 300.0, 200.0]]), (14, 14))(
-        np.full((14, 14), 0.3), np.full((14, 14), 0.3)
-    )
+    values = Scorer(TALL, np.array([[0.0, 0.0, 300.0, 200.0]]), (14, 14))(np.full((14, 14), 0.3))
     assert [values[name] for name in ("pointing", "iou", "cnr", "miou", "dice")] == [0.0] * 5
     assert values["average_precision"] == pytest.approx(0.5)  # the share that the box covers
 
@@ -50,13 +50,13 @@ def test_overlapping_boxes_are_one_region():
     grid = np.random.default_rng(0).random((14, 14))
     one = np.array([[60.0, 100.0, 90.0, 110.0]])
     twice = np.concatenate([one, one, [[70.0, 120.0, 20.0, 20.0]]])
-    assert Scorer(TALL, one, grid.shape)(grid, grid) == Scorer(TALL, twice, grid.shape)(grid, grid)
+    assert Scorer(TALL, one, grid.shape)(grid) == Scorer(TALL, twice, grid.shape)(grid)
 
 
 def test_box_outside_the_scored_centre_has_no_paper_value_but_a_clean_one():
     grid = np.zeros((14, 14))
     grid[0, 7] = 1.0
-    values = Scorer(TALL, np.array([[100.0, 0.0, 100.0, 20.0]]), grid.shape)(grid, grid)
+    values = Scorer(TALL, np.array([[100.0, 0.0, 100.0, 20.0]]), grid.shape)(grid)
     assert all(np.isnan(values[name]) for name in PAPER)
     assert values["pointing"] == 1.0
     assert values["average_precision"] > 0
@@ -94,7 +94,7 @@ def test_paper_protocol_against_its_slow_reference():
     scored = 2 * (scored - scored.min()) / (scored.max() - scored.min()) - 1
     values = Scorer(TALL, boxes, grid.shape).paper(grid)
     assert (paper_mask(boxes, TALL) == mask).all()
-    assert np.allclose(paper_map(grid), scored)
+    assert np.allclose(paper_map(grid, TALL, TALL), scored)
     inside, outside = scored[mask], scored[~mask]
     expected = (inside.mean() - outside.mean()) / np.sqrt(inside.var() + outside.var())
     assert values["cnr"] == pytest.approx(expected)
@@ -115,3 +115,31 @@ def test_clean_protocol_on_the_original_pixels():
     values = Scorer(geometry, boxes, grid.shape).clean(grid)
     assert values["average_precision"] == pytest.approx(np.mean(np.arange(1, 31) / ranks))
     assert values["pointing"] == float(mask.ravel()[order[0]])
+
+
+def test_paper_metrics_of_a_map_lie_where_its_cells_lie_and_the_plain_reading_is_stretched():
+    """Cells of 32 pixels, the first one centred on the corner of the input: half a cell beside the stretched grid."""
+    cells = replace(TALL, pad=(TALL.pad[0] + 16, TALL.pad[1] + 16))
+    box = cells.to_original(np.array([[64.0, 96.0], [128.0, 160.0]]))
+    boxes = np.array([[*box[0], *(box[1] - box[0])]])
+    grid = np.zeros((7, 7))
+    grid[3:5, 2:4] = 1
+    scorer = Scorer(cells, boxes, grid.shape, TALL)
+    assert scorer(grid)["cnr"] > scorer(grid, grid)["cnr"] + 0.5
+    assert scorer(grid, grid)["cnr"] == Scorer(TALL, boxes, grid.shape)(grid)["cnr"]
+    assert scorer(grid, grid)["pointing"] == scorer(grid)["pointing"] == 1
+
+
+def test_a_finer_grid_is_smoothed_alike():
+    grid, rows = np.random.default_rng(3).random((8, 8)), (np.arange(32) + 0.5) / 4
+    fine = bilinear(grid, axis_taps(rows, 8), axis_taps(rows, 8))
+    coarse = paper_map(grid, TALL, TALL)
+    assert (
+        np.abs(paper_map(fine, TALL, TALL, 4) - coarse).max() < 0.3 < np.abs(paper_map(fine, TALL, TALL) - coarse).max()
+    )
+    boxes = np.array([[60.0, 100.0, 90.0, 110.0]])
+    values = Scorer(TALL, boxes, (8, 8))(fine)
+    inside = paper_mask(boxes, TALL)
+    mapped = paper_map(fine, TALL, TALL, 4)
+    expected = (mapped[inside].mean() - mapped[~inside].mean()) / np.sqrt(mapped[inside].var() + mapped[~inside].var())
+    assert values["cnr"] == pytest.approx(expected)

@@ -16,10 +16,11 @@ from rich.console import Console
 
 from sentalign.evaluate import evaluation, page
 from sentalign.evaluate.datasets import ms_cxr
-from sentalign.evaluate.predict_cases import MODEL, PROMPTS, SHUFFLED, SWAPPED, prompt
+from sentalign.evaluate.predict_cases import MODEL, SHUFFLED, SWAPPED
 from sentalign.evaluate.protocols import Scorer
 from sentalign.evaluate.score_cases import measure
 from sentalign.evaluate.summary import HEADLINE, summarise
+from sentalign.localize.predict import SentenceMap
 from sharding.contract import UserError
 from sharding.pixels import Geometry
 
@@ -100,7 +101,8 @@ def test_boxes_follow_an_image_of_another_size(marked, localizer):
 
 
 def test_maps_with_nan_are_refused(marked, localizer, monkeypatch):
-    monkeypatch.setattr(localizer, "clean_grid", lambda features, sentence: np.full((14, 14), np.nan), raising=False)
+    nans = SentenceMap(*[np.full((14, 14), np.nan)] * 3, mirrored=False)
+    monkeypatch.setattr(localizer, "maps", lambda features, sentences: [nans] * len(sentences), raising=False)
     with pytest.raises(UserError, match=r"NaN or inf.*optimizer\.lr"):
         measure(localizer, ms_cxr.read(marked))
 
@@ -120,7 +122,7 @@ def test_figures_can_be_recomputed_from_the_stored_arrays(scores, tmp_path):
     evaluation.write(tmp_path, scores, metrics)
     stored = np.load(tmp_path / "cases.npz", allow_pickle=False)
     kinds, names = stored["kinds"].tolist(), stored["metrics"].tolist()
-    for kind in ("model", "shuffled_sentences", "mean_mask", "contrast_4_px"):
+    for kind in ("model", "plain_map", "shuffled_sentences", "mean_mask", "contrast_4_px"):
         for n in range(0, 48, 7):
             height, width = stored["square"][n].tolist()
             frame = Geometry(
@@ -131,7 +133,8 @@ def test_figures_can_be_recomputed_from_the_stored_arrays(scores, tmp_path):
             clean = stored[f"clean__{kind}"][n]
             height, width = stored["paper_square"][n].tolist()
             square = replace(frame, pad=tuple(stored["paper_pad"][n]), height=height, width=width)
-            again = Scorer(frame, boxes, clean.shape, square)(clean, stored[f"paper__{kind}"][n])
+            paper = stored["paper__plain_map"][n] if kind == "plain_map" else None
+            again = Scorer(frame, boxes, stored["clean__plain_map"][n].shape, square)(clean, paper)
             assert [again[name] for name in names] == stored["values"][kinds.index(kind), :, n].tolist()
     pointing = stored["values"][kinds.index("model"), names.index("pointing")]
     assert pointing[stored["seen"]].mean() == metrics["seen"]["pointing"]
@@ -211,7 +214,7 @@ def test_table_has_every_row(scores):
     console = Console(width=80)
     with console.capture() as captured:
         console.print(evaluation.table(metrics))
-    for name in ("model, seen", *metrics["controls"]):
+    for name in ("model, seen", "model, seen, plain map", *metrics["controls"]):
         assert name in captured.get()
     assert "…" not in captured.get()
     assert "1.00 [1.00, 1.00]" in captured.get()
@@ -222,9 +225,3 @@ def test_same_seed_same_files_and_another_seed_other_partners(marked, localizer)
     one, same, other = (measure(localizer, cases, seed=seed) for seed in (0, 0, 1))
     assert one.sentences == same.sentences
     assert one.sentences[SHUFFLED] != other.sentences[SHUFFLED]
-
-
-def test_prompts():
-    assert prompt(PROMPTS[0], "Right effusion") == "Right effusion"
-    assert prompt(PROMPTS[1], "Right effusion") == "There is right effusion"
-    assert prompt(PROMPTS[2], "RLL opacity") == "Findings suggesting RLL opacity"

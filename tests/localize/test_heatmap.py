@@ -9,6 +9,7 @@ from sentalign.localize import heatmap
 from sharding.pixels import Geometry, Picture, letterbox, shrink
 
 RNG = np.random.default_rng(0)
+SQUARE = Geometry.identity(224, 224)
 
 
 def frames():
@@ -85,15 +86,15 @@ def test_long_side_samples_the_same_function():
 def test_constant_map_has_no_peak_and_is_minus_one(value):
     grid = np.full((9, 9), value)
     assert heatmap.peak(grid, letterbox(np.zeros((50, 70), np.uint8), 64)[1]) is None
-    assert (heatmap.paper_map(grid) == -1).all()
+    assert (heatmap.paper_map(grid, SQUARE, SQUARE) == -1).all()
 
 
 def test_rounding_of_a_constant_map_is_not_a_map():
     grid = np.full((9, 9), 0.3) + RNG.normal(size=(9, 9)) * 1e-9
-    assert (heatmap.paper_map(grid) == -1).all()
+    assert (heatmap.paper_map(grid, SQUARE, SQUARE) == -1).all()
 
 
 def test_paper_map_runs_from_minus_one_to_one():
-    map_hw = heatmap.paper_map(RNG.normal(size=(19, 19)))
+    map_hw = heatmap.paper_map(RNG.normal(size=(19, 19)), SQUARE, SQUARE)
     assert map_hw.shape == (196, 196)
     assert (map_hw.min(), map_hw.max()) == pytest.approx((-1, 1))

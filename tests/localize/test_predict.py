@@ -11,6 +11,7 @@ import torch
 from sentalign.localize import heatmap, predict
 from sentalign.localize.predict import Predictor
 from sentalign.model import dual
+from sentalign.tokenizer import Tokenizer
 from sharding.contract import UserError
 from tests.localize.conftest import save_run
 
@@ -43,22 +44,29 @@ def test_cosine_training_reads_cosines(run_folder, tmp_path):
     (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("attention: paper", "attention: cosine"))
     grey = RNG.integers(0, 255, (120, 90), dtype=np.uint8)
     raw, cosine = (Predictor.load(folder).image(grey) for folder in (run_folder, run))
-    predictor = Predictor.load(run)
-    sentence_D = predictor.text(["Small nodule"]).sentences_ND[0]
+    predictor = Predictor.load(run, maps="plain")
+    sentence_D = predictor.text(["Small nodule"]).units_N2D[0, 1]
     cosine_HW = torch.nn.functional.cosine_similarity(raw.regions_HWD, sentence_D, dim=-1)
-    assert np.allclose(predictor.clean_grid(cosine, sentence_D), cosine_HW, atol=1e-6)
+    (one,) = predictor.maps(cosine, ["Small nodule"])
+    assert np.allclose(one.plain_HW, cosine_HW, atol=1e-6)
     assert torch.allclose(cosine.regions_HWD.norm(dim=-1), torch.ones(cosine.regions_HWD.shape[:2]))
 
 
-def test_grids_are_products_of_regions_and_text(predictor):
+def test_plain_grids_are_products_of_regions_and_text(run_folder):
+    predictor = Predictor.load(run_folder, maps="plain")
     features = predictor.image(RNG.integers(0, 255, (120, 90), dtype=np.uint8))
+    assert (features.mirrored_HWD, features.trace) == (None, None)
     height, width, depth = features.regions_HWD.shape
     assert (height, width, depth) == (6, 6, 16)
-    text = predictor.text(["Right pleural effusion", "Small nodule"])
-    assert text.sentences_ND.shape == text.reports_ND.shape == (2, 16)
+    sentences = ["Right pleural effusion", "Small nodule"]
+    text = predictor.text(sentences)
+    assert text.units_N2D.shape == (2, 2, 16)
+    one = predictor.maps(features, sentences)[1]
+    assert not one.mirrored
     for grid, vector in (
-        (predictor.clean_grid(features, text.sentences_ND[1]), text.sentences_ND[1]),
-        (predictor.paper_grid(features, text.reports_ND[1]), text.reports_ND[1]),
+        (one.grid_HW, text.units_N2D[1, 1]),
+        (one.plain_HW, text.units_N2D[1, 1]),
+        (one.paper_HW, text.reports_ND[1]),
     ):
         slow = [[float((features.regions_HWD[i, j] * vector).sum()) for j in range(width)] for i in range(height)]
         assert np.allclose(grid, slow, atol=1e-5)
@@ -78,19 +86,19 @@ def test_a_sentence_is_encoded_alone_whatever_its_batch(run_folder):
     one, other = Predictor.load(run_folder), Predictor.load(run_folder)
     sentences = ["Small nodule", "Left apical pneumothorax in the lung", "Small nodule"]
     together = one.text(sentences)
-    assert torch.allclose(together.sentences_ND[0], other.text(["Small nodule"]).sentences_ND[0], atol=1e-6)
-    assert torch.equal(together.sentences_ND[0], together.sentences_ND[2])
+    assert torch.allclose(together.units_N2D[0], other.text(["Small nodule"]).units_N2D[0], atol=1e-6)
+    assert torch.equal(together.units_N2D[0], together.units_N2D[2])
     assert torch.equal(one.text(sentences).reports_ND, together.reports_ND)
 
 
 def test_sentence_and_report_vectors_are_the_towers(predictor, run_folder):
     model = dual.load(run_folder)
-    row = predictor._tokenizer.encode(["Small nodule"], 32)
+    row = Tokenizer.load(run_folder / "tokenizer").encode(["Small nodule"], 32)
     tokens, unit = torch.tensor([row.tokens]), torch.tensor([row.sentence_ids])
     words = torch.tensor([[float(row.total_words), *map(float, row.word_counts)]])
     units, report = model.encode_texts(tokens, torch.ones_like(tokens, dtype=torch.bool), unit, words)
     text = predictor.text(["Small nodule"])
-    assert torch.allclose(text.sentences_ND[0], units[0, 1], atol=1e-6)
+    assert torch.allclose(text.units_N2D[0], units[0, :2], atol=1e-6)
     assert torch.allclose(text.reports_ND[0], report[0], atol=1e-6)
 
 

@@ -1,0 +1,114 @@
+"""The registered map: a score grid times where in the receptive fields its evidence lies (docs/method.md: maps).
+
+In: the network's input and the regions that were computed from it, with their graph; sentence vectors. Out: evidence
+(S, S) on the input's pixels, and finer grids. No gradient of a weight is computed.
+
+A region may score for a lesion at the rim of its receptive field: the score's gradient by the pixels tells where.
+The attention is that of the grid, not of the picture alone: a mean with the mirrored picture attends where it points.
+"""
+
+# N sentences, H W grid, R regions = H·W, D width, S side of the network input, K sub-cells along an axis
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+
+from sentalign.localize.heatmap import Array, axis_taps, bilinear, is_flat
+from sentalign.model.receptive_field import RegionGrid
+
+SUB_CELLS = 4
+# In cells: the local mean takes away what is wider than a region, the smoothing joins the two flanks of an edge.
+MEAN_SIGMA, SMOOTH_SIGMA = 0.5, 0.5
+TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The attention of the run's loss: over cosines / `tau`, or, where `tau` is None, the paper's with `t1`."""
+
+    tau: float | None
+    t1: float
+
+    def scores(self, regions_NRD: Tensor, units_N2D: Tensor, grids_NR: Tensor) -> Tensor:
+        """cos(c, t) of N sentences, each with regions of its own: (N,).
+
+        c = sum_r a_r v_r is the attended vector. `units_N2D` are [CLS] and the sentence t, the units of a report that
+        consists of the sentence; cosine attention needs no [CLS]. In the attention `grids_NR` are the values of
+        <v_r, t>, whose gradients stay those of the regions.
+        """
+        if self.tau is not None:
+            regions_NRD, units_N2D = normalize(regions_NRD, dim=-1), normalize(units_N2D, dim=-1)
+        cls_NR, sentence_NR = (units_N2D @ regions_NRD.mT).unbind(1)
+        sentence_NR = sentence_NR + (grids_NR - sentence_NR).detach()
+        logits_NR = sentence_NR / self.tau if self.tau is not None else self.t1 * (sentence_NR - cls_NR).sigmoid()
+        attended_ND = (logits_NR.softmax(1)[:, None] @ regions_NRD)[:, 0]
+        return cosine_similarity(attended_ND, units_N2D[:, 1], dim=-1)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The input of one picture and its regions with the graph between them; `inside_SS` are the picture's pixels."""
+
+    image_11SS: Tensor
+    regions_1HWD: Tensor
+    inside_SS: Array
+
+    def evidence(self, attention: Attention, units_N2D: Tensor, grids_NHW: Array, stride: int) -> Array:
+        """The smoothed |gradient · (input - local mean)| of each sentence, (N, S, S)."""
+        image_SS = self.image_11SS.detach()[0, 0].double().cpu().numpy()
+        contrast_SS = image_SS - smooth(image_SS, self.inside_SS, MEAN_SIGMA * stride)
+        changes_NSS = np.abs(self.gradients(attention, units_N2D, grids_NHW) * contrast_SS)
+        return np.stack([smooth(one_SS, self.inside_SS, SMOOTH_SIGMA * stride) for one_SS in changes_NSS])
+
+    def gradients(self, attention: Attention, units_N2D: Tensor, grids_NHW: Array) -> Array:
+        """The gradient of each sentence's attended score by the input's pixels, (N, S, S).
+
+        All sentences share the forward pass; each costs one backward pass, to the pixels only. One at a time: several
+        in one pass (vmap) took as long on CPU, and memory for each.
+        """
+        units_N2D = units_N2D.to(self.regions_1HWD)
+        grids_NR = torch.from_numpy(grids_NHW).flatten(1).to(units_N2D)
+        regions_RD = self.regions_1HWD.detach().flatten(0, 2)
+        regions_NRD = regions_RD.expand(len(units_N2D), *regions_RD.shape).clone().requires_grad_()
+        score = attention.scores(regions_NRD, units_N2D, grids_NR).sum()
+        (by_region_NRD,) = torch.autograd.grad(score, regions_NRD)
+        by_pixel = [
+            torch.autograd.grad(self.regions_1HWD, self.image_11SS, one_RD.view_as(self.regions_1HWD), True)[0]
+            for one_RD in by_region_NRD
+        ]
+        return torch.cat(by_pixel)[:, 0].double().cpu().numpy()
+
+
+def smooth(values_SS: Array, inside_SS: Array, sigma: float) -> Array:
+    """The mean with Gaussian weights over the pixels inside (1, else 0); 0 where none is within 4 sigma."""
+    weights_SS = ndimage.gaussian_filter(inside_SS, sigma, mode="constant")
+    sums_SS = ndimage.gaussian_filter(values_SS * inside_SS, sigma, mode="constant")
+    return np.divide(sums_SS, weights_SS, out=np.zeros_like(sums_SS), where=weights_SS > 0)
+
+
+def register(grid_HW: Array, evidence_SS: Array, grid: RegionGrid) -> Array:
+    """The grid, scaled to 0 .. 1, times the square root of the evidence, scaled to a maximum of 1: (H · K, W · K).
+
+    Every cell becomes K x K sub-cells, so that the finer grid covers the same square (`cells_geometry`); both factors
+    are bilinear at the sub-cells' centres. A constant grid gives a constant map.
+    """
+    height, width = grid_HW.shape
+    rows, columns = (axis_taps(_centres(cells), cells) for cells in (height, width))
+    fine_HW = np.zeros((height * SUB_CELLS, width * SUB_CELLS))
+    if not is_flat(grid_HW):
+        fine_HW = (bilinear(grid_HW, rows, columns) - grid_HW.min()) / (grid_HW.max() - grid_HW.min())
+    # Centre j of the sub-cells in pixels: cell 0 is centred on the offset.
+    corner, side = grid.offset - grid.stride / 2, len(evidence_SS)
+    rows, columns = (axis_taps(corner + grid.stride * _centres(cells), side) for cells in (height, width))
+    return fine_HW * np.sqrt(bilinear(evidence_SS / max(float(evidence_SS.max()), TINY), rows, columns))
+
+
+def _centres(cells: int) -> Array:
+    """The centres of the sub-cells, in cells."""
+    return (np.arange(cells * SUB_CELLS) + 0.5) / SUB_CELLS

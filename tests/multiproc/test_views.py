@@ -88,9 +88,13 @@ def test_gradients_and_weights_equal_loops_over_the_whole_batch(ranks, cases):
 
 @pytest.mark.slow
 def test_half_precision_has_the_same_gradients_at_every_stage():
-    for micro in (0, 2):
+    # In one graph the text tower encodes two buckets. Autocast casts its weights once for both, but at ZeRO 3 once for
+    # each, so that sums are rounded elsewhere; without views too.
+    for micro, of_texts in ((0, 2e-2), (2, 1e-5)):
         cases = [Case(stage, micro, "views", precision="bfloat16") for stage in range(4)]
         (exact, *_), *others = on_ranks(2, engines, cases)[0]
         for case, (gradients, *_) in zip(cases[1:], others, strict=True):
-            difference, name = worst(gradients, {n: g for n, g in exact.items() if g is not None})
-            assert difference <= 1e-5, (case, name, difference)
+            for tower, tolerance in (("image", 1e-5), ("text", of_texts)):
+                of_tower = {n: g for n, g in exact.items() if g is not None and n.startswith(tower)}
+                difference, name = worst(gradients, of_tower)
+                assert difference <= tolerance, (case, name, difference)

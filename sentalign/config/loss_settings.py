@@ -37,6 +37,11 @@ class Loss(StrictModel):
     view_share: float = Field(
         0.25, gt=0, le=1, description="share of the batch that gets a second view for each of the two terms"
     )
+    view_after_pairs: int = Field(
+        0,
+        ge=0,
+        description="image-report pairs before the first second view: maps must be there first, or they go flat",
+    )
     t1: float = Field(4.0, gt=0, description="sharpness of the paper attention over regions")
     t2: float = Field(5.0, gt=0, description="sharpness of the sum over a report's units")
     t3: float = Field(10.0, gt=0, description="scale of the logits")

@@ -61,8 +61,7 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
     def seed_rng(*part: str | int) -> None:
         torch.manual_seed(_seed(config.seed, pairs, dist.rank(), *part))
 
-    views = _views(batch, images_B1HH, config, pairs) if config.loss.views else None
-    inputs = prepare(batch, images_B1HH, config, seed_rng, views)
+    inputs = prepare(batch, images_B1HH, config, seed_rng, views_of(batch, images_B1HH, config, pairs))
     step = (cached_step.CachedStep if config.train.micro_batch else PlainStep)(engine, inputs)
     buffers = optimizer_step.copy_buffers(engine.module, config)
     terms = step.forward()
@@ -78,8 +77,10 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
     return values | applied
 
 
-def _views(batch: Batch, images_b1HH: Tensor, config: Config, pairs: int) -> ViewMaker:
-    """The second views of this rank's images."""
+def views_of(batch: Batch, images_b1HH: Tensor, config: Config, pairs: int) -> ViewMaker | None:
+    """The second views of this rank's images; None where the loss has none, or none yet."""
+    if not config.loss.views or pairs < config.loss.view_after_pairs:
+        return None
     rows, step = len(batch.keys), pairs // config.data.batch
     chosen = has_view(config.data.batch, config.loss.view_share, dist.rank() * rows, rows, step)
     return ViewMaker(images_b1HH, batch.keys, batch.epochs, chosen, config.seed, config.loss)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sentalign import config as configuration
-from sentalign.engine import loss_scalars, view_terms
+from sentalign.engine import loss_scalars, step, view_terms
 from sentalign.engine.inputs import prepare
 from sentalign.loss import objective
 from sentalign.model import dual, image, text
@@ -69,7 +69,7 @@ def test_terms_are_weighted_means_over_sentences_without_cls_and_reach_both_towe
     for number, kind in enumerate(("rescale", "window")):
         pairs = [(n, k) for n in range(BATCH) if HAS_VIEW[n] for k in range(1, 4) if inputs.reports.present_bK[n, k]]
         mean = sum(found[n, number, k].item() for n, k in pairs) / len(pairs)
-        torch.testing.assert_close(float(terms[kind]), mean, rtol=1e-5, atol=0)
+        torch.testing.assert_close(terms[kind].item(), mean, rtol=1e-5, atol=0)
         gradients = torch.autograd.grad(terms[kind], engine.parameters(), retain_graph=True, allow_unused=True)
         reached = {name for (name, _), g in zip(engine.named_parameters(), gradients, strict=True) if g is not None}
         assert {"module.image.to_regions.weight", "module.text.bert.embeddings.word_embeddings.weight"} <= reached
@@ -77,3 +77,15 @@ def test_terms_are_weighted_means_over_sentences_without_cls_and_reach_both_towe
     four = dict.fromkeys(("global_tv", "global_vt", "local_tv", "local_vt"), torch.tensor(1.0))
     loss = inputs.with_loss(four | terms)["loss"]
     torch.testing.assert_close(loss, 4 + 2 * terms["rescale"] + 3 * terms["window"])
+
+
+def test_second_views_start_after_the_pairs_that_the_setting_says():
+    whole = batch(0, slice(None))
+    images, late = normalize(whole.images_BHH), CONFIG.loss.model_copy(update={"view_after_pairs": 3 * BATCH})
+    config = CONFIG.model_copy(update={"loss": late})
+    made = [step.views_of(whole, images, config, number * BATCH) for number in range(5)]
+    assert [views is None for views in made] == [True, True, True, False, False]
+    assert [sum(views.has_view) for views in made[3:]] == [2, 2]
+    assert made[3].has_view != made[4].has_view
+    plain = CONFIG.model_copy(update={"loss": late.model_copy(update={"weight_rescale": 0.0, "weight_window": 0.0})})
+    assert step.views_of(whole, images, plain, 4 * BATCH) is None

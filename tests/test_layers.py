@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "dist": set(),
     "tokenizer": set(),
     "sides": set(),
+    "word_recall": set(),
     "phantom": set(),
     "stream": {"config", "tokenizer", "sides", "stream"},
     "stream/order": set(),  # pure: numbers in, numbers out
@@ -42,11 +43,11 @@ MAY_IMPORT = {
     "launch": {"config"},
     "health": set(),
     "checkpoint": {"dist", "health"},
-    "engine": {"config", "dist", "stream", "model", "loss", "checkpoint", "launch", "health"},
+    "engine": {"config", "dist", "word_recall", "stream", "model", "loss", "checkpoint", "launch", "health"},
     "track": {"config", "dist"},
     "track/pictures": {"config", "stream", "localize"},  # the sample heat maps of a run
     "localize": {"config", "tokenizer", "sides", "model"},
-    "evaluate": {"config", "tokenizer", "sides", "model", "localize"},
+    "evaluate": {"config", "tokenizer", "sides", "word_recall", "model", "localize"},
     "sweep": {"config", "launch", "track"},
 }
 ROOTS = {"train", "cli", "__init__"}  # the composition root and the command line join everything

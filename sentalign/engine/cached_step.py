@@ -25,6 +25,7 @@ from torch import Tensor
 from sentalign.engine import loss_scalars, view_terms
 from sentalign.engine.inputs import StepInputs
 from sentalign.loss import objective, region_sentence
+from sentalign.loss.region_sentence import Groups
 from sentalign.model import norm
 from sentalign.model.dual import Features
 
@@ -41,6 +42,7 @@ class CachedScores:
     global_bJ: Tensor
     divergence_bVK: Tensor
     loss_scalars_N: Tensor
+    more_local_bM: Tensor  # of the units of `more`, see `compute_scores`
 
 
 class CachedStep:
@@ -73,7 +75,7 @@ class CachedStep:
         """The gradient of <dL/dscores, scores> by a micro-batch of images, and by the gathered texts."""
         scores = self._scores
         local_mM, global_mJ, divergence_mVK, loss_scalars_N = _score(
-            self._engine, number, rows, scores.units_MD, scores.report_JD, self._inputs
+            self._engine, number, rows, scores.units_MD, scores.report_JD, self._inputs, self._inputs.reports.groups
         )
         product = _product(scores.local_bM, local_mM, rows) + _product(scores.global_bJ, global_mJ, rows)
         if scores.divergence_bVK.grad is not None:
@@ -89,21 +91,32 @@ class CachedStep:
 
 
 @torch.no_grad()
-def compute_scores(engine: Any, inputs: StepInputs) -> CachedScores:
-    """Pass 1."""
+def compute_scores(engine: Any, inputs: StepInputs, more: StepInputs | None = None) -> CachedScores:
+    """Pass 1. The images are scored with the units of `more` too, other texts of the same rows, outside of the loss."""
+    texts, gathered = _gathered_texts(engine, inputs)
+    units_MD, report_JD = map(_leaf, gathered)
+    scored_MD, groups = units_MD, inputs.reports.groups
+    if more:
+        _, (more_MD, _) = _gathered_texts(engine, more)
+        scored_MD, groups = torch.cat([units_MD, more_MD]), groups + more.reports.groups
+    scores = [
+        _score(engine, number, rows, scored_MD, report_JD, inputs, groups)
+        for number, rows in enumerate(_micro_batches(inputs))
+    ]
+    local_bM, global_bJ, divergence_bVK = (torch.cat([rows[i] for rows in scores]) for i in range(3))
+    local_bM, more_bM = local_bM.split([len(units_MD), len(scored_MD) - len(units_MD)], dim=1)
+    leaves = map(_leaf, (local_bM, global_bJ, divergence_bVK, scores[0][3]))
+    return CachedScores(texts, gathered, units_MD, report_JD, *leaves, more_bM)
+
+
+def _gathered_texts(engine: Any, inputs: StepInputs) -> tuple[Features, tuple[Tensor, Tensor]]:
+    """The texts of this rank, as leaves, and those of all ranks as functions of them."""
     buckets = [_encode(engine, number, inputs) for number in range(len(inputs.buckets))]
     # Each bucket is zero outside its own reports.
     units_mD, report_bD = _leaf(sum(f.units_MD for f in buckets)), _leaf(sum(f.report_BD for f in buckets))
     with torch.enable_grad():
         gathered = objective.gather_texts(units_mD, report_bD, inputs.reports)
-    units_MD, report_JD = map(_leaf, gathered)
-    scores = [
-        _score(engine, number, rows, units_MD, report_JD, inputs) for number, rows in enumerate(_micro_batches(inputs))
-    ]
-    local_bM, global_bJ, divergence_bVK = (_leaf(torch.cat([rows[i] for rows in scores])) for i in range(3))
-    texts = Features(units_MD=units_mD, report_BD=report_bD)
-    loss_scalars_N = _leaf(scores[0][3])
-    return CachedScores(texts, gathered, units_MD, report_JD, local_bM, global_bJ, divergence_bVK, loss_scalars_N)
+    return Features(units_MD=units_mD, report_BD=report_bD), gathered
 
 
 def loss_terms(scores: CachedScores, inputs: StepInputs) -> dict[str, Tensor]:
@@ -121,16 +134,16 @@ def _encode(engine: Any, number: int, inputs: StepInputs) -> Features:
 
 
 def _score(
-    engine: Any, number: int, rows: slice, units_MD: Tensor, report_JD: Tensor, inputs: StepInputs
+    engine: Any, number: int, rows: slice, units_MD: Tensor, report_JD: Tensor, inputs: StepInputs, groups: Groups
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A micro-batch's rows of scores with single units, (m, M), and with reports, (m, J); (m, V, K) divergences between
-    the views of an image, and the loss scalars.
+    """A micro-batch's rows of scores with single units in `groups`, (m, M), and with reports, (m, J); (m, V, K)
+    divergences between the views of an image, and the loss scalars.
     """
     inputs.seed_rng("images", number)
     features: Features = engine(inputs.images_b1HH[rows]).float()
     with inputs.in_float32():
         config = loss_scalars.loss_config(inputs.config.loss, features.loss_scalars_N)
-        local_mM = region_sentence.unit_scores(features.regions_BRD, units_MD, inputs.reports.groups, config)
+        local_mM = region_sentence.unit_scores(features.regions_BRD, units_MD, groups, config)
         global_mJ = objective.image_scores(features.image_BD, report_JD)
     divergence_mVK = view_terms.divergences(engine, features.regions_BRD, units_MD, rows, inputs, config)
     return local_mM, global_mJ, divergence_mVK, features.loss_scalars_N

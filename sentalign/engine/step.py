@@ -1,6 +1,6 @@
 """One training step and one validation pass: batch in, terms out.
 
-In: the engine and a rank's batch. Out: loss terms as floats, equal on every rank. Saving and logging are elsewhere.
+In: the engine and a rank's batch. Out: metrics as floats, equal on every rank. Saving and logging are elsewhere.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from sentalign import dist
 from sentalign.config import Config
 from sentalign.engine import cached_step, loss_scalars, optimizer_step, view_terms
 from sentalign.engine.inputs import StepInputs, prepare
-from sentalign.loss import objective
+from sentalign.loss import objective, retrieval
 from sentalign.model import norm
 from sentalign.model.dual import Features
 from sentalign.stream.augment import augment, normalize
 from sentalign.stream.batch import Batch
 from sentalign.stream.views import ViewMaker, has_view
+from sentalign.word_recall import WordRecall, found_within
 
 
 class PlainStep:
@@ -88,15 +89,60 @@ def views_of(batch: Batch, images_b1HH: Tensor, config: Config, pairs: int) -> V
 
 @torch.no_grad()
 def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str, float]:
-    """Mean terms over the validation batches: whole reports, no augmentation, running statistics."""
+    """Means over the validation batches: whole reports, no augmentation, running statistics.
+
+    Of the four terms, and of the label-free metrics (docs/training.md) where the batches carry their sentences.
+    """
     engine.eval()
-    values = []
+    values, label_free = [], LabelFree()
     for batch in batches:
         batch = batch.to(engine.device)
-        inputs = prepare(batch, normalize(batch.images_BHH), config, lambda *_: None)
-        values.append(_floats(cached_step.loss_terms(cached_step.compute_scores(engine, inputs), inputs)))
+        images_b1HH = normalize(batch.images_BHH)
+        inputs = prepare(batch, images_b1HH, config, lambda *_: None)
+        swapped = prepare(batch.swapped, images_b1HH, config, lambda *_: None) if batch.swapped else None
+        scores = cached_step.compute_scores(engine, inputs, swapped)
+        values.append(_floats(cached_step.loss_terms(scores, inputs)))
+        if swapped:
+            local_bJK = objective.by_report(scores.local_bM, inputs.reports)
+            label_free.add(batch, local_bJK, inputs, objective.by_report(scores.more_local_bM, swapped.reports))
     engine.train()
-    return {name: sum(terms[name] for terms in values) / len(values) for name in values[0]} if values else {}
+    if not values:
+        return {}
+    return {name: sum(terms[name] for terms in values) / len(values) for name in values[0]} | label_free.metrics()
+
+
+class LabelFree:
+    """What the scores of validation batches tell without boxes: recall by word and the margin of the true side.
+
+    They count findings, sentences without any tag. A finding is found if its own image is among the top tenth of the
+    batch by the local score; images of which the same sentence is reported do not count against it. The margin of a
+    finding that names a side is its local score with its own image minus that after the report's sides were exchanged.
+    """
+
+    def __init__(self) -> None:
+        self._recall = WordRecall()
+        self._margins: list[float] = []  # of the sided findings of this rank
+
+    def add(self, batch: Batch, local_bJK: Tensor, inputs: StepInputs, swapped_bJK: Tensor) -> None:
+        """Counts a batch. `local_bJK` are this rank's images with all reports, `swapped_bJK` those with other sides."""
+        assert batch.swapped
+        finding_bK = (batch.word_counts_BK > 0) & (batch.swapped.word_counts_BK > 0) & (batch.tags_BK == 0)
+        above_bK = retrieval.images_above(local_bJK, inputs.reports)
+        found_bK = (above_bK < found_within(local_bJK.shape[1])).tolist()
+        margin_bK = retrieval.own_scores(local_bJK, inputs.reports) - retrieval.own_scores(swapped_bJK, inputs.reports)
+        margins = margin_bK.tolist()
+        for b, k in finding_bK[:, 1:].nonzero().tolist():
+            sentence = batch.sentences[b][k]
+            self._recall.add(sentence, found_bK[b][k + 1])
+            if sentence != batch.swapped.sentences[b][k]:
+                self._margins.append(margins[b][k + 1])
+
+    def metrics(self) -> dict[str, float]:
+        """Over all ranks, the same on each of them; every rank must call it."""
+        sums = [float(len(self._margins)), sum(self._margins), float(sum(m > 0 for m in self._margins))]
+        sided, margin, preferred = map(sum, zip(*dist.of_all_ranks(sums), strict=True))
+        margins = {"side_margin": margin / sided, "side_preferred": preferred / sided} if sided else {}
+        return WordRecall.merged(dist.all_objects(self._recall)).metrics() | margins
 
 
 def _floats(terms: dict[str, Tensor]) -> dict[str, float]:

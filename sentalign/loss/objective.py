@@ -113,7 +113,10 @@ def contrast_terms(
     local_bM: Tensor, global_bJ: Tensor, reports: GlobalReports, config: LossConfig
 ) -> dict[str, Tensor]:
     """The four terms from this rank's rows of scores: cosines with single units, sorted by group, and with reports."""
-    # (b, M) -> (b, J, K)
-    local_bJK = local_bM[:, reports.place_JK.flatten()].view(len(local_bM), *reports.place_JK.shape)
-    scores = PairScores(local_bJK, global_bJ, reports.own, reports.gathered, reports.own_bJ)
+    scores = PairScores(by_report(local_bM, reports), global_bJ, reports.own, reports.gathered, reports.own_bJ)
     return reference.contrast_terms(scores, config, contrast.contrast)
+
+
+def by_report(local_bM: Tensor, reports: GlobalReports) -> Tensor:
+    """Scores with packed units, sorted by group, (b, M), as (b, J, K); the first unit's where a unit is absent."""
+    return local_bM[:, reports.place_JK.flatten()].view(len(local_bM), *reports.place_JK.shape)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -56,11 +56,16 @@ class Batch:
     keys: list[str]
     epochs: list[int]
     replaced: int = 0
+    sentences: list[list[str]] = field(default_factory=list)
+    swapped: Batch | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch with its tensors on `device`, copied without waiting."""
         tensors: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
+        moved: dict[str, Any] = {name: value.to(device, non_blocking=True) for name, value in tensors.items()}
+        if self.swapped:
+            moved["swapped"] = replace(self.swapped.to(device), images_BHH=moved["images_BHH"])
+        return replace(self, **moved)
 
 
 def random_subset(sentences: Sequence[int], seed: int, epoch: int, key: str) -> list[int]:
@@ -103,6 +108,24 @@ def collate(
 
     T is the longest row's, a multiple of eight. Rows keep their order; `order_B` and `widths` are the length buckets.
     """
+    texts, widths = _text_arrays(rows, padding)
+    ids = _hashes_and_tags(samples, chosen, texts["word_counts_BK"])
+    arrays = {"images_BHH": np.stack([sample.grey_HW for sample in samples]), **texts, **ids}
+    keys = [sample.key for sample in samples]
+    return Batch(**_tensors(arrays), widths=widths, keys=keys, epochs=epochs, replaced=replaced)
+
+
+def with_sentences(
+    batch: Batch, sentences: list[list[str]], swapped: list[list[str]], rows: Sequence[Row], padding: Padding
+) -> Batch:
+    """A validation batch, with the sentences of its rows and those with the other sides, encoded as `rows`."""
+    texts, widths = _text_arrays(rows, padding)
+    other = replace(batch, **_tensors(texts), widths=widths, sentences=swapped)
+    return replace(batch, sentences=sentences, swapped=other)
+
+
+def _text_arrays(rows: Sequence[Row], padding: Padding) -> tuple[dict[str, NDArray[Any]], tuple[int, ...]]:
+    """Tokens, their sentences, word counts and length buckets of a batch, by their names in `Batch`, and `widths`."""
     order_B, widths = _buckets([len(row.tokens) for row in rows], padding)
     tokens_BT = np.full((len(rows), widths[-1]), padding.pad, np.int64)
     sentence_id_BT = np.full((len(rows), widths[-1]), -1, np.int64)
@@ -115,16 +138,17 @@ def collate(
         word_counts_BK[b, 1 : 1 + len(counts)] = counts
     lengths_B = np.array([len(row.tokens) for row in rows])
     arrays = {
-        "images_BHH": np.stack([sample.grey_HW for sample in samples]),
         "tokens_BT": tokens_BT,
         "attention_BT": np.arange(widths[-1]) < lengths_B[:, None],
         "sentence_id_BT": sentence_id_BT,
         "word_counts_BK": word_counts_BK,
         "order_B": order_B,
-        **_hashes_and_tags(samples, chosen, word_counts_BK),
     }
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return Batch(**tensors, widths=widths, keys=[s.key for s in samples], epochs=epochs, replaced=replaced)
+    return arrays, widths
+
+
+def _tensors(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _buckets(lengths: list[int], padding: Padding) -> tuple[Indices, tuple[int, ...]]:

@@ -12,6 +12,7 @@ from functools import partial
 
 from torch.utils.data import Dataset
 
+from sentalign import sides
 from sentalign.config import Data
 from sentalign.stream import mirror
 from sentalign.stream.batch import random_subset, without_tags
@@ -43,6 +44,9 @@ class Rows:
     samples: list[DecodedSample] = field(default_factory=list)
     encoded: list[Row] = field(default_factory=list)
     chosen: list[list[int]] = field(default_factory=list)  # the sentences of each row, by their number in the report
+    # In validation, the sentences of each row with left and right exchanged where that is safe.
+    swapped: list[list[str]] = field(default_factory=list)
+    encoded_swapped: list[Row] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
 
@@ -92,6 +96,9 @@ class RowDataset(Dataset[Rows | UserError]):
             rows.chosen.append(chosen[: self.max_sentences])
             texts = [sample.sentences[n] for n in rows.chosen[-1]]
             rows.encoded.append(self.tokenizer.encode(texts, self.data.max_tokens))
+            if item.step is None:
+                rows.swapped.append([sides.swap(text) or text for text in texts])
+                rows.encoded_swapped.append(self.tokenizer.encode(rows.swapped[-1], self.data.max_tokens))
             rows.samples.append(sample)
             rows.epochs.append(ref.epoch)
         return rows

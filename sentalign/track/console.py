@@ -43,6 +43,13 @@ class Console:
         elif self._clock() - self._printed_at >= self._every:
             self._print()
 
+    def line(self, text: str) -> None:
+        """Prints a line of its own."""
+        if self._bar:
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        else:
+            print(text, file=self._stream, flush=True)
+
     def close(self) -> None:
         """Ends the progress line, or prints the last line of a log."""
         if self._bar:

@@ -21,6 +21,7 @@ from sentalign.track.mlflow_uploader import MlflowUploader
 from sentalign.track.pictures import Drawing, SamplePictures
 
 log = logging.getLogger(__name__)
+SHOWN, WORD, LOWEST = ("loss", "recall", "side_margin", "side_preferred"), "word_recall/", 3  # of a validation
 PICTURE_SECONDS = 30.0  # that the end of a run waits for its last pictures
 
 
@@ -69,6 +70,8 @@ class RunLogger:
         """One pass over the validation split. NaN and inf are written as text: JSON has no numbers for them."""
         values = {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
         self._journal.append("validation", pairs=pairs, **values)
+        if self._console:
+            self._console.line(f"validation at {pairs:,} pairs: {validation_line(metrics)}")
 
     def best(self, pairs: int, loss: float | None, weights: dict[str, Tensor]) -> None:
         """model.safetensors was just written with these weights; sample pictures are drawn with them."""
@@ -93,3 +96,12 @@ class RunLogger:
                 message = f"no sample pictures after {drawing.pairs} pairs: {drawing.failure}"
                 self._journal.append("warning", pairs=drawing.pairs, message=message)
                 log.warning("warning: %s", message)
+
+
+def validation_line(metrics: dict[str, float]) -> str:
+    """The loss and the label-free metrics of a validation, with the three words of the lowest recall."""
+    parts = [f"{name.replace('_', ' ')} {metrics[name]:.3g}" for name in SHOWN if name in metrics]
+    by_word = {name.removeprefix(WORD): value for name, value in metrics.items() if name.startswith(WORD)}
+    lowest = sorted(by_word, key=lambda word: by_word[word])[:LOWEST]
+    words = ", ".join(f"{word} {by_word[word]:.2f}" for word in lowest)
+    return "  ".join(parts) + (f"  lowest recall: {words}" if words else "")

@@ -13,6 +13,7 @@ import torch
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
 from sentalign.stream.order.plan import StreamState
+from sentalign.tokenizer import SPECIAL, Tokenizer
 from sharding.contract import SHARD_NAME, UserError
 
 BATCH = 8
@@ -222,6 +223,28 @@ def test_validation_is_the_split_in_order_with_full_reports(shards, tokenizer):
     np.testing.assert_array_equal(sentences_B, [int((row != 0).sum()) for b in batches for row in b.sentence_hash_BS])
     halves = [list(stream(shards, tokenizer, rank, 2).validation_batches()) for rank in range(2)]
     assert [a.keys + b.keys for a, b in zip(*halves, strict=True)] == keys(batches)
+
+
+def test_validation_carries_its_sentences_and_those_with_the_other_sides(make_shards):
+    texts = ("Small left effusion.", "Clear lungs.", "The left ventricle is large.", "Right nodule.")
+    swapped = ["Small right effusion.", "Clear lungs.", "The left ventricle is large.", "Left nodule."]
+    words = Tokenizer([*SPECIAL, *sorted({*" ".join([*texts, *swapped]).replace(".", " .").split()})], cased=True)
+    one = stream(make_shards(BATCH, "validate", texts=texts), words, split="validate")
+    (batch,) = one.validation_batches()
+    assert batch.sentences == [list(texts)] * BATCH
+    assert batch.swapped.sentences == [swapped] * BATCH
+    assert batch.swapped.swapped is None
+    for rows, sentences in ((batch, texts), (batch.swapped, swapped)):
+        alone = words.encode(sentences, one.data.max_tokens)
+        for b in range(BATCH):
+            assert rows.tokens_BT[b][rows.attention_BT[b]].tolist() == alone.tokens
+            assert rows.sentence_id_BT[b][rows.attention_BT[b]].tolist() == alone.sentence_ids
+            assert rows.word_counts_BK[b].tolist() == [alone.total_words, *alone.word_counts]
+    assert torch.equal(batch.images_BHH, batch.swapped.images_BHH)
+    moved = batch.to("meta").swapped
+    assert moved.tokens_BT.device.type == moved.images_BHH.device.type == "meta"
+    trained = take(stream(make_shards(BATCH, texts=texts), words), 1)[0][0]
+    assert (trained.sentences, trained.swapped) == ([], None), "in validation only"
 
 
 def test_small_validation_split_is_one_batch_that_the_ranks_can_share(make_shards, tokenizer):

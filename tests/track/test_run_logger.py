@@ -10,7 +10,7 @@ import pytest
 
 from sentalign import config
 from sentalign.track.pictures import Drawing
-from sentalign.track.run_logger import RunLogger
+from sentalign.track.run_logger import RunLogger, validation_line
 from sharding.contract import UserError
 
 
@@ -43,7 +43,23 @@ def test_the_run_logger_writes_the_journal(tmp_path, capfd):
         2,
         "finished",
     )
-    assert "all samples" in capfd.readouterr().err
+    printed = capfd.readouterr().err
+    assert "all samples" in printed
+    assert "validation at 32 pairs: loss 1.25\n" in printed
+
+
+def test_the_line_of_a_validation_names_the_words_of_the_lowest_recall():
+    by_word = {
+        "word_recall/nodule": 0.9,
+        "word_recall/pneumothorax": 0.0,
+        "word_recall/thin": 0.25,
+        "word_recall/left": 0.5,
+    }
+    metrics = {"local_tv": 3.0, "loss": 12.25, "recall": 0.625, "side_margin": 0.0125, "side_preferred": 0.75} | by_word
+    assert validation_line(metrics) == (
+        "loss 12.2  recall 0.625  side margin 0.0125  side preferred 0.75"
+        "  lowest recall: pneumothorax 0.00, thin 0.25, left 0.50"
+    )
 
 
 def test_a_stopped_run_says_how_to_go_on(tmp_path, capfd):

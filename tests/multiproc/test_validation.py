@@ -1,0 +1,104 @@
+"""The validation pass on ranks, at every ZeRO stage and with micro-batches, against loops over the whole batch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sentalign import config as configuration
+from sentalign import sides
+from sentalign.loss import reference
+from sentalign.model import text
+from sentalign.stream.augment import normalize
+from tests.multiproc.ranks import on_ranks, rows_of_rank
+from tests.multiproc.test_engine import BATCH, SETTINGS, batch, towers
+
+# By the hash of a unit; hash 4 names no side.
+SENTENCES = {1: "Left nodule.", 2: "Right apical effusion.", 3: "A small left cavity.", 4: "Large heart."}
+STEPS = 8
+# ZeRO stage, micro-batch, attention; by the number of ranks.
+CASES = {1: [(0, 0, "paper"), (0, 0, "cosine")], 2: [(0, 0, "paper"), (1, 2, "cosine"), (3, 2, "paper")]}
+
+
+def validation_batch(step, rows=slice(None)):
+    """A batch of `test_engine` with sentences, and other tokens where a sentence names a side."""
+    whole = batch(step, rows)
+    sentences = [[SENTENCES[h] for h in hashes if h] for hashes in whole.unit_hash_BK[:, 1:].tolist()]
+    swapped = [[sides.swap(sentence) for sentence in row] for row in sentences]
+    sided_BK = (whole.unit_hash_BK > 0) & (whole.unit_hash_BK < 4)
+    sided_BT = sided_BK.gather(1, (1 + whole.sentence_id_BT).clamp(min=0)) & (whole.sentence_id_BT >= 0)
+    tokens_BT = torch.where(sided_BT, 5 + whole.tokens_BT * 7 % 35, whole.tokens_BT)
+    other = replace(whole, tokens_BT=tokens_BT, sentences=swapped)
+    tags_BK = torch.where(whole.tags_BK == 3, whole.tags_BK, 0)  # a quarter of the sentences are no findings
+    return replace(whole, sentences=sentences, swapped=other, tags_BK=tags_BK)
+
+
+def settings(stage, micro_batch, attention):
+    loss = {"attention": attention, "aggregate": "sentence" if attention == "cosine" else "lse"}
+    return configuration.check(SETTINGS | {"train": {"zero_stage": stage, "micro_batch": micro_batch}, "loss": loss})
+
+
+def validated(cases):
+    """The metrics of each case on this rank."""
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    from sentalign.engine import build
+    from sentalign.engine.step import validate
+
+    build.init_ranks(2)
+    found = []
+    for case in cases:
+        config = settings(*case)
+        batches = [validation_batch(step, rows_of_rank(BATCH)) for step in range(STEPS)]
+        found.append(validate(build.build(towers(), config), batches, config))
+    return found
+
+
+@torch.no_grad()
+def scores(model, rows, attention):
+    """cos(c_ijk, t_jk) of all images and reports, by the reference."""
+    words_BK = rows.word_counts_BK
+    present = words_BK > 0
+    inputs = text.buckets(rows.tokens_BT, rows.attention_BT, rows.sentence_id_BT, words_BK, present)
+    features = model(normalize(rows.images_BHH), inputs)
+    units = features.units_MD.new_zeros(*present.shape, 16).masked_scatter(present[:, :, None], features.units_MD)
+    return reference.unit_scores(features.regions_BRD, units, present, reference.LossConfig(attention=attention))
+
+
+def by_loops(attention):
+    """The label-free metrics of all batches, sentence by sentence."""
+    model, asked, margins = towers().eval(), [], []
+    for step in range(STEPS):
+        rows = validation_batch(step)
+        true, swapped = scores(model, rows, attention), scores(model, rows.swapped, attention)
+        for j in range(BATCH):
+            reports = [set(hashes) - {0} for hashes in rows.sentence_hash_BS.tolist()]
+            for k, sentence in enumerate(rows.sentences[j], 1):
+                if rows.tags_BK[j, k]:
+                    continue
+                rivals = [i for i in range(BATCH) if int(rows.unit_hash_BK[j, k]) not in reports[i]]
+                asked.append((sentence, all(true[i, j, k] < true[j, j, k] for i in rivals)))
+                if "eft" in sentence or "ight" in sentence:
+                    margins.append(float(true[j, j, k] - swapped[j, j, k]))
+    metrics = {"recall": sum(found for _, found in asked) / len(asked)}
+    for word in ("left", "nodule", "right", "apical", "effusion", "small", "cavity", "large", "heart"):
+        hits = [found for sentence, found in asked if word in sentence.lower()]
+        if len(hits) >= 5:
+            metrics[f"word_recall/{word}"] = sum(hits) / len(hits)
+    metrics["recall_lowest"] = min(value for name, value in metrics.items() if name.startswith("word"))
+    metrics["side_margin"] = sum(margins) / len(margins)
+    metrics["side_preferred"] = sum(m > 0 for m in margins) / len(margins)
+    return metrics
+
+
+@pytest.mark.parametrize("ranks", CASES)
+def test_label_free_metrics_are_those_of_loops_over_the_whole_batch(ranks):
+    expected = {attention: by_loops(attention) for attention in ("paper", "cosine")}
+    assert all(0 < one[name] < 1 for one in expected.values() for name in ("recall", "side_preferred"))
+    for found in on_ranks(ranks, validated, CASES[ranks]):
+        for (_, _, attention), metrics in zip(CASES[ranks], found, strict=True):
+            exact = expected[attention]
+            assert metrics.keys() - exact.keys() == {"local_tv", "local_vt", "global_tv", "global_vt", "loss"}
+            assert {name: metrics[name] for name in exact} == pytest.approx(exact, abs=1e-6)

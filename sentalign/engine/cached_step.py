@@ -105,8 +105,11 @@ def compute_scores(engine: Any, inputs: StepInputs, more: StepInputs | None = No
     ]
     local_bM, global_bJ, divergence_bVK = (torch.cat([rows[i] for rows in scores]) for i in range(3))
     local_bM, more_bM = local_bM.split([len(units_MD), len(scored_MD) - len(units_MD)], dim=1)
-    leaves = map(_leaf, (local_bM, global_bJ, divergence_bVK, scores[0][3]))
-    return CachedScores(texts, gathered, units_MD, report_JD, *leaves, more_bM)
+    local_bM, global_bJ, divergence_bVK, loss_scalars_N = map(
+        _leaf, (local_bM, global_bJ, divergence_bVK, scores[0][3])
+    )
+    leaves = units_MD, report_JD, local_bM, global_bJ, divergence_bVK, loss_scalars_N
+    return CachedScores(texts, gathered, *leaves, more_bM)
 
 
 def _gathered_texts(engine: Any, inputs: StepInputs) -> tuple[Features, tuple[Tensor, Tensor]]:

@@ -15,6 +15,8 @@ cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid)
                           registered map are finer, those without a sentence and the plain map on the model's grid
   paper__plain_map        (N, H, W) the grid that the paper protocol scores of the plain map, stretched over the input
   mirrored                (N,) bool; the mirrored picture took part in the model's map
+  peak                    (N, 2) x, y of the pixel of the original at which the model's map is highest; NaN: none
+  side, near, dx, dy      (N,) see `diagnosis`; NaN: does not apply
   sentence__KIND          (N,) the query of the case; "" for none
 """
 
@@ -32,7 +34,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sentalign.evaluate import page
+from sentalign.evaluate import diagnosis, page
 from sentalign.evaluate.datasets.ms_cxr import Case
 from sentalign.evaluate.predict_cases import MODEL, Localizer
 from sentalign.evaluate.protocols import METRICS
@@ -94,6 +96,7 @@ def arrays(scores: Scores) -> dict[str, np.ndarray]:
         stored[f"{prefix}square"] = np.array([(frame.height, frame.width) for frame in frames_N])
     stored["kinds"], stored["metrics"] = np.array([slug(kind) for kind in scores.kinds]), np.array(METRICS)
     stored["values"] = np.array([[kind.values[metric] for metric in METRICS] for kind in scores.kinds.values()])
+    stored |= diagnosis.diagnose(scores)
     for name, kind in scores.kinds.items():
         stored |= {f"clean__{slug(name)}": kind.clean_NHW}
         stored |= {} if kind.paper_NHW is None else {f"paper__{slug(name)}": kind.paper_NHW}

@@ -13,6 +13,11 @@ the picture alone, the paper protocol as published (report vector, the grid stre
 `_ci` is the 95% percentile interval over bootstrap replicates that draw patients; all kinds of map share the draws.
 `protocols` holds every metric of each protocol pooled, over categories and per category, and the spread over prompts:
 `paper` and `clean_plain` of the plain reading, `paper_map` and `clean` of the map.
+`diagnosis` says why maps miss, of the seen and of the withheld cases; each figure pooled, over categories and per
+category, with the number of cases that it applies to (see `diagnosis`):
+  side               share of the cases that name a side and have all boxes on one side, whose peak is there
+  near               share of the cases whose peak is within 24/128 of the input's side of a box
+  displacement       medians of peak minus box centre over the near cases: dx, dy in pixels of the network's input
 `separate` is true when the seen pointing and cnr intervals lie wholly above those of every control; `separate_from`
 has the comparison with each. `sided` is the model on the seen cases that name a side, to compare with `swapped sides`.
 """
@@ -26,7 +31,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentalign.evaluate import diagnosis
 from sentalign.evaluate.bootstrap import Bootstrap, Estimate
+from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.predict_cases import BOXES, CENTRE, MODEL, PLAIN, SHUFFLED, SWAPPED
 from sentalign.evaluate.protocols import CLEAN, PAPER
 from sentalign.evaluate.score_cases import Scores
@@ -42,6 +49,7 @@ class Subset:
     def __init__(self, scores: Scores, members_N: NDArray[np.bool_], replicates: int, seed: int) -> None:
         self._scores, self._members_N = scores, members_N
         cases = [case for case, member in zip(scores.cases, members_N, strict=True) if member]
+        self.categories_N = np.array([case.category for case in scores.cases], dtype=str)  # of all cases
         self.patients = len({case.patient for case in cases})
         self.bootstrap = Bootstrap([c.patient for c in cases], [c.category for c in cases], replicates, seed)
 
@@ -83,6 +91,7 @@ def summarise(scores: Scores, replicates: int = 1000, seed: int = 0) -> dict[str
     )
     controls = {kind: seen.headline(kind) if seen else None for kind in scores.controls}
     headline = seen.headline(MODEL) if seen else None
+    figures = diagnosis.diagnose(scores)
     separate_from = _separate(headline, controls)
     return {
         "seen": headline,
@@ -93,6 +102,10 @@ def summarise(scores: Scores, replicates: int = 1000, seed: int = 0) -> dict[str
         },
         "mirrored": int(scores.mirrored_N.sum()),
         "controls": controls,
+        "diagnosis": {
+            name: subset and _diagnosis(subset, figures, members_N)
+            for name, subset, members_N in (("seen", seen, scores.seen_N), ("withheld", withheld, ~scores.seen_N))
+        },
         "saliency_best": _best_saliency(controls),
         "sided": _sided(scores, replicates, seed),
         "separate": bool(separate_from) and all(all(above.values()) for above in separate_from.values()),
@@ -120,6 +133,16 @@ def _protocol(
     if metrics == PAPER:
         results["outside"] = int(np.isnan(scores.kinds[kind].values["cnr"]).sum())
     return results
+
+
+def _diagnosis(subset: Subset, figures: dict[str, Array], members_N: NDArray[np.bool_]) -> dict[str, Any]:
+    shares = {name: _full(subset.bootstrap, figures[name][members_N]) for name in ("side", "near")}
+    displacement = diagnosis.displacement(figures, members_N)
+    by_category = {
+        name: diagnosis.displacement(figures, members_N & (subset.categories_N == name))
+        for name in subset.bootstrap.categories.tolist()
+    }
+    return shares | {"displacement": displacement | {"categories": by_category}}
 
 
 def _sided(scores: Scores, replicates: int, seed: int) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ import sentalign.health.cli
 import sentalign.localize.cli
 import sentalign.phantom.cli
 import sentalign.stream.preview.cli
+import sentalign.study.cli
 import sentalign.sweep.cli
 import sentalign.track.cli
 import sharding.cli
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     sentalign.config.cli.add_parser(commands)
     _add_train(commands)
     sentalign.sweep.cli.add_parser(commands, RANK_MODULE)
+    sentalign.study.cli.add_parser(commands)
     sentalign.track.cli.add_parser(commands)
     sentalign.evaluate.cli.add_parser(commands)
     sentalign.localize.cli.add_parser(commands)

@@ -22,7 +22,7 @@ MOST_FILES, MOST_LINES, MEDIAN_LINES = 12, 300, 130  # of a folder; of a file; o
 GATES = {
     "deepspeed": ("sentalign/engine/", "sentalign/checkpoint/"),
     "mlflow": "sentalign/track/mlflow_uploader.py",
-    "ray": ("sentalign/sweep/", "sharding/build/cluster.py"),
+    "ray": ("sentalign/sweep/", "sentalign/study/cluster.py", "sharding/build/cluster.py"),
     "obstore": "sharding/store/bucket.py",
 }
 # What each room of sentalign may import of the others: upstream never imports downstream. The longest name counts.
@@ -49,8 +49,9 @@ MAY_IMPORT = {
     "localize": {"config", "tokenizer", "sides", "model"},
     "evaluate": {"config", "tokenizer", "sides", "word_recall", "model", "localize"},
     "sweep": {"config", "launch", "track"},
+    "study": {"config"},  # starts the commands as processes
 }
-ROOTS = {"train", "cli", "__init__"}  # the composition root and the command line join everything
+ROOTS = {"train", "cli", "__init__", "__main__"}  # the composition root and the command line join everything
 FROM_SHARDING = {"contract", "command_line", "store", "pixels", "text", "manifest", "progress", "cli"}
 PURE = {"__future__", "collections", "copy", "dataclasses", "functools", "hashlib", "json", "struct", "typing"}
 PURE |= {"numpy", "sentalign", "sharding"}

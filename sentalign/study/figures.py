@@ -1,0 +1,149 @@
+"""metrics.json of every run → the figures of a row over its seeds, and its difference from the reference, seed by seed.
+
+In: the folder of a study. Out: `RowFigures`, and study.json, from which table and page are drawn without the runs.
+"""
+
+# S seeds
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from sentalign.study.run import METRICS, STEP, evaluation_step, training_step
+from sentalign.study.spec import StudyPlan
+from sharding.contract import UserError
+from sharding.store import atomic
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One column: its heading, where metrics.json holds it, and whether more is better."""
+
+    heading: str
+    read: Callable[[dict[str, Any]], float | None]
+    higher_is_better: bool = True
+    digits: int = 3
+
+
+def _of_kinds(metrics: dict[str, Any], metric: str) -> list[float]:
+    seen = metrics["protocols"]["clean"]["seen"]
+    return [kind["mean"] for kind in seen[metric]["categories"].values() if kind["mean"] is not None] if seen else []
+
+
+FIGURES = {
+    "pointing": Figure("pointing, seen kinds", lambda m: m["seen"] and m["seen"]["pointing"]),
+    "worst_kind": Figure("pointing, worst kind", lambda m: min(_of_kinds(m, "pointing"), default=None)),
+    "average_precision": Figure(
+        "pixel AP", lambda m: m["seen"] and m["protocols"]["clean"]["seen"]["average_precision"]["pooled"]
+    ),
+    "cnr": Figure("signed CNR", lambda m: m["seen"] and m["seen"]["cnr"], digits=2),
+    "miou": Figure("mIoU", lambda m: m["seen"] and m["seen"]["miou"]),
+    "withheld": Figure("pointing, withheld kind", lambda m: m["withheld"] and m["withheld"]["pointing"]),
+}
+
+
+def collect(study: StudyPlan) -> dict[str, Any]:
+    """The content of study.json: for each row its settings and every figure by seed, null where a run is missing."""
+    rows = {name: _row(study, name) for name in study.rows}
+    return {
+        "title": study.title,
+        "reference": study.reference,
+        "seeds": study.seeds,
+        "figures": {name: figure.heading for name, figure in FIGURES.items()},
+        "data": {name: phantoms.model_dump() for name, phantoms in study.data.items()},
+        "rows": rows,
+    }
+
+
+def _row(study: StudyPlan, name: str) -> dict[str, Any]:
+    row = study.rows[name]
+    values: dict[str, list[float | None]] = {figure: [] for figure in FIGURES}
+    seconds = []
+    for seed in study.seeds:
+        evaluated, trained = evaluation_step(study, name, seed), training_step(study, study.trained_row(name), seed)
+        complete = (evaluated.folder / STEP).is_file()
+        metrics = json.loads((evaluated.folder / METRICS).read_text(encoding="utf-8")) if complete else None
+        for figure in FIGURES:
+            values[figure].append(FIGURES[figure].read(metrics) if metrics else None)
+        seconds.append(json.loads((trained.folder / STEP).read_text())["seconds"] if complete else None)
+    settings = {"set": row.set, "data": study.data_of(name), "runs_of": row.runs_of, "evaluate": row.evaluate}
+    return settings | {"figures": values, "training_seconds": seconds}
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Writes study.json; a list of numbers stays on one line, so that a changed run is a changed line."""
+    text = json.dumps(content, indent=1, allow_nan=False)
+    atomic.write_text(path, _lists_on_one_line(text) + "\n")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a study.json. Raises UserError where it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not {"title", "seeds", "figures", "rows"} <= content.keys():
+            raise ValueError
+    except (OSError, ValueError, AttributeError):
+        raise UserError(f"{path} is no study.json; give the file that `sentalign study` wrote") from None
+    return dict(content)
+
+
+def _lists_on_one_line(text: str) -> str:
+    lines: list[str] = []
+    inside = False
+    for line in text.split("\n"):
+        if inside:
+            lines[-1] += (" " if lines[-1].endswith(",") else "") + line.strip()
+        else:
+            lines.append(line)
+        if line.endswith("["):
+            inside = True
+        elif line.strip() in ("]", "],"):
+            inside = False
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over the seeds that have it."""
+
+    values: dict[int, float]  # by seed
+    mean: float
+    low: float
+    high: float
+
+
+def spread(content: dict[str, Any], row: str, figure: str) -> Spread | None:
+    """Mean, smallest and largest value over the seeds; None where no run has the figure."""
+    values_S = content["rows"][row]["figures"].get(figure, [])
+    by_seed = {seed: value for seed, value in zip(content["seeds"], values_S, strict=False) if value is not None}
+    if not by_seed:
+        return None
+    values = list(by_seed.values())
+    return Spread(by_seed, float(np.mean(values)), min(values), max(values))
+
+
+def difference(content: dict[str, Any], row: str, figure: str) -> tuple[float, float, float] | None:
+    """Mean difference from the reference over the seeds of both, and its 95% interval (Student's t, paired).
+
+    None for the reference itself and where fewer than two seeds have both.
+    """
+    reference = content["reference"]
+    mine, other = spread(content, row, figure), spread(content, reference, figure) if reference else None
+    if row == reference or mine is None or other is None:
+        return None
+    seeds = mine.values.keys() & other.values.keys()
+    if len(seeds) < 2:
+        return None
+    differences_S = np.array([mine.values[seed] - other.values[seed] for seed in sorted(seeds)])
+    mean, error = float(differences_S.mean()), float(stats.sem(differences_S))
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1)) * error
+    return mean, mean - reach, mean + reach

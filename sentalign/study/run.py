@@ -1,0 +1,161 @@
+"""Runs what a study still lacks: data, trainings, evaluations, each as a command in a process of its own.
+
+In: a `StudyPlan`. Out: files below its folder. A step that has its result is skipped, a killed training resumes,
+so the same command continues an interrupted study.
+
+    data/NAME/phantoms, data/NAME/shards      made once
+    runs/ROW/seed-N                           a run folder, with its log beside it (seed-N.log)
+    results/ROW/seed-N                        metrics.json, cases.npz, index.html; step.json is written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sentalign import config
+from sentalign.study.spec import Phantoms, StudyPlan, folder_name, overrides
+from sharding.contract import UserError
+from sharding.store import atomic
+
+STEP = "step.json"  # written last: the commands that made a folder, and the seconds they took
+METRICS = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Commands that make one folder. `fingerprint` changes where another setting makes another result."""
+
+    name: str
+    folder: Path
+    commands: tuple[tuple[str, ...], ...]
+    log: Path
+    fingerprint: str
+    fresh: bool  # an incomplete folder is removed first; False: the command itself resumes in it
+
+
+Jobs = Callable[[Sequence[Sequence[Step]]], Iterator[int]]  # runs chains of steps, yields the number of each that ended
+
+
+def sentalign(*words: str | Path) -> tuple[str, ...]:
+    """A command line of this program, by this interpreter."""
+    return (sys.executable, "-m", "sentalign", *map(str, words))
+
+
+def data_step(study: StudyPlan, name: str) -> Step:
+    """Phantoms and their shards."""
+    phantoms: Phantoms = study.data[name]
+    folder = study.out / "data" / name
+    counts = [f"--test-studies={phantoms.test_studies}", f"--validation-studies={phantoms.validation_studies}"]
+    kind = f"--withhold={phantoms.withhold}"
+    made = (f"--studies={phantoms.studies}", f"--seed={phantoms.seed}", *counts, kind)
+    shards = ("--out", folder / "shards", "--private", folder / "private", f"--size={phantoms.size}")
+    commands = (
+        sentalign("phantom", folder / "phantoms", *made),
+        sentalign("shard", "build", "mimic-cxr", folder / "phantoms", *shards),
+    )
+    return Step(f"data {name}", folder, commands, folder.with_suffix(".log"), _digest(phantoms.model_dump()), True)
+
+
+def training_step(study: StudyPlan, name: str, seed: int) -> Step:
+    """One training of a row; a killed one resumes."""
+    run = study.out / "runs" / folder_name(name) / f"seed-{seed}"
+    settings = overrides(study, name, seed, run, study.out / "data" / study.data_of(name) / "shards")
+    resolved = config.load(study.base, settings).model_dump(mode="json", exclude={"run", "track"})
+    resolved["data"].pop("shards")
+    fingerprint = _digest([resolved, study.data[study.data_of(name)].model_dump(), study.ranks])
+    command = sentalign("train", study.base, "--ranks", str(study.ranks), *settings, "track.uri=null")
+    return Step(f"{name}, seed {seed}: training", run, (command,), run.with_suffix(".log"), fingerprint, False)
+
+
+def evaluation_step(study: StudyPlan, name: str, seed: int) -> Step:
+    """One evaluation of a row."""
+    data, phantoms = study.out / "data" / study.data_of(name), study.data[study.data_of(name)]
+    training, out = training_step(study, study.trained_row(name), seed), study.out / "results" / folder_name(name)
+    folder = out / f"seed-{seed}"
+    withheld = () if phantoms.withhold == "none" else ("--withheld", phantoms.withhold)
+    words = ("--data", data / "phantoms", "--run", training.folder, "--out", folder, *withheld)
+    command = sentalign("evaluate", "ms-cxr", *words, *study.rows[name].evaluate)
+    fingerprint = _digest([training.fingerprint, phantoms.model_dump(), study.rows[name].evaluate])
+    log = folder.with_suffix(".log")
+    return Step(f"{name}, seed {seed}: evaluation", folder, (command,), log, fingerprint, True)
+
+
+def chains(study: StudyPlan) -> Iterator[list[Step]]:
+    """For each row that is trained and each seed: its training, then every evaluation of that run."""
+    for seed in study.seeds:
+        for trained in dict.fromkeys(map(study.trained_row, study.rows)):
+            rows = [name for name in study.rows if study.trained_row(name) == trained]
+            yield [training_step(study, trained, seed), *(evaluation_step(study, name, seed) for name in rows)]
+
+
+def is_done(step: Step) -> bool:
+    """Whether the folder was made by exactly these settings. Raises UserError where it was made by others."""
+    record = step.folder / STEP
+    if not record.is_file():
+        return False
+    if json.loads(record.read_text(encoding="utf-8"))["fingerprint"] != step.fingerprint:
+        raise UserError(f"{step.folder} was made with other settings; move it away, or give the study another --out")
+    return True
+
+
+def execute(step: Step) -> float:
+    """Runs a step unless it is done; the seconds that it took, 0 where it was done. Raises UserError."""
+    if is_done(step):
+        return 0.0
+    if step.fresh:
+        shutil.rmtree(step.folder, ignore_errors=True)
+    step.log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    for command in step.commands:
+        _call(step, command)
+    seconds = time.monotonic() - started
+    content = {"fingerprint": step.fingerprint, "seconds": round(seconds, 1)}
+    atomic.write_text(step.folder / STEP, json.dumps(content) + "\n")
+    return seconds
+
+
+def execute_all(steps: Sequence[Step]) -> None:
+    """Runs dependent steps in order."""
+    for step in steps:
+        execute(step)
+
+
+def run(study: StudyPlan, jobs: Jobs, report: Callable[[str], None]) -> None:
+    """Makes the data, then all that is missing, in the order in which `jobs` runs the chains. Raises UserError."""
+    for name in dict.fromkeys(map(study.data_of, study.rows)):
+        report(f"data {name}")
+        execute(data_step(study, name))
+    waiting = [chain for chain in chains(study) if not all(map(is_done, chain))]
+    report(f"{len(waiting)} trainings with their evaluations to run")
+    for number in jobs(waiting):
+        report(f"done: {waiting[number][0].name}")
+
+
+def one_after_another(waiting: Sequence[Sequence[Step]]) -> Iterator[int]:
+    """Runs the chains on this machine and yields the number of each that ended."""
+    for number, steps in enumerate(waiting):
+        execute_all(steps)
+        yield number
+
+
+def _call(step: Step, command: Sequence[str]) -> None:
+    with open(step.log, "ab") as log:
+        code = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=os.environ).returncode
+    if code:
+        lines = [line.strip() for line in step.log.read_text(errors="replace").splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("error:")] or lines or ["no output"]
+        raise UserError(f"{step.name} ended with {code}: {errors[-1][:300]} (log: {step.log})")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

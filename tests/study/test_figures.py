@@ -1,0 +1,84 @@
+"""Figures over seeds: spreads, paired differences, and the file that holds them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from scipy import stats
+
+from sentalign.study import figures, table
+from sharding.contract import UserError
+
+CONTENT = {
+    "title": "Some <rows>",
+    "reference": "base",
+    "seeds": [0, 1, 2, 3],
+    "figures": {"pointing": "pointing, seen kinds", "cnr": "signed CNR"},
+    "data": {"small": {"studies": 60, "seed": 1, "test_studies": 10}},
+    "rows": {
+        "base": {
+            "set": {},
+            "runs_of": None,
+            "evaluate": [],
+            "figures": {"pointing": [0.5, 0.6, 0.7, 0.8], "cnr": [1.0, 1.0, 2.0, None]},
+        },
+        "better": {
+            "set": {"data.mirror": 0.5},
+            "runs_of": None,
+            "evaluate": [],
+            "figures": {"pointing": [0.61, 0.7, 0.79, 0.9], "cnr": [None, 1.5, 1.5, 3.0]},
+        },
+        "waiting": {
+            "set": {},
+            "runs_of": "base",
+            "evaluate": [],
+            "figures": {"pointing": [None] * 4, "cnr": [None] * 4},
+        },
+    },
+}
+
+
+def test_a_spread_is_over_the_seeds_that_have_the_figure():
+    found = figures.spread(CONTENT, "base", "cnr")
+    assert (found.values, found.low, found.high) == ({0: 1.0, 1: 1.0, 2: 2.0}, 1.0, 2.0)
+    assert found.mean == pytest.approx(4 / 3)
+    assert figures.spread(CONTENT, "waiting", "cnr") is None
+
+
+def test_a_difference_is_paired_by_seed():
+    mean, low, high = figures.difference(CONTENT, "better", "pointing")
+    paired = stats.ttest_rel([0.61, 0.7, 0.79, 0.9], [0.5, 0.6, 0.7, 0.8]).confidence_interval(0.95)
+    assert mean == pytest.approx(0.1)
+    assert (low, high) == pytest.approx((paired.low, paired.high))
+    # Seeds 1 and 2 have both: differences .5 and -.5.
+    mean, low, high = figures.difference(CONTENT, "better", "cnr")
+    assert mean == pytest.approx(0.0)
+    assert low < 0 < high
+    assert figures.difference(CONTENT, "base", "cnr") is None
+    assert figures.difference(CONTENT, "waiting", "cnr") is None
+
+
+def test_the_table_shows_the_range_and_only_clear_differences():
+    lines = table.markdown(CONTENT).splitlines()
+    assert lines[0] == "| row | seeds | pointing, seen kinds | signed CNR |"
+    assert lines[2] == "| base | 4 | 0.650 (0.500 to 0.800) | 1.33 (1.00 to 2.00) |"
+    assert lines[3] == "| better | 4 | 0.750 (0.610 to 0.900) **+0.100** | 2.00 (1.50 to 3.00) |"
+    assert lines[4] == "| waiting | 0 | – | – |"
+
+
+def test_the_page_has_a_dot_for_every_run_and_escapes_text():
+    page = table.page(CONTENT)
+    assert page.count("<circle") == 4 + 3 + 4 + 3
+    assert "Some &lt;rows&gt;" in page
+    assert "<script" not in page
+
+
+def test_the_file_keeps_everything_and_one_line_a_figure(tmp_path):
+    path = tmp_path / "study.json"
+    figures.write(path, CONTENT)
+    assert figures.read(path) == CONTENT
+    assert '"pointing": [0.5, 0.6, 0.7, 0.8],' in path.read_text()
+    (tmp_path / "other.json").write_text(json.dumps([1]))
+    with pytest.raises(UserError, match=r"no study\.json"):
+        figures.read(tmp_path / "other.json")

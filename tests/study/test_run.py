@@ -1,0 +1,94 @@
+"""Steps of a study: done once, resumed after a failure, refused where other settings made the result."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sentalign.study import figures, run, spec
+from sentalign.study.run import Step
+from sharding.contract import UserError
+from tests.study.test_spec import TREE
+
+COUNT = "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.mkdir(exist_ok=True); (p / 'n').open('a').write('x')"
+
+
+@pytest.fixture
+def step(tmp_path):
+    folder = tmp_path / "made"
+    return Step("a step", folder, ((sys.executable, "-c", COUNT, str(folder)),), tmp_path / "made.log", "f1", False)
+
+
+def test_a_step_runs_once(step):
+    assert run.execute(step) > 0
+    assert run.execute(step) == 0
+    assert (step.folder / "n").read_text() == "x"
+
+
+def test_a_step_that_failed_runs_again_and_keeps_what_resumes(step, tmp_path):
+    failing = replace(step, commands=(*step.commands, (sys.executable, "-c", "raise SystemExit('error: no disk')")))
+    with pytest.raises(UserError, match="a step ended with 1: error: no disk"):
+        run.execute(failing)
+    run.execute(step)
+    assert (step.folder / "n").read_text() == "xx"
+    fresh = replace(step, fresh=True, folder=tmp_path / "new", commands=())
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "half").touch()
+    with pytest.raises(OSError, match="new"):
+        run.execute(fresh)  # nothing made the folder again
+    assert not (tmp_path / "new" / "half").exists()
+
+
+def test_a_result_of_other_settings_is_refused(step):
+    run.execute(step)
+    with pytest.raises(UserError, match="made with other settings"):
+        run.execute(replace(step, fingerprint="f2"))
+
+
+def test_a_change_of_any_setting_changes_the_fingerprint_of_its_rows_only(tmp_path):
+    def study(**changes):
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(TREE | changes, sort_keys=False))
+        return spec.load(path, out=tmp_path / "out")
+
+    def fingerprints(study):
+        return [[step.fingerprint for step in chain] for chain in run.chains(study)]
+
+    before = fingerprints(study())
+    assert before == fingerprints(study(title="Another title"))
+    rows = {**TREE["rows"], "long": {"set": {"train.epochs": 3}, "data": "other"}}
+    after = fingerprints(study(rows=rows))
+    assert [len(chain) for chain in before] == [2, 3, 2, 3]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True, False]
+    assert all(one != other for one, other in zip(before[1], after[1], strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_interrupted_study_continues_and_writes_its_table(tmp_path):
+    small = {"train.epochs": 1, "data.image_size": 65, "data.batch": 8}
+    rows = {"base": {"set": small}, "again": {"runs_of": "base", "evaluate": ["--replicates", "10"]}}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump({**TREE, "seeds": [3], "rows": rows, "out": str(tmp_path / "out")}, sort_keys=False))
+    command = [sys.executable, "-m", "sentalign", "study", str(path)]
+    environment = {**os.environ, "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    assert "data small" in first.stderr.readline()
+    first.kill()
+    first.communicate()
+    subprocess.run(command, env=environment, check=True, timeout=600)
+    content = figures.read(tmp_path / "out" / "study.json")
+    assert all(values[0] is not None for values in content["rows"]["again"]["figures"].values())
+    assert content["rows"]["base"]["figures"] == content["rows"]["again"]["figures"]
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("step.json")}
+    assert len(made) == 4
+    subprocess.run(command, env=environment, check=True, timeout=60)
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("step.json")}
+    assert json.loads((tmp_path / "out" / "study.json").read_text()) == content

@@ -1,0 +1,83 @@
+"""Study files: what is refused before anything starts, and what each row trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sentalign import config
+from sentalign.study import spec
+from sharding.contract import UserError
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+TREE = {
+    "base": str(CONFIGS / "phantom-cpu.yaml"),
+    "out": "study",
+    "title": "A study",
+    "seeds": [3, 5],
+    "data": {
+        "small": {"studies": 60, "seed": 1, "test_studies": 10, "validation_studies": 8, "size": 65},
+        "other": {"studies": 60, "seed": 2, "test_studies": 10, "validation_studies": 8, "size": 65},
+    },
+    "rows": {
+        "base": {"set": {"train.epochs": 1}},
+        "long": {"set": {"train.epochs": 2}, "data": "other"},
+        "again": {"runs_of": "long", "evaluate": ["--replicates", "10"]},
+    },
+    "reference": "base",
+}
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(**changes):
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(TREE | changes, sort_keys=False))
+        return path
+
+    return write
+
+
+def test_a_row_sets_its_own_settings_on_the_base(file, tmp_path):
+    study = spec.load(file(), out=tmp_path)
+    words = spec.overrides(study, "long", 5, tmp_path / "run", tmp_path / "shards")
+    trained = config.load(study.base, words)
+    assert (trained.train.epochs, trained.seed, trained.data.shards) == (2, 5, str(tmp_path / "shards"))
+    assert study.trained_row("again") == "long"
+    assert [study.data_of(name) for name in study.rows] == ["small", "other", "other"]
+
+
+def test_some_rows_keep_the_reference_and_the_rows_whose_runs_they_evaluate(file):
+    study = spec.load(file(), seeds=[7], rows=["again"])
+    assert (list(study.rows), study.seeds) == (["base", "long", "again"], [7])
+    assert list(spec.load(file(reference=None), rows=["again"]).rows) == ["long", "again"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reference": "nothing"}, "no row 'nothing'"),
+        ({"rows": {"a": {"set": {"loss.t9": 1}}}, "reference": None}, "loss.t9"),
+        ({"rows": {"a": {"runs_of": "b"}}, "reference": None}, "'b' is no row that is trained"),
+        ({"rows": {"a": {}, "b": {"runs_of": "a", "set": {"seed": 1}}}, "reference": None}, "leave out its `set`"),
+        ({"rows": {"a": {"data": "none"}}, "reference": None}, "no data named 'none'"),
+        ({"rows": {"a b": {}, "A-b": {}}, "reference": None}, "share a folder"),
+        ({"seeds": [1, 1]}, "named twice"),
+        ({"seed": 1}, "seed"),
+    ],
+)
+def test_a_mistake_is_refused_before_anything_starts(file, changes, message):
+    with pytest.raises(UserError, match=message):
+        spec.load(file(**changes))
+
+
+def test_an_unknown_row_is_named(file):
+    with pytest.raises(UserError, match="no row 'x'"):
+        spec.load(file(), rows=["x"])
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "study").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_study_of_the_repository_loads(path):
+    assert spec.load(path).rows

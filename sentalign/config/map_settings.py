@@ -26,7 +26,7 @@ class Maps(StrictModel):
     @field_validator("prompts")
     @classmethod
     def _prompts_hold_the_sentence(cls, prompts: list[str]) -> list[str]:
-        wrong = [template for template in prompts if template.replace("{}", "", 1).count("{") or "{}" not in template]
+        wrong = [template for template in prompts if "{}" not in template or "{" in template.replace("{}", "", 1)]
         if wrong:
             raise ValueError(f"maps.prompts: {wrong[0]!r} must hold {{}} once, where the sentence stands")
         return prompts

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -61,8 +61,7 @@ class ImageFeatures:
     trace: Trace | None = None
 
 
-@dataclass(frozen=True)
-class SentenceMap:
+class SentenceMap(NamedTuple):
     """The score grids of one sentence on one picture.
 
     `grid_HW` is the map by the settings `maps`; registered, it has 4 x 4 sub-cells a cell. `plain_HW` is the score of
@@ -198,4 +197,4 @@ def _trained(model: dual.DualEncoder, loss: config.Loss, name: str) -> float:
     if name not in model.learned:
         return float(getattr(loss, name))
     assert model.loss_scalars is not None
-    return math.exp(float(model.loss_scalars[model.learned.index(name)]))
+    return math.exp(model.loss_scalars[model.learned.index(name)].item())

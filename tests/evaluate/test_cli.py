@@ -11,6 +11,7 @@ import pytest
 
 from sentalign.evaluate import cli
 from sentalign.evaluate.datasets import ms_cxr
+from sentalign.evaluate.summary import HEADLINE
 from sharding.contract import UserError
 
 
@@ -34,8 +35,18 @@ def test_from_data_and_run_to_files(marked, run_folder, tmp_path, capsys):
     assert metrics["withheld_categories"] == ["Cavity"]
     assert metrics["bootstrap"]["replicates"] == 30
     assert sorted(file.name for file in out.iterdir()) == ["cases.npz", "index.html", "metrics.json"]
-    call(*words)
+    call(*words, "--map", "plain")
     assert "model, withheld" in capsys.readouterr().out
+    plain = json.loads((out / "metrics.json").read_text())
+    # The run's maps are mirrored and registered; what is read as published is the same whatever the map.
+    assert (metrics["mirrored"], plain["mirrored"]) == (48, 0)
+    for name in HEADLINE:
+        for subset in ("seen", "withheld"):
+            assert metrics["plain"][subset][name] == pytest.approx(plain["plain"][subset][name], abs=1e-5)
+    assert plain["protocols"]["clean"]["seen"] == plain["protocols"]["clean_plain"]["seen"]
+    assert plain["plain"]["seen"]["cnr"] == plain["protocols"]["paper"]["seen"]["cnr"]["categories_mean"]
+    assert metrics["seen"]["cnr"] == metrics["protocols"]["paper_map"]["seen"]["cnr"]["categories_mean"]
+    assert metrics["seen"]["cnr"] != pytest.approx(plain["seen"]["cnr"], abs=1e-3)
 
 
 def test_withheld_names(marked):

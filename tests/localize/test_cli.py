@@ -62,6 +62,14 @@ def test_writes_overlays_maps_and_boxes(picture, run_folder, tmp_path, capsys):
         assert b"JANE" not in file.read_bytes()
 
 
+def test_boxes_json_says_where_the_mirrored_picture_took_part(picture, run_folder, tmp_path):
+    for words, mirrored, cells in ((), [True, False], 24), (("--map", "plain"), [False, False], 6):
+        call(picture, "Small nodule", "Lingula opacity", "--run", run_folder, "--out", tmp_path, *words)
+        stored = json.loads((tmp_path / "boxes.json").read_text())
+        assert [one["mirrored"] for one in stored["sentences"]] == mirrored
+        assert np.load(tmp_path / "01-map.npz")["grid"].shape == (cells, cells)
+
+
 def test_prints_a_table_without_the_files_name(picture, run_folder, tmp_path, capsys):
     call(picture, *SENTENCES, "--run", run_folder, "--out", tmp_path / "maps")
     printed = capsys.readouterr().out

@@ -7,6 +7,7 @@ make one. The text is changed before it is tokenized.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # What is exchanged. Compounds keep their ending: left-sided, leftward, levoscoliosis.
 PAIRS = (
@@ -17,6 +18,7 @@ PAIRS = (
     ("levoconvex", "dextroconvex"),
 )
 _OTHER = {a: b for one, two in PAIRS for a, b in ((one, two), (two, one))}
+_LEFT = {left.lower() for left, _ in PAIRS}
 _SIDE = re.compile(
     r"\b(?:(?:left|right|levoscoliosis|dextroscoliosis|levoconvex|dextroconvex)(?=(?:wards?|most)?\b)"
     r"|(?-i:LUL|RUL|LLL|RLL)\b)",
@@ -48,6 +50,7 @@ _UNSAFE = re.compile(
 )
 
 
+@lru_cache(maxsize=65536)  # reports repeat their sentences
 def swap(sentence: str) -> str | None:
     """The sentence with its sides exchanged, letter case unchanged; unchanged where it names none.
 
@@ -60,6 +63,11 @@ def swap(sentence: str) -> str | None:
 def names_side(sentence: str) -> bool:
     """Whether the sentence names a side that `swap` exchanges."""
     return swap(sentence) not in (None, sentence)
+
+
+def names_one_side(sentence: str) -> bool:
+    """Whether all sides that `swap` exchanges are the same one, so that the swapped sentence says something else."""
+    return swap(sentence) is not None and len({side[0].lower() in _LEFT for side in _SIDE.finditer(sentence)}) == 1
 
 
 def _other_side(match: re.Match[str]) -> str:

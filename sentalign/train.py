@@ -153,7 +153,7 @@ def streams_of(config: Config, tokenizer: Tokenizer) -> tuple[Stream, Stream | N
     if config.train.micro_batch:  # at most as many texts as images are in memory at once
         pieces = -(-data.batch // dist.ranks() // config.train.micro_batch)
         data = data.model_copy(update={"length_buckets": max(data.length_buckets, pieces)})
-    train = Stream(data, *arguments, config.data.train_split)
+    train = Stream(data, *arguments, config.data.train_split, swapped=config.loss.weight_swapped > 0)
     if train.epoch_batches == 0:
         raise UserError(
             f"split {config.data.train_split!r} of {config.data.shards} has fewer samples with text than "

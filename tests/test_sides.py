@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentalign.phantom import wording
-from sentalign.sides import names_side, swap
+from sentalign.sides import names_one_side, names_side, swap
 
 WORDS = ["left", "Right", "LEFT", "RUL", "LLL", "rightward", "effusion,", "base", "and-"]
 
@@ -56,6 +56,21 @@ def test_sides_are_exchanged_and_nothing_else(sentence, other):
 def test_a_sentence_that_the_exchange_would_make_false_is_refused(sentence):
     assert swap(sentence) is None
     assert not names_side(sentence)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "one"),
+    [
+        ("Small left effusion in the LLL.", True),
+        ("Rightward shift, RUL collapse.", True),
+        ("Left and right effusions.", False),
+        ("LUL nodule, right effusion.", False),
+        ("Clear.", False),
+        ("Right middle lobe pneumonia.", False),
+    ],
+)
+def test_a_sentence_of_one_side_says_something_else_when_swapped(sentence, one):
+    assert names_one_side(sentence) == one
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=8))

@@ -42,6 +42,9 @@ class Loss(StrictModel):
         ge=0,
         description="image-report pairs before the first second view: maps must be there first, or they go flat",
     )
+    weight_swapped: float = Field(
+        0.0, ge=0, description="weight of the term in which a sentence with its side swapped is a negative of the image"
+    )
     t1: float = Field(4.0, gt=0, description="sharpness of the paper attention over regions")
     t2: float = Field(5.0, gt=0, description="sharpness of the sum over a report's units")
     t3: float = Field(10.0, gt=0, description="scale of the logits")

@@ -35,11 +35,13 @@ class CachedScores:
     """What pass 1 keeps, as leaves of new graphs: text vectors of this rank and of all, and rows of scores."""
 
     texts: Features
-    gathered: tuple[Tensor, Tensor]  # the texts of all ranks as functions of `texts`
+    gathered: tuple[Tensor, ...]  # the next three as functions of `texts`
     units_MD: Tensor
     report_JD: Tensor
+    swapped_bKD: Tensor
     local_bM: Tensor
     global_bJ: Tensor
+    margin_bK: Tensor
     divergence_bVK: Tensor
     loss_scalars_N: Tensor
     more_local_bM: Tensor  # of the units of `more`, see `compute_scores`
@@ -66,7 +68,10 @@ class CachedStep:
                 before_backward()
                 self._image_pass(number, rows)
             # The gather's backward pass sums the gradients of each rank's texts over the images of all ranks.
-            torch.autograd.backward(self._scores.gathered, [self._scores.units_MD.grad, self._scores.report_JD.grad])
+            leaves = self._scores.units_MD, self._scores.report_JD, self._scores.swapped_bKD
+            used = [number for number, leaf in enumerate(leaves) if leaf.grad is not None]
+            gradients = [leaves[number].grad for number in used]
+            torch.autograd.backward([self._scores.gathered[number] for number in used], gradients)
             for number in range(len(self._inputs.buckets)):
                 before_backward()
                 self._text_pass(number)
@@ -74,10 +79,13 @@ class CachedStep:
     def _image_pass(self, number: int, rows: slice) -> None:
         """The gradient of <dL/dscores, scores> by a micro-batch of images, and by the gathered texts."""
         scores = self._scores
-        local_mM, global_mJ, divergence_mVK, loss_scalars_N = _score(
-            self._engine, number, rows, scores.units_MD, scores.report_JD, self._inputs, self._inputs.reports.groups
+        texts = scores.units_MD, scores.report_JD, scores.swapped_bKD
+        local_mM, global_mJ, margin_mK, divergence_mVK, loss_scalars_N = _score(
+            self._engine, number, rows, *texts, self._inputs, self._inputs.reports.groups
         )
         product = _product(scores.local_bM, local_mM, rows) + _product(scores.global_bJ, global_mJ, rows)
+        if scores.margin_bK.grad is not None:
+            product = product + _product(scores.margin_bK, margin_mK, rows)
         if scores.divergence_bVK.grad is not None:
             product = product + _product(scores.divergence_bVK, divergence_mVK, rows)
         if number == 0 and scores.loss_scalars_N.grad is not None:  # of the contrast, once for the whole batch
@@ -94,32 +102,33 @@ class CachedStep:
 def compute_scores(engine: Any, inputs: StepInputs, more: StepInputs | None = None) -> CachedScores:
     """Pass 1. The images are scored with the units of `more` too, other texts of the same rows, outside of the loss."""
     texts, gathered = _gathered_texts(engine, inputs)
-    units_MD, report_JD = map(_leaf, gathered)
+    units_MD, report_JD, swapped_bKD = map(_leaf, gathered)
     scored_MD, groups = units_MD, inputs.reports.groups
     if more:
-        _, (more_MD, _) = _gathered_texts(engine, more)
+        _, (more_MD, *_) = _gathered_texts(engine, more)
         scored_MD, groups = torch.cat([units_MD, more_MD]), groups + more.reports.groups
     scores = [
-        _score(engine, number, rows, scored_MD, report_JD, inputs, groups)
+        _score(engine, number, rows, scored_MD, report_JD, swapped_bKD, inputs, groups)
         for number, rows in enumerate(_micro_batches(inputs))
     ]
-    local_bM, global_bJ, divergence_bVK = (torch.cat([rows[i] for rows in scores]) for i in range(3))
+    local_bM, global_bJ, margin_bK, divergence_bVK = (torch.cat([rows[i] for rows in scores]) for i in range(4))
     local_bM, more_bM = local_bM.split([len(units_MD), len(scored_MD) - len(units_MD)], dim=1)
-    local_bM, global_bJ, divergence_bVK, loss_scalars_N = map(
-        _leaf, (local_bM, global_bJ, divergence_bVK, scores[0][3])
+    local_bM, global_bJ, margin_bK, divergence_bVK, loss_scalars_N = map(
+        _leaf, (local_bM, global_bJ, margin_bK, divergence_bVK, scores[0][4])
     )
-    leaves = units_MD, report_JD, local_bM, global_bJ, divergence_bVK, loss_scalars_N
+    leaves = units_MD, report_JD, swapped_bKD, local_bM, global_bJ, margin_bK, divergence_bVK, loss_scalars_N
     return CachedScores(texts, gathered, *leaves, more_bM)
 
 
-def _gathered_texts(engine: Any, inputs: StepInputs) -> tuple[Features, tuple[Tensor, Tensor]]:
-    """The texts of this rank, as leaves, and those of all ranks as functions of them."""
+def _gathered_texts(engine: Any, inputs: StepInputs) -> tuple[Features, tuple[Tensor, Tensor, Tensor]]:
+    """This rank's texts, as leaves, and functions of them: those of all ranks, and this rank's swapped units."""
     buckets = [_encode(engine, number, inputs) for number in range(len(inputs.buckets))]
     # Each bucket is zero outside its own reports.
-    units_mD, report_bD = _leaf(sum(f.units_MD for f in buckets)), _leaf(sum(f.report_BD for f in buckets))
+    units_ND, report_ND = _leaf(sum(f.units_MD for f in buckets)), _leaf(sum(f.report_BD for f in buckets))
     with torch.enable_grad():
-        gathered = objective.gather_texts(units_mD, report_bD, inputs.reports)
-    return Features(units_MD=units_mD, report_BD=report_bD), gathered
+        units_mD, report_bD, swapped_bKD = inputs.split_texts(units_ND, report_ND)
+        gathered = (*objective.gather_texts(units_mD, report_bD, inputs.reports), swapped_bKD)
+    return Features(units_MD=units_ND, report_BD=report_ND), gathered
 
 
 def loss_terms(scores: CachedScores, inputs: StepInputs) -> dict[str, Tensor]:
@@ -127,6 +136,7 @@ def loss_terms(scores: CachedScores, inputs: StepInputs) -> dict[str, Tensor]:
     with inputs.in_float32():
         config = loss_scalars.loss_config(inputs.config.loss, scores.loss_scalars_N)
         terms = objective.contrast_terms(scores.local_bM, scores.global_bJ, inputs.reports, config)
+        terms |= inputs.swapped_terms(scores.margin_bK, config)
         return inputs.with_loss(terms | view_terms.terms(scores.divergence_bVK, inputs))
 
 
@@ -137,10 +147,17 @@ def _encode(engine: Any, number: int, inputs: StepInputs) -> Features:
 
 
 def _score(
-    engine: Any, number: int, rows: slice, units_MD: Tensor, report_JD: Tensor, inputs: StepInputs, groups: Groups
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A micro-batch's rows of scores with single units in `groups`, (m, M), and with reports, (m, J); (m, V, K)
-    divergences between the views of an image, and the loss scalars.
+    engine: Any,
+    number: int,
+    rows: slice,
+    units_MD: Tensor,
+    report_JD: Tensor,
+    swapped_bKD: Tensor,
+    inputs: StepInputs,
+    groups: Groups,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """A micro-batch's rows of scores with single units in `groups`, (m, M), and with reports, (m, J); (m, K) margins
+    over swapped units, (m, V, K) divergences between the views of an image, and the loss scalars.
     """
     inputs.seed_rng("images", number)
     features: Features = engine(inputs.images_b1HH[rows]).float()
@@ -148,8 +165,9 @@ def _score(
         config = loss_scalars.loss_config(inputs.config.loss, features.loss_scalars_N)
         local_mM = region_sentence.unit_scores(features.regions_BRD, units_MD, groups, config)
         global_mJ = objective.image_scores(features.image_BD, report_JD)
+        margin_mK = inputs.swapped_margins(features.regions_BRD, units_MD, swapped_bKD[rows], rows, config)
     divergence_mVK = view_terms.divergences(engine, features.regions_BRD, units_MD, rows, inputs, config)
-    return local_mM, global_mJ, divergence_mVK, features.loss_scalars_N
+    return local_mM, global_mJ, margin_mK, divergence_mVK, features.loss_scalars_N
 
 
 def _leaf(value: Any) -> Any:

@@ -3,7 +3,8 @@
 In: a rank's batch on its device. Out: `StepInputs`, the same for the plain step, the cached step and validation.
 """
 
-# b images or reports of one rank, K units with padding
+# b images or reports of one rank, m of a micro-batch, N texts of one rank: reports, then those with swapped sides,
+# K units with padding, M packed units, R regions, D width
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor
 
 from sentalign.config import Config
-from sentalign.loss import objective, reference, targets
+from sentalign.loss import objective, reference, side_swap, targets
 from sentalign.loss.objective import GlobalReports
+from sentalign.loss.reference import LossConfig
+from sentalign.loss.side_swap import SwappedReports
 from sentalign.loss.targets import ReportIds
 from sentalign.model import text
 from sentalign.model.text import TextBucket
@@ -34,6 +37,7 @@ class StepInputs:
     reports: GlobalReports
     config: Config
     seed_rng: SeedRng
+    swapped: SwappedReports | None = None  # for training with `loss.weight_swapped`
     views: ViewMaker | None = None  # of the images, for training with `loss.weight_rescale` or `loss.weight_window`
 
     def in_float32(self) -> torch.autocast:
@@ -46,17 +50,49 @@ class StepInputs:
         loss = reference.total(terms, *weights)
         for kind, weight in self.config.loss.views.items() if self.views else ():
             loss = loss + weight * terms[kind]
+        if self.swapped:
+            loss = loss + self.config.loss.weight_swapped * terms["swapped"]
         return terms | {"loss": loss}
+
+    def split_texts(self, units_MD: Tensor, report_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Packed units and vectors of this rank's reports, and the units of the swapped ones: (b, K, D), or none."""
+        if self.swapped is None:
+            return units_MD, report_ND, units_MD.new_zeros(len(report_ND), 0, units_MD.shape[1])
+        return self.swapped.split(units_MD, report_ND)
+
+    def swapped_margins(
+        self, regions_mRD: Tensor, units_MD: Tensor, swapped_mKD: Tensor, rows: slice, config: LossConfig
+    ) -> Tensor:
+        """Scores with the units of the own report minus those with the swapped ones, of some rows: (m, K), or none."""
+        if self.swapped is None:
+            return regions_mRD.new_zeros(len(regions_mRD), 0)
+        own = self.reports.own_units(units_MD, rows), self.reports.present_bK[rows]
+        swapped = swapped_mKD, self.swapped.present_bK[rows]
+        own_mK, swapped_mK = (side_swap.own_scores(regions_mRD, *texts, config) for texts in (own, swapped))
+        return own_mK - swapped_mK
+
+    def swapped_terms(self, margin_bK: Tensor, config: LossConfig) -> dict[str, Tensor]:
+        """The term of the swapped sentences, if there is one."""
+        if self.swapped is None:
+            return {}
+        negative_bK, weight_bK = self.swapped.negative_bK, self.reports.own.weight_JK
+        return {"swapped": side_swap.term(margin_bK, negative_bK, weight_bK, reference.unit_scale(config))}
 
 
 def prepare(
     batch: Batch, images_b1HH: Tensor, config: Config, seed_rng: SeedRng, views: ViewMaker | None = None
 ) -> StepInputs:
     """Gathers the report ids of all ranks; every rank must call it."""
-    present_bK = batch.word_counts_BK > 0
+    present_NK = batch.word_counts_BK > 0
+    present_bK = present_NK[: len(batch.images_BHH)]
     tag_weights = {1 << TAGS.index(tag): weight for tag, weight in config.loss.tag_weights.items()}
     weight_bK = targets.unit_weights(batch.tags_BK, present_bK, tag_weights)
     ids = ReportIds(batch.study_B, batch.report_B, batch.sentence_hash_BS, batch.unit_hash_BK, weight_bK)
     words = (batch.tokens_BT, batch.attention_BT, batch.sentence_id_BT, batch.word_counts_BK)
-    buckets = text.buckets(*words, present_bK, batch.order_B, batch.widths)
-    return StepInputs(images_b1HH, buckets, objective.gather_report_ids(present_bK, ids), config, seed_rng, views)
+    buckets = text.buckets(*words, present_NK, batch.order_B, batch.widths)
+    swapped = None
+    if batch.swapped_F is not None and batch.negative_BK is not None:
+        swapped_present_bK = torch.zeros_like(present_bK).index_copy(0, batch.swapped_F, present_NK[len(present_bK) :])
+        swapped = SwappedReports(swapped_present_bK, batch.negative_BK)
+    reports = objective.gather_report_ids(present_bK, ids)
+    return StepInputs(images_b1HH, buckets, reports, config, seed_rng, swapped, views)

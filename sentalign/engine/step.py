@@ -34,14 +34,17 @@ class PlainStep:
     def forward(self) -> dict[str, Tensor]:
         """The terms and their weighted sum, over the batch of all ranks."""
         inputs = self._inputs
+        whole = slice(0, len(inputs.images_b1HH))
         inputs.seed_rng()
         features: Features = self._engine(inputs.images_b1HH, inputs.buckets).float()
         with inputs.in_float32():
             config = loss_scalars.loss_config(inputs.config.loss, features.loss_scalars_N)
-            units_MD, report_JD = objective.gather_texts(features.units_MD, features.report_BD, inputs.reports)
+            units_mD, report_bD, swapped_bKD = inputs.split_texts(features.units_MD, features.report_BD)
+            units_MD, report_JD = objective.gather_texts(units_mD, report_bD, inputs.reports)
             vectors = features.regions_BRD, features.image_BD, units_MD, report_JD
             terms = objective.terms_with_texts(*vectors, config, inputs.reports)
-        whole = slice(0, len(inputs.images_b1HH))
+            margin_bK = inputs.swapped_margins(features.regions_BRD, units_MD, swapped_bKD, whole, config)
+            terms |= inputs.swapped_terms(margin_bK, config)
         divergence_bVK = view_terms.divergences(self._engine, features.regions_BRD, units_MD, whole, inputs, config)
         with inputs.in_float32():
             return inputs.with_loss(terms | view_terms.terms(divergence_bVK, inputs))

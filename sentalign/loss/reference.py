@@ -169,6 +169,37 @@ def four_terms(
     return contrast_terms(PairScores(local_BBK, cosine(g_BD[:, None], q_BD[None]), ids, ids, own_BB), config)
 
 
+def unit_scale(config: LossConfig) -> Scalar:
+    """By what the score of a unit becomes a logit: 1 / tau_c of single units, T2 T3 of a report of that unit alone."""
+    if config.aggregate == "lse":
+        return config.t2 * config.t3
+    return 1 / (config.tau if config.tau_contrast is None else config.tau_contrast)
+
+
+def swapped_term(
+    v_BRD: Tensor,
+    t_BKD: Tensor,
+    present_BK: Tensor,
+    swapped_BKD: Tensor,
+    swapped_present_BK: Tensor,
+    weight_BK: Tensor,
+    config: LossConfig,
+) -> Tensor:
+    """sum w_ik log(1 + exp(-(s_ik - s'_ik) scale)) / sum w_ik over units k of report i with a weight.
+
+    s_ik is the score of image i with unit k of its own report, s'_ik with that of the report with swapped sides.
+    """
+    rows = (weight_BK > 0).any(dim=1).nonzero()[:, 0]
+    if not len(rows):
+        return v_BRD.sum() * 0
+    both = ((t_BKD, present_BK), (swapped_BKD, swapped_present_BK))
+    own, swapped = (
+        unit_scores(v_BRD[rows], t_JKD[rows], present_JK[rows], config).diagonal().T for t_JKD, present_JK in both
+    )
+    losses, weights = F.softplus(-(own - swapped) * unit_scale(config)), weight_BK[rows].to(own)
+    return (losses * weights).sum() / weights.sum()
+
+
 def total(terms: dict[str, Tensor], weight_global: float = 1.0, weight_local: float = 1.0) -> Tensor:
     """L = w_g (L_g(v|t) + L_g(t|v)) + w_l (L_l(v|t) + L_l(t|v))."""
     return weight_global * (terms["global_vt"] + terms["global_tv"]) + weight_local * (

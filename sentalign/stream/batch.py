@@ -5,7 +5,7 @@ of the pictures in `augment`.
 """
 
 # B images, H side of the square image, S long side of the picture in it, T tokens (padded), K = 1 + most sentences
-# of a row, S most sentences of a stored report
+# of a row, S most sentences of a stored report, N texts: B reports, then F reports with swapped sides (F = 0 without)
 from __future__ import annotations
 
 import hashlib
@@ -21,6 +21,7 @@ from torch import Tensor
 from sentalign.config import Tag
 from sentalign.stream.order.plan import Indices, short_draws
 from sentalign.stream.read.fetch import DecodedSample
+from sentalign.stream.side_swap import SwappedReport
 from sentalign.tokenizer import Row
 
 TAGS: tuple[str, ...] = get_args(Tag)
@@ -39,6 +40,10 @@ class Batch:
     read. Equal things have equal hashes, 64 bits of a sha256 (int64): study_B; report_B, of the ordered sentences of
     the full stored report; sentence_hash_BS, of each of them, 0 after the last; unit_hash_BK, of each unit's sentence,
     0 at [CLS] and where it is absent. tags_BK uint8 are the tags of each unit, bit n for TAGS[n].
+
+    Training batches may have reports with swapped sides as further texts: the tensors of texts (tokens, attention,
+    sentence ids, word counts, order) then have N rows, the reports and F swapped ones. swapped_F int64 is the row that
+    each of these is of, in rising order; negative_BK bool marks units whose swapped sentence is false of the image.
     """
 
     images_BHH: Tensor
@@ -58,6 +63,8 @@ class Batch:
     replaced: int = 0
     sentences: list[list[str]] = field(default_factory=list)
     swapped: Batch | None = None
+    swapped_F: Tensor | None = None
+    negative_BK: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch with its tensors on `device`, copied without waiting."""
@@ -103,13 +110,19 @@ def collate(
     epochs: list[int],
     padding: Padding,
     replaced: int = 0,
+    false_reports: Sequence[SwappedReport | None] = (),
 ) -> Batch:
     """One rank's batch of samples whose pictures are square already, each with the numbers of its row's sentences.
 
     T is the longest row's, a multiple of eight. Rows keep their order; `order_B` and `widths` are the length buckets.
+    `false_reports` are the reports with swapped sides, None for a row without; empty for a batch without them.
     """
-    texts, widths = _text_arrays(rows, padding)
-    ids = _hashes_and_tags(samples, chosen, texts["word_counts_BK"])
+    # As many buckets on every rank, however many swapped reports it has.
+    padding = replace(padding, buckets=min(padding.buckets, len(rows)))
+    texts, widths = _text_arrays([*rows, *(report.row for report in false_reports if report)], padding)
+    ids = _hashes_and_tags(samples, chosen, texts["word_counts_BK"][: len(rows)])
+    if false_reports:
+        ids |= _negatives(false_reports, texts["word_counts_BK"])
     arrays = {"images_BHH": np.stack([sample.grey_HW for sample in samples]), **texts, **ids}
     keys = [sample.key for sample in samples]
     return Batch(**_tensors(arrays), widths=widths, keys=keys, epochs=epochs, replaced=replaced)
@@ -145,6 +158,17 @@ def _text_arrays(rows: Sequence[Row], padding: Padding) -> tuple[dict[str, NDArr
         "order_B": order_B,
     }
     return arrays, widths
+
+
+def _negatives(reports: Sequence[SwappedReport | None], word_counts_NK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Which row each swapped report is of, and the units that are there as they are and swapped, and then false."""
+    of_F = np.array([b for b, report in enumerate(reports) if report], np.int64)
+    negative_BK = np.zeros((len(reports), word_counts_NK.shape[1]), bool)
+    for b, report in enumerate(reports):
+        negative_BK[b, [1 + place for place in report.negatives] if report else []] = True
+    negative_BK &= word_counts_NK[: len(reports)] > 0
+    negative_BK[of_F] &= word_counts_NK[len(reports) :] > 0
+    return {"swapped_F": of_F, "negative_BK": negative_BK}
 
 
 def _tensors(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

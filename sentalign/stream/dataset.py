@@ -44,12 +44,17 @@ class Stream:
     The sequence of global batches depends on the manifests, the seed, the split and the settings of the data alone.
     """
 
-    def __init__(self, data: Data, seed: int, rank: int, ranks: int, tokenizer: Tokenizer, split: str) -> None:
-        """Reads the manifests. Raises UserError where the batch does not divide by the ranks or there are no data."""
+    def __init__(
+        self, data: Data, seed: int, rank: int, ranks: int, tokenizer: Tokenizer, split: str, swapped: bool = False
+    ) -> None:
+        """Reads the manifests; `swapped`: training batches have swapped reports as further texts.
+
+        Raises UserError where the batch does not divide by the ranks or there are no data.
+        """
         rank_share(data.batch, ranks)
         self.data, self.seed, self.rank, self.ranks, self.split = data, seed, rank, ranks, split
         self.mixture = open_mixture(data, split, seed)
-        self.rows = RowDataset(self.mixture, data, seed, tokenizer)
+        self.rows = RowDataset(self.mixture, data, seed, tokenizer, swapped)
         self._padding = Padding(data.max_tokens, 1 + self.max_sentences, tokenizer.pad_id, data.length_buckets)
         self.replaced = self.seen = 0
 
@@ -231,7 +236,8 @@ class Stream:
         encoded = [row for rows in parts for row in rows.encoded]
         chosen = [numbers for rows in parts for numbers in rows.chosen]
         epochs = [epoch for rows in parts for epoch in rows.epochs]
-        batch = collate(samples, encoded, chosen, epochs, self._padding, len(lost))
+        false_reports = [report for rows in parts for report in rows.false_reports]
+        batch = collate(samples, encoded, chosen, epochs, self._padding, len(lost), false_reports)
         swapped = [texts for rows in parts for texts in rows.swapped]
         if not swapped:  # of training
             return batch

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
-from sentalign import sides
+from sentalign.sides import swap
 from sentalign.stream.batch import without_tags
 from sentalign.stream.order.plan import short_draws
 from sentalign.stream.read.byte_ranges import DamagedError
@@ -22,7 +21,6 @@ from sentalign.stream.read.fetch import THREADS, DecodedSample, Shards
 from sharding.contract import text_hash
 
 LOOKED_AT = 1000  # reports of a data set that are read before a run, to say how many cannot be mirrored
-swap = lru_cache(maxsize=65536)(sides.swap)  # reports repeat their sentences
 
 
 def is_drawn(share: float, seed: int, epoch: int, key: str) -> bool:

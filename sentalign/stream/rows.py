@@ -14,13 +14,14 @@ from torch.utils.data import Dataset
 
 from sentalign import sides
 from sentalign.config import Data
-from sentalign.stream import mirror
+from sentalign.stream import mirror, side_swap
 from sentalign.stream.batch import random_subset, without_tags
 from sentalign.stream.order import plan
 from sentalign.stream.order.mixture import Mixture, SampleRef
 from sentalign.stream.read.byte_ranges import DamagedError, LostError
 from sentalign.stream.read.fetch import DecodedSample, Shards
 from sentalign.stream.read.prefetch import Prefetcher
+from sentalign.stream.side_swap import SwappedReport
 from sentalign.tokenizer import Row, Tokenizer
 from sharding.contract import UserError
 from sharding.pixels import letterbox
@@ -47,6 +48,7 @@ class Rows:
     # In validation, the sentences of each row with left and right exchanged where that is safe.
     swapped: list[list[str]] = field(default_factory=list)
     encoded_swapped: list[Row] = field(default_factory=list)
+    false_reports: list[SwappedReport | None] = field(default_factory=list)  # in training, where they are asked for
     epochs: list[int] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
 
@@ -54,8 +56,11 @@ class Rows:
 class RowDataset(Dataset[Rows | UserError]):
     """Work items → rows, in a worker process."""
 
-    def __init__(self, mixture: Mixture[Shards], data: Data, seed: int, tokenizer: Tokenizer) -> None:
-        self.mixture, self.data, self.seed, self.tokenizer = mixture, data, seed, tokenizer
+    def __init__(
+        self, mixture: Mixture[Shards], data: Data, seed: int, tokenizer: Tokenizer, swapped: bool = False
+    ) -> None:
+        """`swapped`: training rows come with their reports' swapped sentences too."""
+        self.mixture, self.data, self.seed, self.tokenizer, self.swapped = mixture, data, seed, tokenizer, swapped
         # Prefetching from disks is left to the system.
         self.local = all(shards.local for shards in mixture.data_sets)
         self._dropped = frozenset(data.drop_tags)
@@ -99,6 +104,9 @@ class RowDataset(Dataset[Rows | UserError]):
             if item.step is None:
                 rows.swapped.append([sides.swap(text) or text for text in texts])
                 rows.encoded_swapped.append(self.tokenizer.encode(rows.swapped[-1], self.data.max_tokens))
+            elif self.swapped:
+                arguments = sample, rows.chosen[-1], self.tokenizer, self.data.max_tokens
+                rows.false_reports.append(side_swap.swapped_report(*arguments))
             rows.samples.append(sample)
             rows.epochs.append(ref.epoch)
         return rows

@@ -173,6 +173,25 @@ def cross_entropy(scores, positive, weights):
     return whole - sum(weights[u] * scores[u] for u in positive) / sum(weights[u] for u in positive)
 
 
+def swapped_term(v, t, swapped, negatives, options):
+    """The mean over {(i, k): w} of -log of the probability that image i prefers its unit k to the swapped unit k.
+
+    t[i] and swapped[i] are {k: vector} of the present units of report i and of the same report with swapped sides.
+    """
+    losses = []
+    for (i, k), w in negatives.items():
+        scores = []
+        for units in (t[i], swapped[i]):
+            if options.attention == "paper":
+                scores.append(paper_cosine(v[i], list(units.values()), list(units).index(k), options))
+            else:
+                scores.append(cosine_cosine(v[i], units[k], options))
+        scale = options.t2 * options.t3 if options.aggregate == "lse" else 1 / options.tau_contrast
+        true, false = (torch.exp(scale * score) for score in scores)
+        losses.append(-w * torch.log(true / (true + false)))
+    return sum(losses) / sum(negatives.values()) if losses else torch.zeros(())
+
+
 def four_terms(cosines, g, q, reports, weights, options):
     """The unweighted terms; `tv` is L(t|v): which text, given the image."""
     local, whole = local_terms(cosines, reports, weights, options), global_terms(g, q, reports, options)

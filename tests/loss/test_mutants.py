@@ -5,19 +5,13 @@ A mutant is a copy of the loss modules and of the stream's batch in which one pi
 
 from __future__ import annotations
 
-import importlib
 import itertools
 from pathlib import Path
 
 import pytest
 
-import sentalign.loss
-import sentalign.stream.batch
 from tests.loss import duplicates
-from tests.loss.duplicates import COMBINATIONS, Project
-
-SOURCES = {path.stem: path for path in Path(sentalign.loss.__file__).parent.glob("*.py")}
-SOURCES["batch"] = Path(sentalign.stream.batch.__file__)
+from tests.loss.duplicates import COMBINATIONS
 
 # rule -> module, source, mutated source
 MUTANTS = {
@@ -113,25 +107,6 @@ MUTANTS = {
     "sigmoid: weights are ignored": ("contrast", "(losses_bU * weight_U).sum()", "losses_bU.sum()"),
     "sigmoid: all labels are negative": ("contrast", "(1 - 2 * positive_bU) *", "1 *"),
 }  # fmt: skip
-
-
-@pytest.fixture
-def copied(tmp_path, monkeypatch):
-    """Makes a Project out of copies of the sources, one piece of one module replaced."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def make(module, old, new):
-        package = f"mutant_{tmp_path.name}"
-        (tmp_path / package).mkdir()
-        for stem, path in SOURCES.items():
-            text = path.read_text(encoding="utf-8").replace("sentalign.loss", package)
-            if stem == module:
-                assert text.count(old) == 1, f"{module}.py does not hold this piece once: {old}"
-                text = text.replace(old, new)
-            (tmp_path / package / f"{stem}.py").write_text(text, encoding="utf-8")
-        return Project(*(importlib.import_module(f"{package}.{name}") for name in Project._fields))
-
-    return make
 
 
 def killed(project):

@@ -16,6 +16,7 @@ from sentalign.loss import objective, reference
 from sentalign.model import dual, image, text
 from sentalign.stream.augment import normalize
 from tests.multiproc.ranks import on_ranks, rows_of_rank
+from tests.multiproc.swapped_loss import swapped_loss
 from tests.multiproc.test_engine import BATCH, SETTINGS, batch, reference_terms
 
 STEPS = 5
@@ -35,6 +36,15 @@ LOSSES |= {
     "views": {"attention": "cosine", "aggregate": "sentence", "learn": ["tau"], "tag_weights": {"negated": 0.5}}
     | VIEWS,
     "views-paper": {"targets": "multi", "learn": ["t1"], "t1": 5.0} | VIEWS,
+    "swapped": {
+        "attention": "cosine",
+        "aggregate": "sentence",
+        "tau": 0.3,
+        "learn": ["tau"],
+        "weight_swapped": 4.0,
+        "tag_weights": {"negated": 0.5},
+    },
+    "swapped-paper": {"targets": "multi", "learn": ["t1", "t2", "t3"], "weight_swapped": 2.0},
 }
 
 
@@ -92,6 +102,8 @@ def plain(case, more_loss=None):
             loss_config = loss_scalars.loss_config(config.loss, model.loss_scalars)
             terms = reference_terms(model, batch(step, slice(None)), loss_config, inputs.reports.own)
         loss = reference.total(terms).sum()
+        if config.loss.weight_swapped:
+            loss = loss + swapped_loss(model, config, step, inputs.reports.own)
         if more_loss:
             loss = loss + more_loss(model, config, step, inputs.reports.own)
         loss.backward()
@@ -155,7 +167,8 @@ def engines(cases):
 
         engine.step = record_and_step
         for step in range(STEPS):
-            train_step(engine, batch(step, rows_of_rank(BATCH)), config, step * BATCH, LR)
+            rows = batch(step, rows_of_rank(BATCH), swapped=config.loss.weight_swapped > 0)
+            train_step(engine, rows, config, step * BATCH, LR)
         weights = {name: value.numpy() for name, value in full_state.weights(engine).items()}
         results.append((gradients, weights, plain(case) if case.dropout else None))
     return results
@@ -194,6 +207,10 @@ OPTIONS += [
     Case(1, 2, "sigmoid"),
     Case(2, 1, "sentence"),
     Case(2, 2, clipping=0.5),
+    Case(0, 0, "swapped"),
+    Case(1, 2, "swapped-paper"),
+    Case(2, 1, "swapped"),
+    Case(3, 0, "swapped-paper"),
 ]
 OPTIONS += [Case(stage, 1, "learned", dropout=0.2) for stage in (0, 2, 3)]
 OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all"), Case(1, 4, clipping=0.5, offload="optimizer")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -39,8 +40,11 @@ def towers():
     return dual.DualEncoder(image.build(None, vision, "stage1", "stage2", 16), text.build(None, bert, 40, 4))
 
 
-def batch(step, rows):
-    """The given rows of a random global batch with ragged sentences."""
+def batch(step, rows, swapped=False):
+    """The given rows of a random global batch with ragged sentences; `swapped`: and of some a swapped report too.
+
+    The second half of the rows, a rank's of two, has one of them, the first two.
+    """
     generator = torch.Generator().manual_seed(step)
     images = torch.randint(0, 256, (BATCH, 32, 32), generator=generator, dtype=torch.uint8)
     tokens = torch.randint(5, 40, (BATCH, 12), generator=generator)
@@ -56,7 +60,26 @@ def batch(step, rows):
     ids = [part[rows] for part in random_ids(words > 0, generator)]
     # Two length buckets, of which neither order nor widths may change a result.
     order_B = torch.randperm(len(names), generator=generator)
-    return Batch(*parts, order_B, *ids, (12, 12), names, [0] * len(names))
+    made = Batch(*parts, order_B, *ids, (12, 12), names, [0] * len(names))
+    return with_swapped(made, rows, tokens, counts, step) if swapped else made
+
+
+def with_swapped(made, rows, tokens, counts, step):
+    """The batch with reports as further texts that differ in a token of each sentence, of rows 0, 2 and 5 of all."""
+    chosen, generator = torch.tensor([0, 2, 5]), torch.Generator().manual_seed(100 + step)
+    other = tokens[chosen].clone()
+    other[:, 1::3] = torch.randint(5, 40, (3, 4), generator=generator)
+    negative_BK = torch.zeros(BATCH, 4, dtype=torch.bool)
+    negative_BK[chosen, 1] = True
+    negative_BK[chosen[1], 2] = bool(counts[chosen[1]] > 1)
+    here = torch.arange(BATCH)[rows].tolist()
+    kept = [n for n, row in enumerate(chosen.tolist()) if row in here]
+    of_F = torch.tensor([here.index(chosen[n]) for n in kept], dtype=torch.int64)
+    texts = {"tokens_BT": other[kept]}
+    texts |= {name: getattr(made, name)[of_F] for name in ("attention_BT", "sentence_id_BT", "word_counts_BK")}
+    texts = {name: torch.cat([getattr(made, name), rows]) for name, rows in texts.items()}
+    order = torch.randperm(len(here) + len(kept), generator=generator)
+    return replace(made, **texts, order_B=order, swapped_F=of_F, negative_BK=negative_BK[rows])
 
 
 def random_ids(present, generator):

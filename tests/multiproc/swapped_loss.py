@@ -1,0 +1,43 @@
+"""The term of swapped sentences over a whole batch, as loops over single sentences in plain PyTorch."""
+
+from __future__ import annotations
+
+import torch
+
+from sentalign.model import text
+from sentalign.stream.augment import normalize
+from tests.loss import oracle
+from tests.multiproc.test_engine import BATCH, batch
+
+
+def swapped_loss(model, config, step, ids):
+    """The weighted term of the whole batch: two calls of the text tower, then one sentence at a time."""
+    from sentalign.engine import loss_scalars
+
+    current = loss_scalars.loss_config(config.loss, model.loss_scalars)
+    whole = batch(step, slice(None), swapped=True)
+    regions = model(normalize(whole.images_BHH).to(next(model.parameters()).dtype)).regions_BRD
+    rows = slice(0, BATCH), slice(BATCH, None)
+    own, swapped = (sentences(model, whole, part) for part in rows)
+    swapped = dict(zip(whole.swapped_F.tolist(), swapped, strict=True))
+    scale = 1 / current.tau if current.aggregate == "sentence" else current.t2 * current.t3
+    terms, weights = 0, 0
+    for i, k in whole.negative_BK.nonzero().tolist():
+        both = [score(regions[i], units, k, current) for units in (own[i], swapped[i])]
+        terms = terms - ids.weight_JK[i, k] * torch.log(torch.sigmoid(scale * (both[0] - both[1])))
+        weights = weights + ids.weight_JK[i, k]
+    assert weights > 0
+    return config.loss.weight_swapped * (terms / weights).sum()
+
+
+def sentences(model, whole, rows):
+    """Units of each of these texts."""
+    words = [x[rows] for x in (whole.tokens_BT, whole.attention_BT, whole.sentence_id_BT, whole.word_counts_BK)]
+    units = iter(model(None, text.buckets(*words, words[3] > 0)).units_MD)
+    return [[next(units) for _ in range(int(count))] for count in (words[3] > 0).sum(1)]
+
+
+def score(regions_RD, units, k, config):
+    if config.attention == "paper":
+        return oracle.paper_cosine(list(regions_RD), units, k, config)
+    return oracle.cosine_cosine(list(regions_RD), units[k], config)

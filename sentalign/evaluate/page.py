@@ -63,8 +63,8 @@ def choose(scores: Scores, count: int = PICTURES) -> tuple[list[int], list[int]]
 
 
 def rows(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The headline metrics of the model and of the controls that have any, in the order of the tables."""
-    plain = {f"{MODEL}, {subset}, plain map": means for subset, means in metrics["plain"].items()}
+    """The headline metrics of the model, of its plain reading and of the controls, in the order of the tables."""
+    plain = {f"plain, {subset}": means for subset, means in metrics["plain"].items()}
     model = {f"{MODEL}, {subset}": metrics[subset] for subset in ("seen", "withheld")}
     named = model | plain | metrics["controls"]
     return {name: means for name, means in named.items() if means is not None}

@@ -17,6 +17,8 @@ cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid)
   mirrored                (N,) bool; the mirrored picture took part in the model's map
   peak                    (N, 2) x, y of the pixel of the original at which the model's map is highest; NaN: none
   side, near, dx, dy      (N,) see `diagnosis`; NaN: does not apply
+  score, margin, attribution_dx, attribution_dy, fall_pointed, fall_random   (N,) see `probe`; NaN: does not apply
+  probed_images, probed_sentences, probed_scores   (I,), (M,), (I, M): the attended score of all images and phrases
   sentence__KIND          (N,) the query of the case; "" for none
 """
 
@@ -34,8 +36,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sentalign.evaluate import diagnosis, page
+from sentalign.evaluate import page
 from sentalign.evaluate.datasets.ms_cxr import Case
+from sentalign.evaluate.diagnosis import health, peaks, probe
+from sentalign.evaluate.diagnosis.probe import Probes
 from sentalign.evaluate.predict_cases import MODEL, Localizer
 from sentalign.evaluate.protocols import METRICS
 from sentalign.evaluate.score_cases import Scores, measure
@@ -60,17 +64,27 @@ def evaluate(
     """
     if out is not None:
         make_folder(out)
-    scores = measure(localizer, cases, withheld, seed, progress)
-    metrics = summarise(scores, replicates, seed)
+    scores = measure(localizer, cases, withheld, seed, lambda share: progress(0.7 * share))
+    probes = probe.probe(localizer, scores, peaks.diagnose(scores)["peak"], seed)
+    metrics = summarise(scores, replicates, seed) | probed(scores, probes)
     if out is not None:
-        write(out, scores, metrics)
+        write(out, scores, metrics, probes)
+    progress(1.0)
     return metrics
 
 
-def write(out: Path, scores: Scores, metrics: dict[str, Any]) -> None:
-    """Writes the three files into an existing folder."""
+def probed(scores: Scores, probes: Probes) -> dict[str, Any]:
+    """`health` and `occlusion` of metrics.json (see `summary`)."""
+    category_N = np.array([case.category for case in scores.cases], dtype=str)
+    by_category = {str(name): health.occlusion(probes, category_N == name) for name in np.unique(category_N)}
+    covered = {"seen": health.occlusion(probes, scores.seen_N), "withheld": health.occlusion(probes, ~scores.seen_N)}
+    return {"health": health.label_free(scores, probes), "occlusion": covered | {"categories": by_category}}
+
+
+def write(out: Path, scores: Scores, metrics: dict[str, Any], probes: Probes | None = None) -> None:
+    """Writes the three files into an existing folder; without `probes`, their part of cases.npz is left out."""
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    np.savez_compressed(out / "cases.npz", **arrays(scores))  # type: ignore[arg-type]
+    np.savez_compressed(out / "cases.npz", **arrays(scores), **(probe_arrays(probes) if probes else {}))  # type: ignore[arg-type]
     (out / "index.html").write_text(page.render(scores, metrics), encoding="utf-8")
 
 
@@ -96,11 +110,17 @@ def arrays(scores: Scores) -> dict[str, np.ndarray]:
         stored[f"{prefix}square"] = np.array([(frame.height, frame.width) for frame in frames_N])
     stored["kinds"], stored["metrics"] = np.array([slug(kind) for kind in scores.kinds]), np.array(METRICS)
     stored["values"] = np.array([[kind.values[metric] for metric in METRICS] for kind in scores.kinds.values()])
-    stored |= diagnosis.diagnose(scores)
+    stored |= peaks.diagnose(scores)
     for name, kind in scores.kinds.items():
         stored |= {f"clean__{slug(name)}": kind.clean_NHW}
         stored |= {} if kind.paper_NHW is None else {f"paper__{slug(name)}": kind.paper_NHW}
     return stored | {f"sentence__{slug(kind)}": np.array(texts, str) for kind, texts in scores.sentences.items()}
+
+
+def probe_arrays(probes: Probes) -> dict[str, np.ndarray]:
+    """The arrays of cases.npz that come from the probes."""
+    names = {"probed_images": np.array(probes.images, str), "probed_sentences": np.array(probes.sentences, str)}
+    return probes.values | names | {"probed_scores": probes.scores_IM}
 
 
 def table(metrics: dict[str, Any]) -> Table:

@@ -38,6 +38,7 @@ def render(scores: Scores, metrics: dict[str, Any]) -> str:
     return TEMPLATES.get_template("page.html").render(
         metrics=metrics,
         columns=COLUMNS,
+        occluded=occluded(metrics.get("occlusion", {"categories": {}})),
         rows=bars(rows(metrics)),
         best_control=max(controls, key=controls.__getitem__) if controls else None,
         hits=[_picture(scores, n) for n in hits],
@@ -45,6 +46,11 @@ def render(scores: Scores, metrics: dict[str, Any]) -> str:
         hit_count=int(pointing_N.sum()),
         miss_count=int((pointing_N == 0).sum()),
     )
+
+
+def occluded(occlusion: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of the occlusion control: all seen and withheld cases, then the categories."""
+    return {name: row for name, row in occlusion.items() if name != "categories"} | occlusion["categories"]
 
 
 def choose(scores: Scores, count: int = PICTURES) -> tuple[list[int], list[int]]:

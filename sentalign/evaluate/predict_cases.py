@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sentalign import sides
 from sentalign.evaluate import controls
@@ -37,10 +38,14 @@ ASPECT_TOLERANCE = 0.01
 
 
 class Localizer(Protocol):
-    """The methods of `sentalign.localize.predict.Predictor` that are used here."""
+    """The methods of `sentalign.localize.predict.Predictor` that are used here and, the last three, in `probe`."""
 
     def images(self, greys: Sequence[NDArray[np.uint8]]) -> Iterator[Any]: ...
     def maps(self, features: Any, sentences: Sequence[str]) -> list[SentenceMap]: ...
+    @property
+    def stride(self) -> int: ...
+    def inputs(self, greys: Sequence[NDArray[np.uint8]]) -> Tensor: ...
+    def attended_scores(self, images_B1SS: Tensor, sentences: Sequence[str]) -> Tensor: ...
 
 
 @dataclass(frozen=True)

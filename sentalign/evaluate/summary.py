@@ -14,10 +14,13 @@ the picture alone, the paper protocol as published (report vector, the grid stre
 `protocols` holds every metric of each protocol pooled, over categories and per category, and the spread over prompts:
 `paper` and `clean_plain` of the plain reading, `paper_map` and `clean` of the map.
 `diagnosis` says why maps miss, of the seen and of the withheld cases; each figure pooled, over categories and per
-category, with the number of cases that it applies to (see `diagnosis`):
+category, with the number of cases that it applies to (see `diagnosis.peaks`):
   side               share of the cases that name a side and have all boxes on one side, whose peak is there
   near               share of the cases whose peak is within 24/128 of the input's side of a box
   displacement       medians of peak minus box centre over the near cases: dx, dy in pixels of the network's input
+`health` needs no boxes (`health`, added in `evaluation`): recall of phrases, overall and by word, lowest first; the
+margin of the true side; the median attribution offset. `occlusion` has the mean fall of the attended score when the
+pointed and a random window are covered, and the share of cases in which the first is larger (`probe`).
 `separate` is true when the seen pointing and cnr intervals lie wholly above those of every control; `separate_from`
 has the comparison with each. `sided` is the model on the seen cases that name a side, to compare with `swapped sides`.
 """
@@ -31,8 +34,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentalign.evaluate import diagnosis
 from sentalign.evaluate.bootstrap import Bootstrap, Estimate
+from sentalign.evaluate.diagnosis import peaks
 from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.predict_cases import BOXES, CENTRE, MODEL, PLAIN, SHUFFLED, SWAPPED
 from sentalign.evaluate.protocols import CLEAN, PAPER
@@ -91,7 +94,7 @@ def summarise(scores: Scores, replicates: int = 1000, seed: int = 0) -> dict[str
     )
     controls = {kind: seen.headline(kind) if seen else None for kind in scores.controls}
     headline = seen.headline(MODEL) if seen else None
-    figures = diagnosis.diagnose(scores)
+    figures = peaks.diagnose(scores)
     separate_from = _separate(headline, controls)
     return {
         "seen": headline,
@@ -137,9 +140,9 @@ def _protocol(
 
 def _diagnosis(subset: Subset, figures: dict[str, Array], members_N: NDArray[np.bool_]) -> dict[str, Any]:
     shares = {name: _full(subset.bootstrap, figures[name][members_N]) for name in ("side", "near")}
-    displacement = diagnosis.displacement(figures, members_N)
+    displacement = peaks.displacement(figures, members_N)
     by_category = {
-        name: diagnosis.displacement(figures, members_N & (subset.categories_N == name))
+        name: peaks.displacement(figures, members_N & (subset.categories_N == name))
         for name in subset.bootstrap.categories.tolist()
     }
     return shares | {"displacement": displacement | {"categories": by_category}}

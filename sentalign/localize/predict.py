@@ -125,13 +125,10 @@ class Predictor:
     def images(self, greys: Sequence[NDArray[np.uint8]]) -> Iterator[ImageFeatures]:
         """Features of several pictures, in order, computed in batches of 16; a trace one by one, as it is asked for."""
         for start in range(0, len(greys), BATCH):
-            size, long_side = self._data.image_size, self._data.long_side
-            framed = [letterbox(grey_HW, size, long_side) for grey_HW in greys[start : start + BATCH]]
-            images_BSS = torch.from_numpy(np.stack([square_SS for square_SS, _ in framed]))
-            images_B1SS = (images_BSS.to(self._device).unsqueeze(1).float() / 255 - 0.5) / 0.5
+            images_B1SS, frames = self._framed(greys[start : start + BATCH])
             mirrored_BHWD = self._regions(self._mirror.image(images_B1SS)) if self.settings.mirrored else None
             regions_BHWD = None if self.settings.registered else self._regions(images_B1SS)
-            for n, (_, geometry) in enumerate(framed):
+            for n, geometry in enumerate(frames):
                 if regions_BHWD is None:
                     trace = self._trace(images_B1SS[n : n + 1], geometry)
                     regions_HWD = self._scored(trace.regions_1HWD.detach())[0]
@@ -140,6 +137,27 @@ class Predictor:
                 cells = cells_geometry(geometry, *self._grid, len(regions_HWD))
                 mirrored_HWD = None if mirrored_BHWD is None else mirrored_BHWD[n]
                 yield ImageFeatures(regions_HWD, geometry, cells, mirrored_HWD, trace)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the network's input from one region to the next."""
+        return self._grid.stride
+
+    def inputs(self, greys: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """The network's inputs of some pictures, (B, 1, S, S) in [-1, 1]."""
+        return self._framed(greys)[0]
+
+    def attended_scores(self, images_B1SS: Tensor, sentences: Sequence[str]) -> Tensor:
+        """The local score of the loss, cos(c, t), of every input and sentence alone: (B, N), with gradient."""
+        regions_BHWD, _ = self._model.image(images_B1SS)
+        units_N2D = self.text(sentences).units_N2D.to(regions_BHWD)
+        return torch.stack([self._attention.of_image(v.flatten(0, 1), units_N2D) for v in regions_BHWD.float()])
+
+    def _framed(self, greys: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, list[Geometry]]:
+        framed = [letterbox(grey_HW, self._data.image_size, self._data.long_side) for grey_HW in greys]
+        images_BSS = torch.from_numpy(np.stack([square_SS for square_SS, _ in framed]))
+        images_B1SS = (images_BSS.to(self._device).unsqueeze(1).float() / 255 - 0.5) / 0.5
+        return images_B1SS, [geometry for _, geometry in framed]
 
     def maps(self, features: ImageFeatures, sentences: Sequence[str]) -> list[SentenceMap]:
         """The grids of each sentence on one picture; a sentence more costs one backward pass if they are registered."""

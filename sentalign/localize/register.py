@@ -50,6 +50,14 @@ class Attention:
         attended_ND = (logits_NR.softmax(1)[:, None] @ regions_NRD)[:, 0]
         return cosine_similarity(attended_ND, units_N2D[:, 1], dim=-1)
 
+    def of_image(self, regions_RD: Tensor, units_N2D: Tensor) -> Tensor:
+        """cos(c, t) of N sentences with the regions of one image: (N,). As `scores`, without a grid of its own."""
+        if self.tau is not None:
+            regions_RD, units_N2D = normalize(regions_RD, dim=-1), normalize(units_N2D, dim=-1)
+        cls_NR, sentence_NR = (units_N2D @ regions_RD.mT).unbind(1)
+        logits_NR = sentence_NR / self.tau if self.tau is not None else self.t1 * (sentence_NR - cls_NR).sigmoid()
+        return cosine_similarity(logits_NR.softmax(1) @ regions_RD, units_N2D[:, 1], dim=-1)
+
 
 @dataclass(frozen=True)
 class Trace:

@@ -45,6 +45,21 @@ class MarkLocalizer:
     def maps(self, features: Any, sentences: Sequence[str]) -> list[SentenceMap]:
         return [SentenceMap(grid, grid, grid, False) for grid in (self._grid(features, s) for s in sentences)]
 
+    stride = SIDE // CELLS
+
+    def inputs(self, greys: Sequence[np.ndarray]) -> torch.Tensor:
+        squares = np.stack([letterbox(grey_HW, SIDE)[0] for grey_HW in greys])
+        return torch.from_numpy(squares).unsqueeze(1).float() / 127.5 - 1
+
+    def attended_scores(self, images_B1SS: torch.Tensor, sentences: Sequence[str]) -> torch.Tensor:
+        """The brightest cell on the sentence's side."""
+        if self.blind:
+            return images_B1SS.sum() * 0 + torch.zeros(len(images_B1SS), len(sentences))
+        cells = torch.nn.functional.avg_pool2d((images_B1SS + 1) / 2, self.stride)[:, 0]
+        halves = {"right": cells[:, :, : CELLS // 2], "left": cells[:, :, CELLS // 2 :]}
+        named = [halves["right" if "right" in sentence.lower() else "left"] for sentence in sentences]
+        return torch.stack([half.amax(dim=(1, 2)) for half in named], dim=1)
+
     def _grid(self, features: Any, sentence: str) -> np.ndarray:
         if self.blind:
             return np.full((CELLS, CELLS), 0.25)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentalign.evaluate import diagnosis, evaluation, page
+from sentalign.evaluate import evaluation, page
 from sentalign.evaluate.datasets import ms_cxr
+from sentalign.evaluate.diagnosis import peaks
 from sentalign.evaluate.score_cases import measure
 from sentalign.evaluate.summary import summarise
 from sharding.pixels import letterbox
@@ -50,7 +51,7 @@ def summary_of(drawn, localizer):
     ],
 )
 def test_sides_by_hand(boxes, peak, expected):
-    assert diagnosis.right_side(peak, np.array(boxes, float), 100) == pytest.approx(expected, nan_ok=True)
+    assert peaks.right_side(peak, np.array(boxes, float), 100) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_sides_by_hand(boxes, peak, expected):
     ],
 )
 def test_near_and_displacement_by_hand(peak, expected):
-    near, dx, dy = diagnosis.offset(peak, BOX, LETTERBOX)
+    near, dx, dy = peaks.offset(peak, BOX, LETTERBOX)
     assert near == expected[0]
     if near:
         assert (dx, dy) == pytest.approx(expected[1:], abs=0.2)  # a pixel's centre is half a pixel off
@@ -81,7 +82,7 @@ def test_near_and_displacement_by_hand(peak, expected):
     y=st.integers(0, 399),
 )
 def test_the_nearest_box_is_that_of_a_search_over_its_points(boxes, x, y):
-    near, dx, dy = diagnosis.offset((x, y), np.array(boxes, float), LETTERBOX)
+    near, dx, dy = peaks.offset((x, y), np.array(boxes, float), LETTERBOX)
     found = []
     for left, top, width, height in boxes:
         inside = (min(max(x + 0.5, left), left + width), min(max(y + 0.5, top), top + height))
@@ -125,10 +126,10 @@ def test_the_figures_are_on_the_page_and_can_be_computed_again_from_the_arrays(s
     assert stored["peak"].shape == (48, 2)
     for n, (x, y) in enumerate(stored["peak"]):
         boxes = stored["boxes_xywh"][stored["boxes_case"] == n]
-        assert stored["side"][n] == diagnosis.right_side((int(x), int(y)), boxes, int(stored["columns"][n]))
+        assert stored["side"][n] == peaks.right_side((int(x), int(y)), boxes, int(stored["columns"][n]))
         frame = replace(scores.paper_frames[n], pad=tuple(stored["paper_pad"][n]))
         assert (stored["near"][n], stored["dx"][n], stored["dy"][n]) == pytest.approx(
-            diagnosis.offset((int(x), int(y)), boxes, frame)
+            peaks.offset((int(x), int(y)), boxes, frame)
         )
     html = page.render(scores, summarise(scores, 20))
     assert "Why maps miss" in html

@@ -179,6 +179,7 @@ def model_of(config: Config, vocabulary_size: int) -> dual.DualEncoder:
         config.model.width,
         image_config.coordinates,
         image_config.norm,
+        image_config.fused_stages,
     )
     return dual.DualEncoder(image_tower, text_tower, loss_scalars.initial_values(config.loss))
 

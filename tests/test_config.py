@@ -221,6 +221,12 @@ def test_settings_cannot_be_changed_after_loading(write):
         config.load(write(LEAST)).run = "elsewhere"
 
 
+@pytest.mark.parametrize("fused", [["stage1", "stage1"], ["stage2", "stage3"]])
+def test_no_stage_is_added_to_the_regions_twice(fused):
+    with pytest.raises(UserError, match=r"fused_stages .* and region_stage stage3 name a stage twice"):
+        config.check({"run": "r", "data": {"shards": "s"}, "model": {"image": {"fused_stages": fused}}})
+
+
 @pytest.mark.parametrize(
     ("loss", "said"),
     [

@@ -17,6 +17,9 @@ class ImageTowerConfig(StrictModel):
         default_factory=dict, description="transformers config of the backbone, with model_type; unused with weights"
     )
     region_stage: str = Field("stage3", description="backbone stage whose positions are the regions")
+    fused_stages: list[str] = Field(
+        default_factory=list, description="further stages that are added to the regions, at the grid of region_stage"
+    )
     global_stage: str = Field("stage4", description="backbone stage that is pooled to the global vector")
     coordinates: bool = Field(False, description="channels grey, x, y instead of three times grey")
     norm: Literal["batch", "frozen", "sync", "group"] = Field(
@@ -24,6 +27,15 @@ class ImageTowerConfig(StrictModel):
         description="batch: by each rank's rows; frozen: by the running statistics of the weights, scale and shift "
         "still trained; sync: by the rows of all ranks; group: by each image, in place of batch norm",
     )
+
+    @model_validator(mode="after")
+    def _each_stage_is_added_once(self) -> ImageTowerConfig:
+        stages = [self.region_stage, *self.fused_stages]
+        if len(set(stages)) < len(stages):
+            raise ValueError(
+                f"model.image.fused_stages {self.fused_stages} and region_stage {self.region_stage} name a stage twice"
+            )
+        return self
 
 
 class TextTowerConfig(StrictModel):

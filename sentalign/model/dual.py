@@ -92,6 +92,7 @@ class DualEncoder(nn.Module):
             "width": self.image.to_global.out_features,
             "coordinates": self.image.coordinates,
             "norm": self.image.norms,
+            "fused_stages": self.image.fused_stages,
             "last_layers": self.text.last_layers,
             "loss_scalars": self.learned,
         }
@@ -115,10 +116,10 @@ def load(folder: Path, device: str = "cpu") -> DualEncoder:
         tower: transformers.AutoConfig.for_model(towers[tower].pop("model_type"), **towers[tower])
         for tower in ("image", "text")
     }
-    towers.setdefault("norm", "batch")  # absent in folders of old runs
-    shape = (towers[name] for name in ("region_stage", "global_stage", "width", "coordinates", "norm"))
+    towers = {"norm": "batch", "fused_stages": []} | towers  # absent in folders of old runs
+    names = ("region_stage", "global_stage", "width", "coordinates", "norm", "fused_stages")
     model = DualEncoder(
-        image.from_config(backbones["image"], *shape),
+        image.from_config(backbones["image"], *(towers[name] for name in names)),
         text.from_config(backbones["text"], towers["last_layers"]),
         dict.fromkeys(towers.get("loss_scalars", []), 0.0),
     )

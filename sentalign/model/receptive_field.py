@@ -1,6 +1,6 @@
 """Where the regions of a backbone lie: the stride of its grid, and where the receptive field of a region is centred.
 
-In: a backbone, one of its stages and the side of its square input. Out: `RegionGrid`, from the kernels, strides and
+In: a backbone and the side of its square input. Out: a `RegionGrid` of each stage, from the kernels, strides and
 paddings of the layers. No weight is read: the layers run on the meta device, which computes shapes only.
 """
 
@@ -25,7 +25,12 @@ class RegionGrid(NamedTuple):
 
 
 def region_grid(backbone: Any, stage: str, size: int) -> RegionGrid:
-    """The grid of the regions that a stage makes of a (size, size) input.
+    """The grid of the regions that a stage makes of a (size, size) input."""
+    return stage_grids(backbone, size)[stage][0]
+
+
+def stage_grids(backbone: Any, size: int) -> dict[str, tuple[RegionGrid, int]]:
+    """The grid of each output stage of a (size, size) input, and its number of rows.
 
     Residual branches share their grid, so the number of rows identifies the grid of a map. A number that no layer put
     out is that of a map padded at its end; if it is that of the regions, they merge cells of a finer map (Swin).
@@ -42,7 +47,11 @@ def region_grid(backbone: Any, stage: str, size: int) -> RegionGrid:
     for layer in probe.modules():
         if isinstance(layer, LAYERS):
             layer.register_forward_hook(record)
-    rows = dict(zip(probe.out_features, probe(images).feature_maps, strict=True))[stage].shape[2]
+    rows = {s: m.shape[2] for s, m in zip(probe.out_features, probe(images).feature_maps, strict=True)}
+    return {stage: (_of_rows(rows[stage], grids), rows[stage]) for stage in rows}
+
+
+def _of_rows(rows: int, grids: dict[int, RegionGrid]) -> RegionGrid:
     finer = min(known for known in grids if known >= rows)
     (stride, offset), merged = grids[finer], round(finer / rows)
     return RegionGrid(stride * merged, offset + stride * (merged - 1) / 2)

@@ -9,6 +9,7 @@ import torch
 
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError
+from tests.model.conftest import both
 
 
 @pytest.fixture
@@ -91,6 +92,20 @@ def test_round_trip_of_a_vit_with_stages_in_another_order(tmp_path, images):
     assert (again.image.region_stage, again.image.global_stage, again.text.last_layers) == ("stage2", "stage1", 1)
     for one, other in zip(model.encode_images(images), again.encode_images(images), strict=True):
         assert torch.equal(one, other)
+
+
+def test_round_trip_of_fused_stages_and_of_folders_without_them(tmp_path, images, buckets):
+    model = both(fused_stages=["stage1", "stage3"])
+    dual.save(tmp_path, model.describe(), model.state_dict())
+    again = dual.load(tmp_path)
+    assert again.image.fused_stages == ["stage1", "stage3"]
+    for one, other in zip(outputs(model, images, buckets), outputs(again, images, buckets), strict=True):
+        assert torch.equal(one, other)
+    dual.save(tmp_path, both().describe(), both().state_dict())
+    towers = json.loads((tmp_path / "towers.json").read_text())
+    assert towers.pop("fused_stages") == []
+    (tmp_path / "towers.json").write_text(json.dumps(towers))
+    assert dual.load(tmp_path).image.fused_stages == []
 
 
 def test_description_is_plain_json(model):

@@ -48,12 +48,73 @@ def test_heads_by_hand():
     torch.testing.assert_close(global_BD, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("size", [64, 97])
+def test_fused_stages_are_one_convolution_of_all_maps(size):
+    """The plain twin: maps drawn by torch's own pooling and interpolation, stacked, and one matrix product."""
+    tower = image.build(None, RESNET, "stage2", "stage3", 6, fused_stages=["stage3", "stage1"]).double().eval()
+    images_B1HW = torch.randn(2, 1, size, size, dtype=torch.float64)
+    regions_BHWD, global_BD = tower(images_B1HW)
+    fine_BCHW, middle_BCHW, coarse_BCHW = tower.backbone(images_B1HW.repeat(1, 3, 1, 1)).feature_maps
+    cells = middle_BCHW.shape[2]
+    # A cell covers its own fine cell and the halves of both neighbours: two overlapping means of two.
+    padded = torch.nn.functional.pad(fine_BCHW, (1, 1, 1, 1), "replicate")
+    pairs = torch.nn.functional.avg_pool2d(padded, 2, stride=1)
+    fine = torch.nn.functional.avg_pool2d(pairs, 2, stride=1)[:, :, ::2, ::2]
+    # Coarse cell i lies on cell 2 i.
+    coarse = torch.nn.functional.interpolate(
+        coarse_BCHW, size=2 * coarse_BCHW.shape[2] - 1, mode="bilinear", align_corners=True
+    )
+    coarse = torch.nn.functional.pad(coarse, (0, 1, 0, 1), "replicate")[:, :, :cells, :cells]
+    stacked = torch.cat([middle_BCHW, coarse, fine], dim=1)
+    kernels = [tower.to_regions, *tower.fused_to_regions]
+    assert all(kernel.bias is None for kernel in kernels)
+    expected = torch.einsum("bchw,dc->bhwd", stacked, torch.cat([k.weight for k in kernels], dim=1)[..., 0, 0])
+    inner = (slice(None), slice(1, cells - 1), slice(1, cells - 1))  # the border has its test in test_resample
+    torch.testing.assert_close(regions_BHWD[inner], expected[inner])
+    torch.testing.assert_close(global_BD, tower.to_global(coarse_BCHW.mean((2, 3))))
+    probe = torch.randn_like(expected[inner])
+    leaves = list(tower.parameters())
+    both = [torch.autograd.grad((x[inner] * probe).sum(), leaves, allow_unused=True) for x in (regions_BHWD, expected)]
+    for one, other in zip(*both, strict=True):
+        assert one is other is None or torch.allclose(one, other)
+
+
+def test_fused_stages_leave_other_towers_as_they_were():
+    torch.manual_seed(0)
+    plain = image.build(None, RESNET, "stage2", "stage3", 6)
+    torch.manual_seed(0)
+    fused = image.build(None, RESNET, "stage2", "stage3", 6, fused_stages=["stage1"])
+    state = fused.state_dict()
+    assert set(state) - set(plain.state_dict()) == {"fused_to_regions.0.weight"}
+    assert all(torch.equal(value, state[name]) for name, value in plain.state_dict().items())
+
+
+def test_weights_of_a_first_pass_without_gradient_serve_training():
+    tower = image.build(None, RESNET, "stage2", "stage3", 6, fused_stages=["stage1"])
+    with torch.inference_mode():
+        before = tower.eval()(torch.ones(1, 1, 64, 96))[0]
+    after = tower(torch.ones(1, 1, 64, 96))[0]
+    after.sum().backward()
+    torch.testing.assert_close(before, after)
+
+
 def test_a_vit_works_with_one_stage_for_both():
     tower = image.build(None, {"model_type": "dinov2"} | DINO, "stage2", "stage2", 8).eval()
     with torch.no_grad():
         regions_BHWD, global_BD = tower(torch.randn(2, 1, 28, 42))
     assert regions_BHWD.shape == (2, 2, 3, 8)
     assert global_BD.shape == (2, 8)
+
+
+def test_layers_of_a_vit_are_added_cell_by_cell():
+    settings = {"model_type": "dinov2"} | DINO
+    tower = image.build(None, settings, "stage3", "stage3", 8, fused_stages=["stage1", "stage2"]).eval()
+    images_B1HW = torch.randn(2, 1, 28, 42)
+    with torch.no_grad():
+        regions_BHWD, _ = tower(images_B1HW)
+        first, second, third = tower.backbone(images_B1HW.repeat(1, 3, 1, 1)).feature_maps
+        expected = tower.to_regions(third) + tower.fused_to_regions[0](first) + tower.fused_to_regions[1](second)
+    torch.testing.assert_close(regions_BHWD, expected.permute(0, 2, 3, 1))
 
 
 def test_stages_may_be_named_in_any_order():

@@ -18,11 +18,18 @@ CONVNEXT = {"model_type": "convnext", "hidden_sizes": [8] * 4, "depths": [1] * 4
 DINO = {"model_type": "dinov2", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
         "layerscale_value": 1e-6}  # fmt: skip
 TOWERS = [
-    *((BASIC, "stage3", size) for size in SIZES),
-    *((DINO, "stage1", size) for size in SIZES),
-    (BASIC, "stage2", 129),
-    (BOTTLENECK, "stage3", 299),
-    (CONVNEXT, "stage2", 299),
+    *((BASIC, "stage3", size, ()) for size in SIZES),
+    *((DINO, "stage1", size, ()) for size in SIZES),
+    (BASIC, "stage2", 129, ()),
+    (BOTTLENECK, "stage3", 299, ()),
+    (CONVNEXT, "stage2", 299, ()),
+    # Larger maps are averaged, smaller ones interpolated; neither may move a centre.
+    *((BASIC, "stage3", size, ("stage1", "stage2")) for size in (128, 129, 224, 299)),
+    *((BASIC, "stage2", size, ("stage3", "stage1")) for size in (128, 129, 224, 299)),
+    (BASIC, "stage1", 224, ("stage2",)),
+    (CONVNEXT, "stage2", 299, ("stage1", "stage3")),
+    (CONVNEXT, "stage2", 224, ("stage1", "stage3")),
+    (DINO | {"num_hidden_layers": 3}, "stage3", 224, ("stage1", "stage2")),
 ]
 MARGIN = 64  # a multiple of the strides, wider than half a receptive field
 
@@ -52,17 +59,19 @@ def centroid(weight_HW):
 
 
 @pytest.mark.parametrize(
-    ("settings", "stage", "size"), TOWERS, ids=[f"{s['model_type']}-{stage}-{size}" for s, stage, size in TOWERS]
+    ("settings", "stage", "size", "fused"),
+    TOWERS,
+    ids=["-".join([s["model_type"], stage, str(size), *fused]) for s, stage, size, fused in TOWERS],
 )
-def test_a_region_is_centred_on_what_moves_it(settings, stage, size):
+def test_a_region_is_centred_on_what_moves_it(settings, stage, size, fused):
     """The border cuts the receptive fields of outer cells, so centroids are measured on the image inside a larger one.
 
     The cells of both correspond: the middle ones have the same vector, and a border cell of the small image sees
     exactly those rows and columns of the larger receptive field that lie in the small image.
     """
-    margin = 0 if settings is DINO else MARGIN  # a patch has no border
+    margin = 0 if settings["model_type"] == "dinov2" else MARGIN  # a patch has no border
     torch.manual_seed(size)
-    tower = image.build(None, {"num_channels": 1, **settings}, stage, stage, 8).eval()
+    tower = image.build(None, {"num_channels": 1, **settings}, stage, stage, 8, fused_stages=fused).eval()
     inner = slice(margin, margin + size)
     surrounded = torch.randn(8, 1, size + 2 * margin, size + 2 * margin)
     large, small = measured(tower, surrounded), measured(tower, surrounded[:, :, inner, inner])

@@ -23,7 +23,9 @@ KINDS = {
 def model(kind, towers):
     torch.manual_seed(0)
     words = text.build(None, BERT | {"hidden_dropout_prob": 0.3, "max_position_embeddings": 32}, 40, 4)
-    encoder = dual.DualEncoder(image.build(None, KINDS[kind], "stage2", "stage3", 16), words).train()
+    encoder = dual.DualEncoder(
+        image.build(None, KINDS[kind], "stage2", "stage3", 16, fused_stages=["stage1"]), words
+    ).train()
     recompute.enable(encoder, towers)
     return encoder
 

@@ -57,6 +57,7 @@ class Case(NamedTuple):
     offload: str = "none"
     precision: str = "float32"
     compiled: bool = False
+    fused: tuple[str, ...] = ()
 
 
 def towers(case):
@@ -68,7 +69,7 @@ def towers(case):
             "hidden_dropout_prob": case.dropout, "attention_probs_dropout_prob": case.dropout}  # fmt: skip
     from sentalign.engine import loss_scalars
 
-    built = (image.build(None, vision, "stage1", "stage2", 16), text.build(None, bert, 40, 4))
+    built = (image.build(None, vision, "stage1", "stage2", 16, fused_stages=case.fused), text.build(None, bert, 40, 4))
     return dual.DualEncoder(*built, loss_scalars.initial_values(settings(case).loss))
 
 
@@ -211,6 +212,7 @@ OPTIONS += [
     Case(1, 2, "swapped-paper"),
     Case(2, 1, "swapped"),
     Case(3, 0, "swapped-paper"),
+    Case(3, 2, "sentence", fused=("stage2", "stage3")),
 ]
 OPTIONS += [Case(stage, 1, "learned", dropout=0.2) for stage in (0, 2, 3)]
 OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all"), Case(1, 4, clipping=0.5, offload="optimizer")]
@@ -228,6 +230,11 @@ OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all"), Case(1, 
 )
 def test_gradients_and_weights_equal_one_graph_over_the_whole_batch(ranks, cases):
     compare(cases, ranks)
+
+
+@pytest.mark.slow
+def test_fused_stages_have_the_same_gradients_at_every_stage():
+    compare([Case(stage, micro, "sentence", fused=("stage2",)) for stage, micro in ((0, 2), (1, 0), (2, 2), (3, 0))], 2)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-# make setup | check | test | test-slow | bench | demo
+# make setup | check | test | test-slow | bench | demo | demo-seeds
 PYTHON ?= python3
 BIN = .venv/bin
 DEMO = demo
@@ -6,7 +6,7 @@ DEMO = demo
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup check test test-slow bench demo
+.PHONY: setup check test test-slow bench demo demo-seeds
 
 setup: .venv/ready
 
@@ -38,6 +38,10 @@ bench: .venv/ready
 demo: .venv/ready
 	rm -rf $(DEMO)
 	$(BIN)/sentalign phantom $(DEMO)/phantoms --studies 2460 --seed 1 --test-studies 160 --validation-studies 100
-	$(BIN)/sentalign shard build mimic-cxr $(DEMO)/phantoms --out $(DEMO)/shards --size 128
+	$(BIN)/sentalign shard build mimic-cxr $(DEMO)/phantoms --out $(DEMO)/shards --size 129
 	$(BIN)/sentalign train configs/phantom-cpu.yaml --ranks 2 run=$(DEMO)/run data.shards=$(DEMO)/shards track.uri=sqlite:///$(DEMO)/mlflow.db
 	$(BIN)/sentalign evaluate ms-cxr --data $(DEMO)/phantoms --run $(DEMO)/run --out $(DEMO) --withheld cavity
+
+# The demo over eight random starts and two further sets of phantoms: runs/study/demo/table.md. Hours; resumes.
+demo-seeds: .venv/ready
+	$(BIN)/sentalign study configs/study/demo.yaml

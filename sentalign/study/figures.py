@@ -26,17 +26,32 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Figure:
-    """One column: its heading, where metrics.json holds it, and whether more is better."""
+    """One column: its heading, where metrics.json holds it."""
 
     heading: str
     read: Callable[[dict[str, Any]], float | None]
-    higher_is_better: bool = True
     digits: int = 3
 
 
 def _of_kinds(metrics: dict[str, Any], metric: str) -> list[float]:
     seen = metrics["protocols"]["clean"]["seen"]
     return [kind["mean"] for kind in seen[metric]["categories"].values() if kind["mean"] is not None] if seen else []
+
+
+def _side(metrics: dict[str, Any]) -> float | None:
+    seen = metrics["diagnosis"]["seen"]
+    return seen and seen["side"]["pooled"]
+
+
+def _displacement(metrics: dict[str, Any]) -> float | None:
+    """The longest median displacement of a seen kind: the larger of |dx| and |dy|, pixels of the network's input."""
+    seen = metrics["diagnosis"]["seen"]
+    kinds = seen["displacement"]["categories"].values() if seen else ()
+    return max((max(abs(kind["dx"]), abs(kind["dy"])) for kind in kinds if kind["cases"]), default=None)
+
+
+def _best_control(metrics: dict[str, Any]) -> float | None:
+    return max((means["pointing"] for means in metrics["controls"].values() if means), default=None)
 
 
 FIGURES = {
@@ -47,7 +62,11 @@ FIGURES = {
     ),
     "cnr": Figure("signed CNR", lambda m: m["seen"] and m["seen"]["cnr"], digits=2),
     "miou": Figure("mIoU", lambda m: m["seen"] and m["seen"]["miou"]),
+    "side": Figure("right side", _side),
+    "displacement": Figure("largest displacement of a kind, px", _displacement, digits=1),
     "withheld": Figure("pointing, withheld kind", lambda m: m["withheld"] and m["withheld"]["pointing"]),
+    "plain_pointing": Figure("pointing, plain map", lambda m: m["plain"]["seen"] and m["plain"]["seen"]["pointing"]),
+    "control": Figure("pointing, best control", _best_control),
 }
 
 

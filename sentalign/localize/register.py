@@ -25,6 +25,8 @@ from sentalign.model.receptive_field import RegionGrid
 SUB_CELLS = 4
 # In cells: the local mean takes away what is wider than a region, the smoothing joins the two flanks of an edge.
 MEAN_SIGMA, SMOOTH_SIGMA = 0.5, 0.5
+# In cells, of the finished map: the scores of a large lesion are a plateau, and which sub-cell is highest is noise.
+MAP_SIGMA = 0.75
 TINY = 1e-300
 
 
@@ -101,6 +103,12 @@ def smooth(values_SS: Array, inside_SS: Array, sigma: float) -> Array:
 
 
 def register(grid_HW: Array, evidence_SS: Array, grid: RegionGrid) -> Array:
+    """The registered map (H · K, W · K): the product of grid and evidence, smoothed by a Gaussian of 3/4 of a cell."""
+    product_HW = product(grid_HW, evidence_SS, grid)
+    return np.asarray(ndimage.gaussian_filter(product_HW, MAP_SIGMA * SUB_CELLS, mode="nearest"))
+
+
+def product(grid_HW: Array, evidence_SS: Array, grid: RegionGrid) -> Array:
     """The grid, scaled to 0 .. 1, times the square root of the evidence, scaled to a maximum of 1: (H · K, W · K).
 
     Every cell becomes K x K sub-cells, so that the finer grid covers the same square (`cells_geometry`); both factors

@@ -131,7 +131,7 @@ def interpolated(values, y, x):
 @pytest.mark.parametrize(("stride", "offset", "size"), [(8, 0.5, 40), (8, 4.0, 40), (7, 3.5, 35)])
 def test_the_product_is_taken_at_the_centres_of_sub_cells(stride, offset, size):
     grid_HW, evidence_SS = RNG.normal(size=(5, 5)), RNG.random((size, size))
-    fine_HW = register.register(grid_HW, evidence_SS, RegionGrid(stride, offset))
+    fine_HW = register.product(grid_HW, evidence_SS, RegionGrid(stride, offset))
     assert fine_HW.shape == (5 * SUB_CELLS, 5 * SUB_CELLS)
     for row in range(0, 20, 3):
         for column in range(20):
@@ -141,6 +141,21 @@ def test_the_product_is_taken_at_the_centres_of_sub_cells(stride, offset, size):
             y, x = (stride * (cells - 0.5) + offset for cells in (v, u))
             share = interpolated(evidence_SS, y, x) / evidence_SS.max()
             assert fine_HW[row, column] == pytest.approx(level * share**0.5, abs=1e-12)
+
+
+def test_the_map_is_the_product_smoothed_over_three_quarters_of_a_cell():
+    grid_HW, evidence_SS, grid = RNG.random((5, 5)), RNG.random((40, 40)), RegionGrid(8, 4.0)
+    product_HW = register.product(grid_HW, evidence_SS, grid)
+    map_HW, reach = register.register(grid_HW, evidence_SS, grid), range(-12, 13)  # four sigma
+    weights = np.exp([-((step / 3) ** 2) / 2 for step in reach])  # 3/4 of a cell are three sub-cells
+    weights /= weights.sum()
+    for row, column in ((0, 0), (7, 13), (19, 4)):
+        total = 0.0
+        for i, down in enumerate(reach):
+            for j, right in enumerate(reach):  # beyond the border, the border goes on
+                place = min(max(row + down, 0), 19), min(max(column + right, 0), 19)
+                total += weights[i] * weights[j] * product_HW[place]
+        assert map_HW[row, column] == pytest.approx(total, abs=1e-12)
 
 
 def test_a_finer_grid_keeps_the_geometry_and_its_exact_peak():

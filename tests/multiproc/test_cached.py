@@ -222,8 +222,10 @@ OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all"), Case(1, 
 @pytest.mark.parametrize(
     ("ranks", "cases"),
     [
-        pytest.param(2, [*PLAIN[::3], *OPTIONS], id="2"),  # every stage and every size of the pieces, not each pair
-        pytest.param(2, PLAIN, id="2-all", marks=pytest.mark.slow),
+        pytest.param(
+            2, [*PLAIN[::5], *OPTIONS[::2]], id="2"
+        ),  # every stage and every size of the pieces, not each pair
+        pytest.param(2, [*PLAIN, *OPTIONS], id="2-all", marks=pytest.mark.slow),
         pytest.param(1, [*PLAIN[1::3], *OPTIONS[1::2]], id="1", marks=pytest.mark.slow),
         pytest.param(4, [*PLAIN[1::3], *OPTIONS[::2]], id="4", marks=pytest.mark.slow),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
+
 from sentalign import dist
 from sentalign.model.pretrained import WeightsError
 from tests.multiproc.ranks import on_ranks
@@ -50,6 +52,7 @@ def loaded(folder):
     return results
 
 
+@pytest.mark.slow
 def test_one_rank_of_each_host_downloads_and_all_fail_together(tmp_path):
     good, down, unreadable = zip(*on_ranks(RANKS, loaded, tmp_path), strict=True)
     assert good == ("weights",) * RANKS

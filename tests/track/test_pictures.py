@@ -20,9 +20,9 @@ class Drawn(Predictor):
 
     asked: list[str]
 
-    def text(self, sentences):
+    def maps(self, features, sentences):
         self.asked += sentences
-        return super().text(sentences)
+        return super().maps(features, sentences)
 
 
 def tagged(count):

@@ -94,6 +94,7 @@ def started(folder, *words):
     )
 
 
+@pytest.mark.slow
 def test_a_stopped_and_a_killed_run_end_with_the_same_bits(folder):
     """SIGTERM, SIGKILL while a checkpoint is written, each time the same command: weights and optimizer of the whole
     run. More of it is in test_survival.py.

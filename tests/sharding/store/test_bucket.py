@@ -260,7 +260,8 @@ def test_workers_read_from_the_store_that_their_parent_has_open(s3):
     for number in range(8):
         open_store(s3).put(f"{number}", str(number).encode())
     assert read(f"{s3}/0") == b"0"
-    with multiprocessing.get_context("forkserver").Pool(2) as pool:
+    # Not forkserver: its server may have started in another test, without these credentials in its environment.
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert pool.map(read, [f"{s3}/{number}" for number in range(8)]) == [str(n).encode() for n in range(8)]
 
 

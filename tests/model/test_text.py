@@ -113,6 +113,21 @@ def test_every_parameter_has_a_finite_gradient(buckets):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in tower.parameters())
 
 
+def test_a_new_tower_tells_sentences_apart():
+    """Equal embeddings of type and position in all sentences would hide the words: vectors would start almost equal."""
+    torch.manual_seed(0)
+    tower = text.build(None, BERT, 400, 4)
+    words = torch.randint(5, 400, (8, 6))
+    rows = torch.cat([torch.full((8, 1), 2), words, torch.full((8, 1), 3)], dim=1)
+    ids = torch.tensor([-1, *[0] * 6, -1]).expand(8, -1)
+    counts = torch.tensor([[8.0, 6.0]]).expand(8, -1)
+    (bucket,) = text.buckets(rows, rows > 0, ids, counts, counts > 0)
+    units_MD, _ = tower(bucket)
+    sentences_BD = torch.nn.functional.normalize(units_MD[1::2], dim=1)
+    cosines = (sentences_BD @ sentences_BD.T)[~torch.eye(8, dtype=torch.bool)]
+    assert float(cosines.mean()) < 0.5
+
+
 def test_settings_of_another_model_are_refused():
     with pytest.raises(WeightsError, match="not of a resnet"):
         text.build(None, {"model_type": "resnet"}, 40, 4)

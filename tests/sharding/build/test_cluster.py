@@ -35,7 +35,7 @@ def listing(folder, read_folder):
     """Enough images for a build that is still running when a node is removed."""
     rows = read_folder(folder).images
     return SourceListing(
-        [SourceImage(f"{copy}-{row.image}", row.file, text=row.text) for copy in range(COPIES) for row in rows]
+        [SourceImage(f"{copy}-{row.id}", row.file, text=row.text) for copy in range(COPIES) for row in rows]
     )
 
 

@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Fixtures of all tests that need a server.
 from tests.servers import az, azure_server, clean_environment, gs, line, s3, s3_server  # noqa: F401
+
+# A test's time depends on what else the machine does; `--timeout` bounds it.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

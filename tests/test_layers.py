@@ -9,6 +9,7 @@ import ast
 import re
 import tomllib
 from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,11 @@ def test_no_class_name_stands_twice():
         if isinstance(node, ast.ClassDef) and not re.match("_", node.name)
     )
     assert not [one for one, count in found.items() if count > 1]
+
+
+def test_every_test_file_is_collected(request):
+    """pytest leaves folders out by their names, and says nothing."""
+    left_out = request.config.getini("norecursedirs")
+    files = (p.relative_to(ROOT / "tests") for p in (ROOT / "tests").rglob("test_*.py"))
+    folders = {part for file in files for part in file.parts[:-1]}
+    assert not [one for one in folders if any(fnmatch(one, pattern) for pattern in left_out)]

@@ -133,7 +133,7 @@ sentence = st.lists(st.sampled_from(["heart", "Hearts", "large.", "kidney", "eff
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(sentence, max_size=6), st.integers(8, 20))
 def test_rows_keep_their_invariants(sentences, longest):
     small = Tokenizer(PIECES, cased=True)

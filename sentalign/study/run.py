@@ -10,6 +10,7 @@ so the same command continues an interrupted study.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sentalign import config
 from sentalign.study.spec import Phantoms, StudyPlan, folder_name, overrides
@@ -109,15 +110,22 @@ def is_done(step: Step) -> bool:
 
 
 def execute(step: Step) -> float:
-    """Runs a step unless it is done; the seconds that it took, 0 where it was done. Raises UserError."""
-    if is_done(step):
-        return 0.0
+    """Runs a step unless it is done; the seconds that it took, 0 where it was done. Raises UserError.
+
+    A study may run twice at a time, with other seeds or by mistake: a step that another process runs is waited for.
+    """
+    step.log.parent.mkdir(parents=True, exist_ok=True)
+    with open(step.log, "ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        return 0.0 if is_done(step) else _execute(step, log)
+
+
+def _execute(step: Step, log: BinaryIO) -> float:
     if step.fresh:
         shutil.rmtree(step.folder, ignore_errors=True)
-    step.log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     for command in step.commands:
-        _call(step, command)
+        _call(step, command, log)
     seconds = time.monotonic() - started
     content = {"fingerprint": step.fingerprint, "seconds": round(seconds, 1)}
     atomic.write_text(step.folder / STEP, json.dumps(content) + "\n")
@@ -148,9 +156,8 @@ def one_after_another(waiting: Sequence[Sequence[Step]]) -> Iterator[int]:
         yield number
 
 
-def _call(step: Step, command: Sequence[str]) -> None:
-    with open(step.log, "ab") as log:
-        code = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=os.environ).returncode
+def _call(step: Step, command: Sequence[str], log: BinaryIO) -> None:
+    code = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=os.environ).returncode
     if code:
         lines = [line.strip() for line in step.log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("error:")] or lines or ["no output"]

@@ -72,7 +72,7 @@ class Run:
         from sentalign.engine import build
 
         settings = {"epochs": EPOCHS, "validate_every_pairs": BATCH, "zero_stage": 1, "keep_checkpoints": 9} | train
-        tree = {"run": str(folder), "seed": 3, "train": settings, "optimizer": {"lr": 1e-2, "schedule": "constant"}}
+        tree = {"run": str(folder), "seed": 3, "train": settings, "optimizer": {"lr": 3e-3, "schedule": "constant"}}
         tree["data"] = {"shards": shards, "batch": BATCH, "image_size": 32, "workers": 0, "max_tokens": 48}
         tree["model"] = {"width": 16, "text": {"backbone": {"hidden_size": 16}}}
         tree["data"] |= data or {}

@@ -45,7 +45,7 @@ def test_one_rank_equals_the_reference(config, weighted):
     compare(fast, slow)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     batch=st.integers(1, 9), regions=st.integers(1, 12), units=st.integers(1, 6), seed=st.integers(0, 999),
     config=st.sampled_from(CONFIGS),

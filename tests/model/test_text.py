@@ -66,7 +66,7 @@ sentence = st.lists(st.sampled_from(["heart", "hearts", "large", "nothing", "."]
 report = st.lists(sentence, min_size=1, max_size=4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(report, min_size=1, max_size=3))
 def test_units_and_reports_equal_the_slow_loop(tower, reports):
     tokenizer = Tokenizer(VOCABULARY, cased=True)
@@ -133,7 +133,7 @@ def test_settings_of_another_model_are_refused():
         text.build(None, {"model_type": "resnet"}, 40, 4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(report, min_size=4, max_size=7), st.integers(2, 4))
 def test_length_buckets_change_neither_values_nor_gradients(tower, reports, count):
     tokenizer = Tokenizer(VOCABULARY, cased=True)

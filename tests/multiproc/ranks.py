@@ -7,16 +7,32 @@ import socket
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing.context import ForkServerContext
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as processes
 
+# What a rank imports before its first line takes five seconds of a processor; ranks are forked from one process that
+# has it already. It imports only: no thread and no group is started in it.
+PRELOADED = ["torch", "torch.distributed", "numpy", "transformers", "deepspeed", "sentalign.engine.step"]
+
+
+def rank_context() -> ForkServerContext:
+    """The context whose server process holds the imports of a rank.
+
+    Its server starts with the first process, in the environment of that moment: tests that change the environment for
+    their workers use "spawn".
+    """
+    context = processes.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
 
 def on_ranks(ranks: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
     """`function(*arguments)` on every rank; the results in rank order. A rank's failure fails the test."""
-    context = processes.get_context("spawn")
+    context = rank_context()
     results: Any = context.SimpleQueue()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -56,7 +56,7 @@ def moved_points(points_B2, keys, strengths, seed, epoch, side):
 
 
 @given(seed=st.integers(0, 50))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_blob_moves_to_where_the_formula_moves_its_centre(seed):
     side, generator = 64, np.random.default_rng(seed)
     points_B2 = generator.uniform(0.4, 0.6, (4, 2)) * side

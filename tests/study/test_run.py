@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def test_a_step_that_failed_runs_again_and_keeps_what_resumes(step, tmp_path):
     with pytest.raises(OSError, match="new"):
         run.execute(fresh)  # nothing made the folder again
     assert not (tmp_path / "new" / "half").exists()
+
+
+def test_two_processes_of_one_study_run_a_step_once(step):
+    """The second waits for the first, and finds the step done."""
+    slow = replace(step, commands=((sys.executable, "-c", f"import time; time.sleep(1); {COUNT}", str(step.folder)),))
+    with ThreadPoolExecutor(2) as both:
+        seconds = sorted(both.map(run.execute, [slow, slow]))
+    assert seconds[0] == 0 < seconds[1]
+    assert (step.folder / "n").read_text() == "x"
 
 
 def test_a_result_of_other_settings_is_refused(step):

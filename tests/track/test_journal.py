@@ -148,7 +148,7 @@ def test_latest_keeps_the_last_of_each_and_nothing_taken_back(entries: list[jour
     assert latest(kept) == kept
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(entries=ENTRIES, cut=st.integers(0, 400))
 def test_any_cut_leaves_a_readable_prefix(
     tmp_path_factory: pytest.TempPathFactory, entries: list[journal.Entry], cut: int

@@ -102,7 +102,7 @@ def test_it_is_what_whole_numbers_of_python_give(height, width):
     assert perceptual_hash.of(grey_HW) == plain_of(grey_HW)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_any_small_picture_has_the_digits_of_the_plain_one(height, width, seed):
     grey_HW = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)

@@ -74,7 +74,7 @@ def test_a_file_too_large_for_a_list_is_not_read(tmp_path, monkeypatch):
         same_patient.read(tmp_path / "same.csv")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content, headed):
     path = tmp_path_factory.mktemp("any") / "same.csv"

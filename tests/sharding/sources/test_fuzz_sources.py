@@ -22,7 +22,7 @@ from sharding.sources.inventory import Inventory
 from sharding.sources.tables import views
 from sharding.text import sections
 
-FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CSV = b'image,text,patient,view,split\na.png,"Edema, mild.\nNo ""x"".",7,PA,train\nb/c.png,Nodule.,8,Lateral,val\n'
 TABLE = FolderTable("t", "image", "text", "patient", "view", "split")
 XML = b"""<?xml version="1.0" encoding="utf-8"?><eCitation><uId id="CXR7"/><MedlineCitation><Article><Abstract>

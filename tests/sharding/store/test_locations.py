@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sharding.contract import UserError
@@ -147,7 +147,6 @@ def test_a_reader_sees_the_old_file_or_the_new_one(store):
 FILES = st.sampled_from(["a", "b", "f/a", "f/g/b"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(FILES, st.none() | st.binary(max_size=9))))
 def test_a_folder_is_a_dictionary(changes):
     with tempfile.TemporaryDirectory() as place:

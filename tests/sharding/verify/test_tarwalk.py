@@ -119,7 +119,7 @@ def test_a_member_too_large_to_hold_is_only_summed(tmp_path, monkeypatch):
     assert (members[0].data, members[0].sha256) == (None, hashlib.sha256(content).hexdigest())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_damage_ends_in_members_or_in_damaged(tmp_path_factory, data):
     content = bytearray(tar((header("a.jpg", 600), b"x" * 600), (header("a.json", 2), b"{}")))

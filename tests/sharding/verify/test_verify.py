@@ -163,7 +163,7 @@ def faults_or_refusal(folder) -> Iterator[str]:
 
 
 def test_any_byte_of_a_shard_counts(built, tmp_path_factory):
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.data())
     def damaged(data):
         name = data.draw(st.sampled_from(["shard-000000.tar", "shard-000001.tar"]))
@@ -187,7 +187,7 @@ def test_any_damage_to_any_file_ends_in_lines(built, tmp_path_factory):
     """Any cut, change or mixture gives faults or one line of refusal, nothing else."""
     names = sorted(path.name for path in built.iterdir())
 
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=120)
     @given(st.data())
     def damaged(data):
         name, other = data.draw(st.sampled_from(names)), data.draw(st.sampled_from(names))

@@ -87,7 +87,7 @@ def test_order_of_one_data_set_does_not_depend_on_the_other(two, small):
         assert mixed.samples(step, range(2)) == alone.samples(step, range(2))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(step=st.integers(0, 40), ranks=st.sampled_from([1, 2, 4, 8]), workers=st.integers(1, 4))
 def test_shares_of_ranks_and_workers_in_a_row_are_the_batch(two, step, ranks, workers):
     one = open_mixture(data(two), "train", 0)
@@ -99,7 +99,7 @@ def test_shares_of_ranks_and_workers_in_a_row_are_the_batch(two, step, ranks, wo
     assert [ref for share in shares for ref in one.samples(step, share)] == one.samples(step, range(BATCH))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     step=st.integers(0, 40), lane=st.integers(0, BATCH - 1), block=st.sampled_from([1, 3, 16]), most=st.integers(0, 1)
 )

@@ -74,7 +74,7 @@ def leg(stream, options, seed, state, ranks, workers, count):
     return [list(itertools.chain(*rows)) for rows in zip(*shares, strict=True)], through_a_checkpoint(after)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(options=OPTIONS, seed=SEEDS, start=st.integers(0, 30), legs=LEGS)
 def test_sequence_is_the_plain_one_whatever_ranks_workers_and_restarts(stream, options, seed, start, legs):
     state = replace(stream(options, seed).start(), step=start)
@@ -86,7 +86,7 @@ def test_sequence_is_the_plain_one_whatever_ranks_workers_and_restarts(stream, o
     assert len(found) == sum(count for _, _, count in legs)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(options=OPTIONS, seed=SEEDS, ranks=RANKS, workers=WORKERS, legs=LEGS)
 def test_every_sample_comes_once_an_epoch_but_for_those_in_the_account(stream, options, seed, ranks, workers, legs):
     """Over two epochs of the longest data set, cut by restarts; each data set counts its own epochs."""
@@ -106,7 +106,7 @@ def test_every_sample_comes_once_an_epoch_but_for_those_in_the_account(stream, o
             assert f"drops the last {len(dropped)} of its order" in one.account().splitlines()[number]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(options=OPTIONS, first=SEEDS, second=SEEDS, epoch=st.integers(0, 5), other=st.integers(0, 5))
 def test_other_seeds_and_epochs_have_other_sequences(stream, options, first, second, epoch, other):
     made = []
@@ -117,7 +117,7 @@ def test_other_seeds_and_epochs_have_other_sequences(stream, options, first, sec
     assert (made[0] == made[1]) == ((first, epoch) == (second, other))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(options=OPTIONS, legs=st.lists(st.tuples(RANKS, st.integers(0, 4)), min_size=1, max_size=3))
 def test_batches_that_are_read_are_those_of_the_plan(stream, options, legs):
     """With pictures and words, and the states that come with the batches."""

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sentalign.config import Data
@@ -48,7 +48,6 @@ def by_loop(reports, patients, batch):
     return found | {"sentences": (sum(shared) / max(1, len(shared)), 0)}
 
 
-@settings(deadline=None)  # the first call loads libraries
 @given(drawn=st.data(), width=st.integers(2, 20), batches=st.integers(1, 4))
 def test_rates_are_those_of_a_loop_over_all_pairs(drawn, width, batches):
     reports = drawn.draw(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=3), min_size=20, max_size=20))

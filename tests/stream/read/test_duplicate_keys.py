@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sentalign.stream.read import duplicate_keys
@@ -22,7 +22,6 @@ def numbered(column):
     return [known.setdefault(tuple(value), len(known)) if value else -1 for value in column]
 
 
-@settings(deadline=None)  # the first call loads libraries
 @given(words=st.lists(WORDS, max_size=30), lists=st.lists(LISTS, max_size=30))
 def test_codes_are_those_of_a_dictionary_of_the_values(words, lists):
     for column, kind in ((words, pa.string()), (lists, pa.list_(pa.string()))):

@@ -143,7 +143,7 @@ def test_a_size_that_the_file_has_not_takes_no_memory(edited):
 numbers = st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-2000, 20000))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.dictionaries(st.sampled_from(NUMBERS), numbers, min_size=1), name=st.sampled_from((*NAMES, None)))
 def test_any_row_is_refused_or_damaged_or_right(edited, shards, changes, name):
     """Whatever a row holds: one line, or the sample as it was written."""

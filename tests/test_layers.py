@@ -25,6 +25,7 @@ GATES = {
     "mlflow": "sentalign/track/mlflow_uploader.py",
     "ray": ("sentalign/sweep/", "sentalign/study/cluster.py", "sharding/build/cluster.py"),
     "obstore": "sharding/store/bucket.py",
+    "jinja2": "sharding/page_templates.py",
 }
 # What each room of sentalign may import of the others: upstream never imports downstream. The longest name counts.
 MAY_IMPORT = {
@@ -53,7 +54,7 @@ MAY_IMPORT = {
     "study": {"config"},  # starts the commands as processes
 }
 ROOTS = {"train", "cli", "__init__", "__main__"}  # the composition root and the command line join everything
-FROM_SHARDING = {"contract", "command_line", "store", "pixels", "text", "manifest", "progress", "cli"}
+FROM_SHARDING = {"contract", "command_line", "store", "pixels", "text", "manifest", "page_templates", "progress", "cli"}
 PURE = {"__future__", "collections", "copy", "dataclasses", "functools", "hashlib", "json", "struct", "typing"}
 PURE |= {"numpy", "sentalign", "sharding"}
 

@@ -11,23 +11,17 @@ import base64
 import io
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from sentalign.evaluate.predict_cases import MODEL, read_picture
 from sentalign.evaluate.score_cases import Scores
 from sentalign.localize import heatmap, overlay
+from sharding import page_templates
 
 PICTURES = 8  # of hits, and as many of misses
 PICTURE_SIDE = 320
 COLUMNS = {"pointing": "Pointing", "cnr": "CNR", "miou": "mIoU", "dice": "Dice"}
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("sentalign.evaluate"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+TEMPLATES = page_templates.load("sentalign.evaluate")
 
 
 def render(scores: Scores, metrics: dict[str, Any]) -> str:

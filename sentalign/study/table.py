@@ -7,17 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jinja2
-
 from sentalign.study.figures import FIGURES, Spread, difference, spread
+from sharding import page_templates
 
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("sentalign.study"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+TEMPLATES = page_templates.load("sentalign.study")
 WIDTH, MARGIN = 300, 8  # of a plot, in its own units
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jinja2
+from sharding import page_templates
 
 FOLDED = 20  # reports with more sentences share one bar
 PIXEL_TITLES = {
@@ -35,13 +35,7 @@ class GallerySample:
 
 def render(data: Mapping[str, Any], gallery: Sequence[GallerySample]) -> str:
     """The page of `statistics.compute` and the gallery."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sharding.describe"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates.load("sharding.describe")
     environment.filters |= {
         "thousands": "{:,}".format,
         "bytes": _size,

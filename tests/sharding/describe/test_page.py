@@ -268,7 +268,7 @@ def test_an_installed_package_holds_its_templates(tmp_path):
     for room in ("sharding", "sentalign"):
         templates = {path.relative_to(ROOT) for path in (ROOT / room).rglob("templates/*")}
         assert templates <= {path.relative_to(tmp_path / "lib") for path in (tmp_path / "lib").rglob("*")}
-    show = "import pathlib, sharding.describe.page as p; print(p.__file__); p.jinja2.PackageLoader('sharding.describe')"
+    show = "import pathlib, sharding.describe.page as p; print(p.__file__); p.page_templates.load('sharding.describe')"
     done = subprocess.run(
         [sys.executable, "-c", show], cwd=tmp_path / "lib", env={"PYTHONPATH": str(tmp_path / "lib")},
         capture_output=True, text=True, check=True,

@@ -45,15 +45,15 @@ def retrieval(scores: Scores, probes: Probes) -> WordRecall:
 
     Images that have the same phrase, by its normal form, are right answers too and do not count against it; a tie does.
     """
-    said: dict[str, set[str]] = {}
+    images_of: dict[str, set[str]] = {}
     for case in scores.cases:
-        said.setdefault(text_hash(case.phrase), set()).add(case.image_id)
+        images_of.setdefault(text_hash(case.phrase), set()).add(case.image_id)
     columns = {sentence: number for number, sentence in enumerate(probes.sentences)}
     recall = WordRecall()
     for case in scores.cases:
         score_I = probes.scores_IM[:, columns[case.phrase]]
         own = score_I[probes.images.index(case.image_id)]
-        rivals_I = np.array([image not in said[text_hash(case.phrase)] for image in probes.images])
+        rivals_I = np.array([image not in images_of[text_hash(case.phrase)] for image in probes.images])
         above = int((rivals_I & ~(score_I < own)).sum())
         recall.add(case.phrase, above < found_within(len(probes.images)))
     return recall

@@ -46,6 +46,11 @@ class LossConfig:
     bias_global: Scalar = -10.0
     bias_local: Scalar = -40.0
 
+    @property
+    def tau_c(self) -> Scalar:
+        """The temperature of the contrast of single sentences."""
+        return self.tau if self.tau_contrast is None else self.tau_contrast
+
 
 Contrast = Callable[[Tensor, PairMask, LossConfig, Scalar], tuple[Tensor, Tensor]]
 
@@ -157,8 +162,7 @@ def local_logits(scores: PairScores, mask: PairMask, config: LossConfig) -> tupl
         return logits_IJ, PairMask(mask.positive_IU, kept_IJK.any(dim=2), weight_JK.gt(0).any(dim=1).float())
     positive_IJK = mask.positive_IU[:, :, None].expand_as(kept_IJK)
     units = PairMask(positive_IJK.flatten(1), kept_IJK.flatten(1), weight_JK.flatten())
-    tau_c = config.tau if config.tau_contrast is None else config.tau_contrast
-    return (scores.local_IJK / tau_c).flatten(1), units
+    return (scores.local_IJK / config.tau_c).flatten(1), units
 
 
 def four_terms(
@@ -173,7 +177,7 @@ def unit_scale(config: LossConfig) -> Scalar:
     """By what the score of a unit becomes a logit: 1 / tau_c of single units, T2 T3 of a report of that unit alone."""
     if config.aggregate == "lse":
         return config.t2 * config.t3
-    return 1 / (config.tau if config.tau_contrast is None else config.tau_contrast)
+    return 1 / config.tau_c
 
 
 def swapped_term(

@@ -79,8 +79,8 @@ MUTANTS = {
     ),
     "the contrast takes the temperature of the attention": (
         "reference",
-        "tau_c = config.tau if config.tau_contrast is None else config.tau_contrast",
-        "tau_c = config.tau",
+        "scores.local_IJK / config.tau_c",
+        "scores.local_IJK / config.tau",
     ),
     "drop is ignored": ("targets", 'if sentence_twins == "drop":', "if False:"),
     "drop takes the pair's own units": ("targets", "(images, reports) & ~own_IJ[:, :, None]", "(images, reports)"),

@@ -151,7 +151,7 @@ class Predictor:
         """The local score of the loss, cos(c, t), of every input and sentence alone: (B, N), with gradient."""
         regions_BHWD, _ = self._model.image(images_B1SS)
         units_N2D = self.text(sentences).units_N2D.to(regions_BHWD)
-        return torch.stack([self._attention.of_image(v.flatten(0, 1), units_N2D) for v in regions_BHWD.float()])
+        return torch.stack([self._attention.scores(v.flatten(0, 1), units_N2D) for v in regions_BHWD.float()])
 
     def _framed(self, greys: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, list[Geometry]]:
         framed = [letterbox(grey_HW, self._data.image_size, self._data.long_side) for grey_HW in greys]

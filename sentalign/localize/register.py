@@ -37,28 +37,21 @@ class Attention:
     tau: float | None
     t1: float
 
-    def scores(self, regions_NRD: Tensor, units_N2D: Tensor, grids_NR: Tensor) -> Tensor:
-        """cos(c, t) of N sentences, each with regions of its own: (N,).
+    def scores(self, regions_NRD: Tensor, units_N2D: Tensor, grids_NR: Tensor | None = None) -> Tensor:
+        """cos(c, t) of N sentences: (N,). The regions are each sentence's own, or those of one image for all, (R, D).
 
         c = sum_r a_r v_r is the attended vector. `units_N2D` are [CLS] and the sentence t, the units of a report that
-        consists of the sentence; cosine attention needs no [CLS]. In the attention `grids_NR` are the values of
-        <v_r, t>, whose gradients stay those of the regions.
+        consists of the sentence; cosine attention needs no [CLS]. With `grids_NR` the attention has their values in
+        place of <v_r, t>, whose gradients stay those of the regions.
         """
         if self.tau is not None:
             regions_NRD, units_N2D = normalize(regions_NRD, dim=-1), normalize(units_N2D, dim=-1)
         cls_NR, sentence_NR = (units_N2D @ regions_NRD.mT).unbind(1)
-        sentence_NR = sentence_NR + (grids_NR - sentence_NR).detach()
+        if grids_NR is not None:
+            sentence_NR = sentence_NR + (grids_NR - sentence_NR).detach()
         logits_NR = sentence_NR / self.tau if self.tau is not None else self.t1 * (sentence_NR - cls_NR).sigmoid()
         attended_ND = (logits_NR.softmax(1)[:, None] @ regions_NRD)[:, 0]
         return cosine_similarity(attended_ND, units_N2D[:, 1], dim=-1)
-
-    def of_image(self, regions_RD: Tensor, units_N2D: Tensor) -> Tensor:
-        """cos(c, t) of N sentences with the regions of one image: (N,). As `scores`, without a grid of its own."""
-        if self.tau is not None:
-            regions_RD, units_N2D = normalize(regions_RD, dim=-1), normalize(units_N2D, dim=-1)
-        cls_NR, sentence_NR = (units_N2D @ regions_RD.mT).unbind(1)
-        logits_NR = sentence_NR / self.tau if self.tau is not None else self.t1 * (sentence_NR - cls_NR).sigmoid()
-        return cosine_similarity(logits_NR.softmax(1) @ regions_RD, units_N2D[:, 1], dim=-1)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def test_the_attended_score_is_that_of_the_reference(tau):
     regions, units = torch.randn(9, 5, generator=generator), torch.randn(4, 2, 5, generator=generator)
     config = reference.LossConfig(attention="paper" if tau is None else "cosine", t1=3.0, tau=tau or 1.0)
     expected = reference.unit_scores(regions[None], units, torch.ones(4, 2, dtype=torch.bool), config)[0, :, 1]
-    torch.testing.assert_close(Attention(tau, 3.0).of_image(regions, units), expected)
+    torch.testing.assert_close(Attention(tau, 3.0).scores(regions, units), expected)
 
 
 def test_a_trained_model_is_probed(run_folder, scores, tmp_path):

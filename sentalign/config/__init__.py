@@ -1,4 +1,4 @@
-"""The configuration of a run, typed and checked: settings.py says what can be set, file.py reads and compares files."""
+"""The configuration of a run, typed and checked: settings.py says what can be set, file.py reads and compares runs."""
 
 from sentalign.config.batch_share import rank_share, rank_views
 from sentalign.config.file import check, difference, dump, load
@@ -6,6 +6,7 @@ from sentalign.config.loss_settings import Loss
 from sentalign.config.map_settings import Maps
 from sentalign.config.settings import Augment, Config, Data, DataSource, Optimizer, Train
 from sentalign.config.strict_model import StrictModel, Tag
+from sentalign.config.yaml_file import read_mapping, read_override, validated
 
 __all__ = [
     "Augment",
@@ -24,4 +25,7 @@ __all__ = [
     "load",
     "rank_share",
     "rank_views",
+    "read_mapping",
+    "read_override",
+    "validated",
 ]

@@ -11,25 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sentalign.config import listing
 from sentalign.config.settings import Config
+from sentalign.config.yaml_file import read_mapping, read_override, validated
 from sharding.contract import UserError
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file, applies `a.b=value` words (values are YAML) and checks the whole. Raises UserError."""
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"no config file {path}; give the path of a YAML file such as configs/phantom-cpu.yaml")
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} holds no settings; it must be a YAML mapping with at least run and data.shards")
+    tree = read_mapping(path, "config", "configs/phantom-cpu.yaml", "at least run and data.shards")
     for word in overrides:
         _override(tree, word)
     return check(tree)
@@ -37,10 +29,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 def check(tree: dict[str, Any]) -> Config:
     """A plain mapping as a Config. Raises UserError, one line with the first three mistakes."""
-    try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        raise UserError("config: " + "; ".join(_message(e) for e in error.errors()[:3])) from None
+    return validated(Config, tree, "config", _message)
 
 
 def _message(error: ErrorDetails) -> str:
@@ -102,9 +91,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _override(tree: dict[str, Any], word: str) -> None:
-    key, equals, value = word.partition("=")
-    if not equals or not key:
-        raise UserError(f"override {word!r} is not of the form key=value, for example train.epochs=3")
+    key, value = read_override(word, "train.epochs=3")
     *parents, leaf = key.split(".")
     for parent in parents:
         if tree.get(parent) is None:  # `train:` with nothing under it is read as null
@@ -112,7 +99,4 @@ def _override(tree: dict[str, Any], word: str) -> None:
         tree = tree[parent]
         if not isinstance(tree, dict):
             raise UserError(f"override {key}: {parent} is a value, not a group of settings")
-    try:
-        tree[leaf] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"override {key}: {value!r} is not a YAML value; quote it") from None
+    tree[leaf] = value

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from sentalign import config
 from sentalign.config import StrictModel
@@ -92,25 +91,13 @@ def load(path: str | Path, seeds: Sequence[int] = (), rows: Sequence[str] = (), 
 
     Every row's training configuration is validated, so that an impossible setting is an error before anything starts.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"no study file {path}; give the path of a YAML file such as configs/study/demo.yaml")
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} holds no settings; it must be a YAML mapping with base, out, title, seeds, data, rows")
+    tree = config.read_mapping(path, "study", "configs/study/demo.yaml", "base, out, title, seeds, data, rows")
     if unknown := set(rows) - set(tree.get("rows") or {}):
         raise UserError(f"--rows: no row {sorted(unknown)[0]!r}; {path} has {', '.join(tree.get('rows') or {})}")
     tree |= {"seeds": list(seeds)} if seeds else {}
-    try:
-        study = StudyPlan.model_validate(tree)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc'])) or 'study'}: {e['msg']}" for e in error.errors()[:3]]
-        raise UserError("study: " + "; ".join(problems)) from None
+    study = config.validated(StudyPlan, tree, "study")
     study = study.model_copy(
-        update={"base": (file.parent / study.base).resolve(), "out": (out or study.out).resolve()}
+        update={"base": (Path(path).parent / study.base).resolve(), "out": (out or study.out).resolve()}
         | ({"rows": _with_origins(study, rows)} if rows else {})
     )
     for name in study.rows:

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from sentalign import config
 from sentalign.config import StrictModel
-from sharding.contract import UserError
 
 
 class Domain(StrictModel):
@@ -93,23 +91,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     Every bound of the space is validated as part of the training configuration, so that a misspelt or impossible
     setting is an error before anything starts. Raises UserError.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"no sweep file {path}; give the path of a YAML file such as configs/sweep.yaml")
-    try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} holds no settings; it must be a YAML mapping with base, out, asha and space")
+    tree = config.read_mapping(path, "sweep", "configs/sweep.yaml", "base, out, asha and space")
     for override in overrides:
         _apply(tree, override)
-    try:
-        sweep = Sweep.model_validate(tree)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc'])) or 'sweep'}: {e['msg']}" for e in error.errors()[:3]]
-        raise UserError("sweep: " + "; ".join(problems)) from None
-    sweep = sweep.model_copy(update={"base": (file.parent / sweep.base).resolve(), "out": sweep.out.resolve()})
+    sweep = config.validated(Sweep, tree, "sweep")
+    base = (Path(path).parent / sweep.base).resolve()
+    sweep = sweep.model_copy(update={"base": base, "out": sweep.out.resolve()})
     for setting, domain in sweep.space.items():
         for value in domain.extremes:
             configuration(sweep, {setting: value}, sweep.out)
@@ -152,13 +139,7 @@ def _value(domain: Domain, random: np.random.Generator) -> Any:
 
 def _apply(tree: dict[str, Any], override: str) -> None:
     """`trials=4` and `asha.max_pairs=8` belong to the sweep; any other key is a setting of all trials."""
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise UserError(f"override {override!r} is not of the form key=value, for example trials=4 or train.epochs=1")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"override {key}: {text!r} is not a YAML value; quote it") from None
+    key, value = config.read_override(override, "trials=4 or train.epochs=1")
     section, _, leaf = key.partition(".")
     if key in Sweep.model_fields:
         tree[key] = value

@@ -73,6 +73,24 @@ def test_a_mistake_is_refused_before_anything_starts(file, changes, message):
         spec.load(file(**changes))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no study file .*; give the path of a YAML file such as configs/study/demo.yaml"),
+        (b"rows: [", "is not valid YAML: .*"),
+        (b"\xff\xfe\x00", "is not valid YAML: .*"),
+        (b"", "holds no settings; it must be a YAML mapping with base, out, title, seeds, data, rows"),
+        (b"seeds: []", "study: base: Field required; out: Field required; title: Field required"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused_in_one_line(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "study.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=f"{message}$") as caught:
+        spec.load(tmp_path / "study.yaml")
+    assert "\n" not in str(caught.value)
+
+
 def test_an_unknown_row_is_named(file):
     with pytest.raises(UserError, match="no row 'x'"):
         spec.load(file(), rows=["x"])

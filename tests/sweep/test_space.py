@@ -98,6 +98,9 @@ def test_a_missing_sweep_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(UserError, match="holds no settings"):
         space.load(tmp_path / "empty.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="is not valid YAML"):
+        space.load(tmp_path / "binary.yaml")
 
 
 def test_the_shipped_sweep_is_valid() -> None:

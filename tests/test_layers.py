@@ -23,7 +23,7 @@ MOST_FILES, MOST_LINES, MEDIAN_LINES = 12, 300, 130  # of a folder; of a file; o
 GATES = {
     "deepspeed": ("sentalign/engine/", "sentalign/checkpoint/"),
     "mlflow": "sentalign/track/mlflow_uploader.py",
-    "ray": ("sentalign/sweep/", "sentalign/study/cluster.py", "sharding/build/cluster.py"),
+    "ray": ("sentalign/sweep/", "sharding/ray_cluster.py"),
     "obstore": "sharding/store/bucket.py",
     "jinja2": "sharding/page_templates.py",
 }
@@ -54,7 +54,8 @@ MAY_IMPORT = {
     "study": {"config"},  # starts the commands as processes
 }
 ROOTS = {"train", "cli", "__init__", "__main__"}  # the composition root and the command line join everything
-FROM_SHARDING = {"contract", "command_line", "store", "pixels", "text", "manifest", "page_templates", "progress", "cli"}
+FROM_SHARDING = {"contract", "command_line", "store", "pixels", "text", "manifest", "progress", "cli"}
+FROM_SHARDING |= {"page_templates", "ray_cluster"}
 PURE = {"__future__", "collections", "copy", "dataclasses", "functools", "hashlib", "json", "struct", "typing"}
 PURE |= {"numpy", "sentalign", "sharding"}
 

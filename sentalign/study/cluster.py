@@ -1,16 +1,15 @@
-"""The trainings of a study on the machines of a Ray cluster: the only importer of ray in this folder.
+"""The trainings of a study on the machines of a Ray cluster.
 
 In: chains of steps. Out: the number of each chain that ended. All machines must see the study's folder under one path.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sentalign.study.run import Jobs, Step, execute_all
+from sharding import ray_cluster
 from sharding.contract import UserError
 
 
@@ -21,7 +20,7 @@ def on_cluster(address: str, ranks: int, gpus: int) -> Jobs:
     """
 
     def run(waiting: Sequence[Sequence[Step]]) -> Iterator[int]:
-        ray = _join(address)
+        ray = ray_cluster.join(address)
         try:
             task = ray.remote(num_cpus=ranks, num_gpus=gpus, max_retries=2)(execute_all)
             numbers: dict[Any, int] = {task.remote(list(steps)): number for number, steps in enumerate(waiting)}
@@ -39,17 +38,3 @@ def on_cluster(address: str, ranks: int, gpus: int) -> Jobs:
             ray.shutdown()
 
     return run
-
-
-def _join(address: str) -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError:
-        raise UserError("--ray needs ray; install it with pip install 'sentalign[cluster]'") from None
-    try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception as error:  # ray raises nearly any type here
-        cause = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"--ray {address}: no Ray cluster answers ({cause}); start one: ray start --head") from None
-    return ray

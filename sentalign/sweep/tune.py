@@ -1,4 +1,4 @@
-"""Runs a sweep with Ray Tune and ASHA; the only importer of ray.
+"""Runs a sweep with Ray Tune and ASHA; the only importer of Ray Tune.
 
 In: a `Sweep`. Out: `out/best.yaml`, `out/trials.json`, a run folder a trial, a parent run in MLflow with the trials as
 children. The trials themselves are trial.py; a trial runs on one node, and on a cluster of several `out` and the
@@ -8,11 +8,9 @@ working folder must be on a disk that all nodes share.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,12 +23,10 @@ from sentalign.sweep.space import Sweep, configuration, draw
 from sentalign.sweep.trial import LOG_NAME, TRIAL_NAME, Plan, execute
 from sentalign.track import journal, mlflow_uploader
 from sentalign.track.journal import Journal
+from sharding import ray_cluster
 from sharding.contract import UserError
 
 ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Without a token anyone on the host could run code as this user through the cluster's port.
-    "RAY_AUTH_MODE": "token",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -63,13 +59,7 @@ def _start_cluster(sweep: Sweep) -> None:
     """Starts a cluster on the loopback interface, or connects to the one at RAY_ADDRESS."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    import ray
-
-    local: dict[str, Any] = (
-        {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    )
-    with warnings.catch_warnings(action="ignore"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+    ray = ray_cluster.start()
     try:
         check_fit(sweep, [node["Resources"] for node in ray.nodes() if node["Alive"]])
     except UserError:

@@ -1,0 +1,58 @@
+"""A Ray cluster, joined or started: the one place where ray is initialised.
+
+In: an address. Out: the module ray, connected; `shutdown` of it leaves the cluster. What runs there is not here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import warnings
+from typing import Any
+
+from sharding.contract import UserError
+
+
+def join(address: str) -> Any:
+    """Joins the cluster at `auto` or HOST:PORT. Raises UserError if ray is missing or no cluster answers."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--ray needs ray; install it with pip install 'sentalign[cluster]'") from None
+    try:
+        _check_reachable(address)
+        return _init(ray, address=address)
+    except Exception as error:  # ray raises nearly any type here
+        cause = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"--ray {address}: no Ray cluster answers ({cause}); start one with `ray start --head`"
+        ) from None
+
+
+def start() -> Any:
+    """Starts a cluster on the loopback interface, or joins the one at RAY_ADDRESS."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Without a token anyone on the host could run code as this user through the cluster's port.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+
+    with warnings.catch_warnings(action="ignore"):
+        if os.environ.get("RAY_ADDRESS"):
+            return _init(ray)
+        return _init(ray, include_dashboard=False, _node_ip_address="127.0.0.1")
+
+
+def _init(ray: Any, **settings: Any) -> Any:
+    """Initialises ray without the output of workers and without its own log lines."""
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
+    return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raises OSError if nothing listens at HOST:PORT: ray itself would wait for minutes."""
+    match = re.fullmatch(r"(?:ray://)?\[?([^\]]+?)\]?:(\d+)", address)
+    if match:
+        socket.create_connection((match.group(1), int(match.group(2))), timeout=10).close()

@@ -18,8 +18,10 @@ class Loss(StrictModel):
     targets: Literal["own", "multi", "mask"] = Field(
         "own", description="what reports of the same text or study are: negatives, positives, or left out"
     )
-    sentence_twins: Literal["keep", "drop"] = Field(
-        "keep", description="drop: sentences of other reports that the image's own report contains too are left out"
+    sentence_twins: Literal["keep", "drop", "soft"] = Field(
+        "keep",
+        description="drop: sentences of other reports that the image's own report contains too are left out; "
+        "soft: as negatives they and sentences like them are weighted by (1 - cosine)^2",
     )
     tag_weights: dict[Tag, float] = Field(
         default_factory=dict, description="weight in the local terms of a sentence with this tag; 0: it is left out"

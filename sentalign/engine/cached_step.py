@@ -135,7 +135,7 @@ def loss_terms(scores: CachedScores, inputs: StepInputs) -> dict[str, Tensor]:
     """Pass 2: the terms and their weighted sum, as functions of the leaves."""
     with inputs.in_float32():
         config = loss_scalars.loss_config(inputs.config.loss, scores.loss_scalars_N)
-        terms = objective.contrast_terms(scores.local_bM, scores.global_bJ, inputs.reports, config)
+        terms = objective.contrast_terms(scores.local_bM, scores.global_bJ, scores.units_MD, inputs.reports, config)
         terms |= inputs.swapped_terms(scores.margin_bK, config)
         return inputs.with_loss(terms | view_terms.terms(scores.divergence_bVK, inputs))
 

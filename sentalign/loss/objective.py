@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sentalign import dist
@@ -95,7 +96,7 @@ def terms_with_texts(
 ) -> dict[str, Tensor]:
     """`four_terms` with the texts of all ranks."""
     local_bM = region_sentence.unit_scores(regions_bRD, units_MD, reports.groups, config)
-    return contrast_terms(local_bM, image_scores(image_bD, report_JD), reports, config)
+    return contrast_terms(local_bM, image_scores(image_bD, report_JD), units_MD, reports, config)
 
 
 def gather_texts(units_mD: Tensor, report_bD: Tensor, reports: GlobalReports) -> tuple[Tensor, Tensor]:
@@ -110,11 +111,27 @@ def image_scores(image_bD: Tensor, report_JD: Tensor) -> Tensor:
 
 
 def contrast_terms(
-    local_bM: Tensor, global_bJ: Tensor, reports: GlobalReports, config: LossConfig
+    local_bM: Tensor, global_bJ: Tensor, units_MD: Tensor, reports: GlobalReports, config: LossConfig
 ) -> dict[str, Tensor]:
     """The four terms from this rank's rows of scores: cosines with single units, sorted by group, and with reports."""
     scores = PairScores(by_report(local_bM, reports), global_bJ, reports.own, reports.gathered, reports.own_bJ)
+    if config.sentence_twins == "soft":
+        scores = scores._replace(likeness_IJK=by_report(sentence_likeness(units_MD, reports), reports))
     return reference.contrast_terms(scores, config, contrast.contrast)
+
+
+@torch.no_grad()
+def sentence_likeness(units_MD: Tensor, reports: GlobalReports) -> Tensor:
+    """`reference.sentence_likeness` of this rank's images and packed units, (b, M); a sentence of each image at a time.
+
+    No (b, K, M) in memory, and no collective: every rank has the units of all.
+    """
+    s_MD = F.normalize(units_MD, dim=1, eps=EPSILON)
+    s_bKD = reports.own_units(s_MD, slice(None)) * (reports.own.weight_JK > 0)[:, :, None]
+    likeness_bM = s_MD.new_zeros(len(s_bKD), len(s_MD))
+    for s_bD in s_bKD.unbind(1)[1:]:
+        torch.maximum(likeness_bM, s_bD @ s_MD.T, out=likeness_bM)
+    return likeness_bM.clamp_(max=1).index_fill_(1, reports.place_JK[:, 0], 0)  # [CLS] is no sentence
 
 
 def by_report(local_bM: Tensor, reports: GlobalReports) -> Tensor:

@@ -37,7 +37,7 @@ class LossConfig:
     aggregate: Literal["lse", "sentence"] = "lse"
     objective: Literal["softmax", "sigmoid"] = "softmax"
     targets: Literal["own", "multi", "mask"] = "own"
-    sentence_twins: Literal["keep", "drop"] = "keep"
+    sentence_twins: Literal["keep", "drop", "soft"] = "keep"
     t1: Scalar = 4.0
     t2: Scalar = 5.0
     t3: Scalar = 10.0
@@ -131,14 +131,29 @@ def contrast(scores_IU: Tensor, mask: PairMask, config: LossConfig, bias: Scalar
     return softmax_contrast(scores_IU, mask)
 
 
+def sentence_likeness(t_JKD: Tensor, weight_JK: Tensor) -> Tensor:
+    """s_ijk in [0, 1]: the largest cos(t_il, t_jk) over the sentences l of report i with a weight; no gradient.
+
+    0 where report i has none, and of [CLS].
+    """
+    cosines_IKJK = cosine(t_JKD[:, :, None, None], t_JKD[None, None]).detach()
+    counted_IK = (weight_JK > 0).index_fill(1, torch.tensor(0, device=t_JKD.device), False)
+    likeness_IJK = cosines_IKJK.masked_fill(~counted_IK[:, :, None, None], 0).amax(dim=1).clamp(0, 1)
+    return likeness_IJK.index_fill(2, torch.tensor(0, device=t_JKD.device), 0)
+
+
 class PairScores(NamedTuple):
-    """Images against the units and against the vectors of reports, unscaled cosines, and whose they are."""
+    """Images against the units and against the vectors of reports, unscaled cosines, and whose they are.
+
+    `likeness_IJK` is `sentence_likeness`, needed where `sentence_twins` is soft.
+    """
 
     local_IJK: Tensor
     global_IJ: Tensor
     images: ReportIds
     reports: ReportIds
     own_IJ: Tensor
+    likeness_IJK: Tensor | None = None
 
 
 def contrast_terms(scores: PairScores, config: LossConfig, contrast: Contrast = contrast) -> dict[str, Tensor]:
@@ -156,13 +171,21 @@ def local_logits(scores: PairScores, mask: PairMask, config: LossConfig) -> tupl
     """
     weight_IJK = targets.pair_weights(scores.images, scores.reports, scores.own_IJ, config.sentence_twins)
     weight_IJK = weight_IJK.to(scores.local_IJK)
+    twin_IJK = None
+    if config.sentence_twins == "soft":
+        assert scores.likeness_IJK is not None
+        twin_IJK = targets.twin_weights(scores.images, scores.reports, mask.positive_IU, scores.likeness_IJK)
+        weight_IJK = weight_IJK * twin_IJK
     kept_IJK, weight_JK = mask.kept_IU[:, :, None] & (weight_IJK > 0), scores.reports.weight_JK
     if config.aggregate == "lse":
         logits_IJ = config.t3 * report_scores(scores.local_IJK, weight_IJK, config.t2)
         return logits_IJ, PairMask(mask.positive_IU, kept_IJK.any(dim=2), weight_JK.gt(0).any(dim=1).float())
     positive_IJK = mask.positive_IU[:, :, None].expand_as(kept_IJK)
     units = PairMask(positive_IJK.flatten(1), kept_IJK.flatten(1), weight_JK.flatten())
-    return (scores.local_IJK / config.tau_c).flatten(1), units
+    logits_IJK = scores.local_IJK / config.tau_c
+    if twin_IJK is not None:  # f exp(S) = exp(S + log f); where f is 0 the pair is left out, and needs a finite logit
+        logits_IJK = logits_IJK + twin_IJK.clamp(min=EPSILON**2).log()
+    return logits_IJK.flatten(1), units
 
 
 def four_terms(
@@ -170,7 +193,9 @@ def four_terms(
 ) -> dict[str, Tensor]:
     """The terms of a whole batch, from the features of its images and reports."""
     local_BBK, own_BB = unit_scores(v_BRD, t_BKD, present_BK, config), torch.eye(len(q_BD), device=q_BD.device).bool()
-    return contrast_terms(PairScores(local_BBK, cosine(g_BD[:, None], q_BD[None]), ids, ids, own_BB), config)
+    likeness_BBK = sentence_likeness(t_BKD, ids.weight_JK) if config.sentence_twins == "soft" else None
+    global_BB = cosine(g_BD[:, None], q_BD[None])
+    return contrast_terms(PairScores(local_BBK, global_BB, ids, ids, own_BB, likeness_BBK), config)
 
 
 def unit_scale(config: LossConfig) -> Scalar:

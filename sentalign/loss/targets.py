@@ -68,6 +68,15 @@ def pair_weights(images: ReportIds, reports: ReportIds, own_IJ: Tensor, sentence
     return weight_IJK
 
 
+def twin_weights(images: ReportIds, reports: ReportIds, positive_IJ: Tensor, likeness_IJK: Tensor) -> Tensor:
+    """f_ijk = (1 - s_ijk)^2, (I, J, K), by which a negative counts in the denominators under `sentence_twins` = soft.
+
+    0 where image i's report has the sentence word for word, whatever its vectors; 1 of pairs that are positive.
+    """
+    weight_IJK = (1 - likeness_IJK).square().masked_fill(shared_sentences(images, reports), 0)
+    return weight_IJK.masked_fill(positive_IJ[:, :, None], 1)
+
+
 def unit_weights(tags_JK: Tensor, present_JK: Tensor, tag_weights: Mapping[int, float]) -> Tensor:
     """w_jk: the smallest of the weights of a sentence's tags (bits of `tags_JK`), 1 without one; 0 where absent.
 

@@ -11,14 +11,18 @@ from sentalign.loss.reference import LossConfig
 from sentalign.loss.targets import ReportIds
 
 ATTENTIONS = [("paper", "lse"), ("cosine", "lse"), ("cosine", "sentence")]
-# Every attention with every objective and every kind of target, shared sentences kept and dropped.
+# Every attention with every objective and every kind of target, shared sentences kept and dropped; some soft ones.
 CONFIGS = [
     LossConfig(
         attention, aggregate, objective_, targets, sentence_twins,
         t1=3.0, t2=2.0, t3=4.0, tau=0.3, tau_contrast=0.2, bias_global=-2.0, bias_local=-3.0,
     )
-    for (attention, aggregate), objective_, targets, sentence_twins in product(
-        ATTENTIONS, ("softmax", "sigmoid"), ("own", "multi", "mask"), ("keep", "drop")
+    for (attention, aggregate), (objective_, targets, sentence_twins) in product(
+        ATTENTIONS,
+        [
+            *product(("softmax", "sigmoid"), ("own", "multi", "mask"), ("keep", "drop")),
+            ("softmax", "own", "soft"), ("softmax", "multi", "soft"), ("sigmoid", "multi", "soft"),
+        ],
     )
 ]  # fmt: skip
 LEARNED = ("t1", "t2", "t3", "tau", "tau_contrast", "bias_global", "bias_local")

@@ -73,7 +73,7 @@ COMBINATIONS = [
     Options(attention, aggregate, *kinds, *SCALARS)
     for (attention, aggregate), *kinds in product(
         (("paper", "lse"), ("cosine", "lse"), ("cosine", "sentence")),
-        ("softmax", "sigmoid"), ("own", "multi", "mask"), ("keep", "drop"), TAG_WEIGHTS,
+        ("softmax", "sigmoid"), ("own", "multi", "mask"), ("keep", "drop", "soft"), TAG_WEIGHTS,
     )
 ]  # fmt: skip
 
@@ -110,8 +110,8 @@ def expected(options):
     weights = [oracle.unit_weights(report, TAG_WEIGHTS[options.weights]) for report in REPORTS]
     if options.weights == "without [CLS]":
         weights = [unit | {0: 0.0} for unit in weights]
-    _, g, _, q = features()
-    return oracle.four_terms(cosines(options.attention), g, q, REPORTS, weights, options)
+    _, g, t, q = features()
+    return oracle.four_terms(cosines(options.attention), t, g, q, REPORTS, weights, options)
 
 
 def gradients(terms, leaves):

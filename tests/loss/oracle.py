@@ -8,6 +8,7 @@ the project is imported here, so that a mistake in shared code (masks, weights, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -108,6 +109,7 @@ def partners(reports, i, j, options):
 def pair_weights(reports, weights, i, j, options):
     """{k: w_k} of the units of report j that count for image i: with `drop` none that image i's own report has too."""
     drop = options.sentence_twins == "drop" and i != j
+    drop = drop or (options.sentence_twins == "soft" and partners(reports, i, j, options) == "negative")
     return {
         k: weights[j][k]
         for k, text in reports[j].units()
@@ -115,7 +117,16 @@ def pair_weights(reports, weights, i, j, options):
     }
 
 
-def local_terms(cosines, reports, weights, options):
+def twin_weight(t, reports, weights, pair, k, options):
+    """(1 - s)^2 of a negative, s the largest cosine, from 0 to 1, of unit k with a sentence of image i's own report."""
+    i, j = pair
+    if options.sentence_twins != "soft" or k == 0 or partners(reports, i, j, options) == "positive":
+        return 1.0
+    own = [n for n, text in reports[i].units() if text is not None and weights[i][n] > 0]
+    return (1 - min(1.0, max([0.0] + [float(cos(t[i][n], t[j][k]).detach()) for n in own]))) ** 2
+
+
+def local_terms(cosines, t, reports, weights, options):
     """L_l(t|v) and L_l(v|t): columns are reports (lse) or single units (sentence)."""
     there = [any(w > 0 for w in unit.values()) for unit in weights]
     scores, kinds, columns = {}, {}, {}
@@ -125,12 +136,15 @@ def local_terms(cosines, reports, weights, options):
             counted = pair_weights(reports, weights, i, j, options)
             if not (there[i] and there[j] and kind and counted):
                 continue
+            twins = {k: twin_weight(t, reports, weights, (i, j), k, options) for k in counted}
             if options.aggregate == "lse":
-                z = log_sum_exp([options.t2 * cosines[i, j, k] for k in counted], list(counted.values()))
+                w = [twins[k] * counted[k] for k in counted]
+                z = log_sum_exp([options.t2 * cosines[i, j, k] for k in counted], w)
                 scores[i, j], kinds[i, j], columns[j] = options.t3 * z, kind, 1.0
             else:
                 for k, w in counted.items():
-                    scores[i, (j, k)], kinds[i, (j, k)] = cosines[i, j, k] / options.tau_contrast, kind
+                    score = cosines[i, j, k] / options.tau_contrast + math.log(twins[k])
+                    scores[i, (j, k)], kinds[i, (j, k)] = score, kind
                     columns[j, k] = w
     return both_ways(scores, kinds, columns, options, options.bias_local)
 
@@ -192,7 +206,7 @@ def swapped_term(v, t, swapped, negatives, options):
     return sum(losses) / sum(negatives.values()) if losses else torch.zeros(())
 
 
-def four_terms(cosines, g, q, reports, weights, options):
+def four_terms(cosines, t, g, q, reports, weights, options):
     """The unweighted terms; `tv` is L(t|v): which text, given the image."""
-    local, whole = local_terms(cosines, reports, weights, options), global_terms(g, q, reports, options)
+    local, whole = local_terms(cosines, t, reports, weights, options), global_terms(g, q, reports, options)
     return {"local_tv": local[0], "local_vt": local[1], "global_tv": whole[0], "global_vt": whole[1]}

@@ -57,13 +57,34 @@ def test_any_shape_equals_the_reference(batch, regions, units, seed, config):
     compare(fast, slow, 1e-9)
 
 
-@pytest.mark.parametrize("config", [c for c in CONFIGS if c.objective == "softmax"], ids=name)
+@pytest.mark.parametrize(
+    "config", [c for c in CONFIGS if c.objective == "softmax" and c.sentence_twins != "soft"], ids=name
+)
 def test_without_duplicates_and_weights_every_target_is_the_plain_cross_entropy(config):
     batch = features()
     ids = distinct_reports(batch[3])
     terms = fast_terms(*batch, config, ids)
     plain = reference.four_terms(*batch, replace(config, targets="own", sentence_twins="keep"), ids)
     torch.testing.assert_close(list(terms.values()), list(plain.values()))
+
+
+@pytest.mark.parametrize("path", [fast_terms, reference.four_terms])
+@pytest.mark.parametrize("config", [c for c in CONFIGS if c.targets == "own"], ids=name)
+def test_soft_twins_are_dropped_where_vectors_are_equal_and_kept_where_they_are_orthogonal(config, path):
+    """One-hot sentences: a cosine of 1 leaves out what equal words do, one of 0 leaves all as it is."""
+    v, g, _, present, q = features(width=40)
+    ids = report_ids(present, weighted=False)
+    ids = ids._replace(sentence_hash_JS=ids.unit_hash_JK[:, 1:])
+    one_hot = torch.eye(40, dtype=torch.float64)
+
+    def terms(twins, t, ids):
+        return torch.stack(list(path(v, g, t, present, q, replace(config, sentence_twins=twins), ids).values()))
+
+    equal, without_words = one_hot[ids.unit_hash_JK], ids._replace(unit_hash_JK=ids.unit_hash_JK * 0)
+    torch.testing.assert_close(terms("soft", equal, without_words), terms("drop", equal, ids), rtol=1e-12, atol=1e-12)
+    assert (terms("drop", equal, ids) - terms("keep", equal, ids)).abs().max() > 1e-3
+    orthogonal, distinct = one_hot.view(8, 5, 40), distinct_reports(present)
+    torch.testing.assert_close(terms("soft", orthogonal, distinct), terms("keep", orthogonal, distinct))
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name)

@@ -45,6 +45,15 @@ LOSSES |= {
         "tag_weights": {"negated": 0.5},
     },
     "swapped-paper": {"targets": "multi", "learn": ["t1", "t2", "t3"], "weight_swapped": 2.0},
+    "soft": {
+        "attention": "cosine",
+        "aggregate": "sentence",
+        "tau": 0.2,
+        "learn": ["tau"],
+        "sentence_twins": "soft",
+        "tag_weights": {"negated": 0.0, "uncertain": 0.5},
+    },
+    "soft-paper": {"targets": "multi", "sentence_twins": "soft", "learn": ["t1", "t2"]},
 }
 
 
@@ -213,6 +222,10 @@ OPTIONS += [
     Case(2, 1, "swapped"),
     Case(3, 0, "swapped-paper"),
     Case(3, 2, "sentence", fused=("stage2", "stage3")),
+    Case(0, 4, "soft"),
+    Case(2, 2, "soft-paper"),
+    Case(3, 1, "soft"),
+    Case(1, 0, "soft-paper"),
 ]
 OPTIONS += [Case(stage, 1, "learned", dropout=0.2) for stage in (0, 2, 3)]
 OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all"), Case(1, 4, clipping=0.5, offload="optimizer")]

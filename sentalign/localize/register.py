@@ -102,20 +102,28 @@ def register(grid_HW: Array, evidence_SS: Array, grid: RegionGrid) -> Array:
 
 
 def product(grid_HW: Array, evidence_SS: Array, grid: RegionGrid) -> Array:
-    """The grid, scaled to 0 .. 1, times the square root of the evidence, scaled to a maximum of 1: (H · K, W · K).
+    """The levels of the grid times the square root of the evidence, scaled to a maximum of 1: (H · K, W · K).
 
     Every cell becomes K x K sub-cells, so that the finer grid covers the same square (`cells_geometry`); both factors
     are bilinear at the sub-cells' centres. A constant grid gives a constant map.
     """
     height, width = grid_HW.shape
     rows, columns = (axis_taps(_centres(cells), cells) for cells in (height, width))
-    fine_HW = np.zeros((height * SUB_CELLS, width * SUB_CELLS))
-    if not is_flat(grid_HW):
-        fine_HW = (bilinear(grid_HW, rows, columns) - grid_HW.min()) / (grid_HW.max() - grid_HW.min())
+    fine_HW = bilinear(levels(grid_HW), rows, columns)
     # Centre j of the sub-cells in pixels: cell 0 is centred on the offset.
     corner, side = grid.offset - grid.stride / 2, len(evidence_SS)
     rows, columns = (axis_taps(corner + grid.stride * _centres(cells), side) for cells in (height, width))
     return fine_HW * np.sqrt(bilinear(evidence_SS / max(float(evidence_SS.max()), TINY), rows, columns))
+
+
+def levels(grid_HW: Array) -> Array:
+    """The square of the scores above their median, scaled to 0 .. 1; 0 everywhere for a constant grid.
+
+    A lung or a side as a whole scores a little for many sentences. There the evidence of heart and diaphragm, which
+    have more contrast than most lesions, would outweigh that of the lesion.
+    """
+    above_HW = np.maximum(grid_HW - np.median(grid_HW), 0)
+    return np.zeros_like(above_HW) if is_flat(grid_HW) else np.square(above_HW / max(float(above_HW.max()), TINY))
 
 
 def _centres(cells: int) -> Array:

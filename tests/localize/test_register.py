@@ -132,11 +132,14 @@ def interpolated(values, y, x):
 def test_the_product_is_taken_at_the_centres_of_sub_cells(stride, offset, size):
     grid_HW, evidence_SS = RNG.normal(size=(5, 5)), RNG.random((size, size))
     fine_HW = register.product(grid_HW, evidence_SS, RegionGrid(stride, offset))
+    ordered = sorted(grid_HW.ravel())
+    above = [[max(0.0, score - ordered[12]) for score in row] for row in grid_HW]  # the middle one of 25
+    levels_HW = np.array([[(one / (ordered[-1] - ordered[12])) ** 2 for one in row] for row in above])
     assert fine_HW.shape == (5 * SUB_CELLS, 5 * SUB_CELLS)
     for row in range(0, 20, 3):
         for column in range(20):
             v, u = (row + 0.5) / SUB_CELLS, (column + 0.5) / SUB_CELLS
-            level = (interpolated(grid_HW, v, u) - grid_HW.min()) / (grid_HW.max() - grid_HW.min())
+            level = interpolated(levels_HW, v, u)
             # Cell 0 is centred on the offset.
             y, x = (stride * (cells - 0.5) + offset for cells in (v, u))
             share = interpolated(evidence_SS, y, x) / evidence_SS.max()

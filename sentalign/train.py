@@ -33,7 +33,8 @@ from sentalign.stream.dataset import Stream
 from sentalign.stream.read.manifest_index import count_with_text
 from sentalign.stream.read.open_data import open_mixture
 from sentalign.tokenizer import Tokenizer
-from sentalign.track.pictures import SamplePictures
+from sentalign.track import samples
+from sentalign.track.background import BackgroundTasks
 from sentalign.track.run_logger import RunLogger
 from sharding.contract import UserError
 from sharding.store import atomic
@@ -82,9 +83,9 @@ def train_in_group(run: Path, config: Config) -> None:
         stream, validation = streams_of(config, tokenizer)
         torch.manual_seed(config.seed)
         model = one_rank_per_host_first(lambda: model_of(config, len(tokenizer.vocabulary)))
-        pictures = pictures_of(run, config, model, tokenizer) if dist.rank() == 0 else None
+        background = background_of(run, config, model, tokenizer) if dist.rank() == 0 else None
         engine = build.build(model, config)
-        rank_0 = RunLogger(run, config, stream.account(), pictures)
+        rank_0 = RunLogger(run, config, stream.account(), background)
         with rank_0 if dist.rank() == 0 else nullcontext(loop.SILENT) as callbacks:
             loop.run(run, engine, stream, validation, config, callbacks)
     finally:
@@ -204,15 +205,15 @@ def one_rank_per_host_first(load: Callable[[], T]) -> T:
     return loaded[0]
 
 
-def pictures_of(run: Path, config: Config, model: dual.DualEncoder, tokenizer: Tokenizer) -> SamplePictures:
-    """Sample pictures by a copy of the model on the CPU, made before DeepSpeed shards it; it gets the best weights."""
-    drawn = copy.deepcopy(model).eval()
+def background_of(run: Path, config: Config, model: dual.DualEncoder, tokenizer: Tokenizer) -> BackgroundTasks:
+    """Sample pictures and attribution offsets by a copy of the model on the CPU, made before DeepSpeed shards it."""
+    copied = copy.deepcopy(model).eval()
 
     def predictor_of(weights: dict[str, torch.Tensor]) -> Predictor:
-        drawn.load_state_dict(weights, assign=True)
-        return Predictor(drawn, tokenizer, config)
+        copied.load_state_dict(weights, assign=True)
+        return Predictor(copied, tokenizer, config)
 
-    return SamplePictures(run, config, predictor_of)
+    return BackgroundTasks(samples.tasks(run, config, predictor_of))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "checkpoint": {"dist", "health"},
     "engine": {"config", "dist", "word_recall", "stream", "model", "loss", "checkpoint", "launch", "health"},
     "track": {"config", "dist"},
-    "track/pictures": {"config", "stream", "localize"},  # the sample heat maps of a run
+    "track/samples": {"config", "stream", "localize"},  # heat maps and attribution offsets of a run
     "localize": {"config", "tokenizer", "sides", "model"},
     "evaluate": {"config", "tokenizer", "sides", "word_recall", "model", "localize"},
     "sweep": {"config", "launch", "track"},
@@ -103,7 +103,7 @@ def test_imports_follow_the_data(path):
     own = room(name(path).removesuffix(".py").replace("/", "."))
     if own in ROOTS:
         return
-    allowed = MAY_IMPORT[own] | {own, own.partition("/")[0] if own == "track/pictures" else own}
+    allowed = MAY_IMPORT[own] | {own, own.partition("/")[0] if own == "track/samples" else own}
     for module in imports(path):
         if module.startswith("sentalign."):
             there = room(module)

@@ -148,7 +148,7 @@ def test_a_tokenizer_that_was_half_written_is_made_again(tmp_path, monkeypatch):
         train.tokenizer_of(tmp_path / "other", made(tmp_path / "other"))
 
 
-def test_sample_pictures_are_of_the_weights_that_they_are_given(tmp_path):
+def test_pictures_and_offsets_are_of_the_weights_that_they_are_given(tmp_path):
     (tmp_path / "run").mkdir()
     samples = [
         replace(s, sentences=(Sentence("Small left effusion.", "findings", 0, 1),)) for s in tuples(2, "validate")
@@ -162,13 +162,17 @@ def test_sample_pictures_are_of_the_weights_that_they_are_given(tmp_path):
     trained = {name for name, _ in model.named_parameters()}
     noise = {name: torch.randn(before[name].shape, generator=generator) for name in trained}
     other = before | {name: before[name] + noise[name] for name in trained}
-    pictures, drawn = train.pictures_of(tmp_path / "run", settings, model, tokenizer), []
+    background, drawn, offsets = train.background_of(tmp_path / "run", settings, model, tokenizer), [], []
     for weights in (before, other, before):
-        pictures.draw(weights, 8)
-        (drawing,) = pictures.close(60)
-        drawn.append([(tmp_path / "run" / path).read_bytes() for path in drawing.paths])
+        background.ask("pictures", weights, 8)
+        background.ask("attribution", weights, 8)
+        pictures, attribution = background.close(60)
+        drawn.append([(tmp_path / "run" / path).read_bytes() for path in pictures.result])
+        offsets.append(attribution.result)
     assert [len(files) for files in drawn] == [2, 2, 2]
     assert drawn[0] == drawn[2] != drawn[1]
+    assert offsets[0] == offsets[2] != offsets[1]
+    assert len(offsets[0]) == 3
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), (
         "training's own are kept"
     )

@@ -37,11 +37,11 @@ Weights = dict[str, Tensor]
 
 
 class LoopCallbacks(Protocol):
-    """Receives what the loop does, on every rank, with the pairs seen so far."""
+    """Receives what the loop does, on every rank, with the pairs seen so far; `weights` are empty but on rank 0."""
 
     def start(self, pairs: int, total: int) -> None: ...
     def step(self, pairs: int, metrics: Metrics) -> None: ...
-    def validation(self, pairs: int, metrics: Metrics) -> None: ...
+    def validation(self, pairs: int, metrics: Metrics, weights: Weights) -> None: ...
     def best(self, pairs: int, loss: float | None, weights: Weights) -> None: ...
     def saved(self, pairs: int) -> None: ...
     def stopped(self, pairs: int) -> None: ...
@@ -190,16 +190,17 @@ class Evaluation:
             terms = validate(self.engine, batches, self.config)
             if stop.agreed:
                 return progress
-            self.callbacks.validation(progress.pairs, terms)
+        weights = full_state.weights(self.engine)
+        if self.stream:
+            self.callbacks.validation(progress.pairs, terms, weights)
         progress = replace(progress, validated=progress.pairs)
         if _is_best(terms.get("loss"), progress):
-            progress = self._keep(progress, terms.get("loss"))
+            progress = self._keep(progress, terms.get("loss"), weights)
         stop.agree()
         return progress
 
-    def _keep(self, progress: Progress, loss: float | None) -> Progress:
-        """Writes the engine's weights. Raises UserError on all ranks where rank 0 cannot."""
-        weights = full_state.weights(self.engine)
+    def _keep(self, progress: Progress, loss: float | None, weights: Weights) -> Progress:
+        """Writes the weights. Raises UserError on all ranks where rank 0 cannot."""
         if failure := dist.broadcast_object(self._written(weights) if dist.rank() == 0 else None):
             raise UserError(failure)
         self.callbacks.best(progress.pairs, loss, weights)

@@ -6,6 +6,7 @@ network: whatever MLflow shows can be rebuilt from this file (mlflow_uploader.py
 Kinds and their fields, besides `kind` and `time` (seconds since 1970):
     start       run, config (resolved), versions, pairs (0, or where a resumed run continues)
     metrics     step, pairs, one field a number        validation  pairs, one field a number
+    attribution pairs (of a validation), one field a number; written when the background has computed it
     picture     path (relative to the run), pairs      checkpoint, best  pairs, path or value
     warning     pairs, message
     end         status: finished | failed | interrupted | stopped
@@ -25,6 +26,7 @@ from sharding.contract import UserError
 JOURNAL_NAME = "journal.jsonl"
 # Lines that must survive a power cut; metrics are too many to fsync each of them.
 DURABLE_KINDS = frozenset({"start", "validation", "checkpoint", "best", "end"})
+_PREFIXES = {"metrics": "", "validation": "validation/", "attribution": "validation/"}
 _NOT_METRICS = frozenset({"kind", "time", "step", "pairs"})
 
 Entry = dict[str, Any]
@@ -102,10 +104,10 @@ def latest(entries: list[Entry]) -> list[Entry]:
 
 
 def metrics(entry: Entry) -> dict[str, float]:
-    """The numbers of a metrics or validation entry by name; those of a validation are called `validation/NAME`."""
-    if entry["kind"] not in ("metrics", "validation"):
+    """The numbers of an entry by name; those of a validation and its attribution are called `validation/NAME`."""
+    prefix = _PREFIXES.get(entry["kind"])
+    if prefix is None:
         return {}
-    prefix = "validation/" if entry["kind"] == "validation" else ""
     return {
         name if name.startswith(prefix) else prefix + name: float(value)
         for name, value in entry.items()

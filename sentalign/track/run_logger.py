@@ -1,7 +1,7 @@
-"""What the training loop reports → journal, console, MLflow and sample pictures.
+"""What the training loop reports → journal, console, MLflow, sample pictures and attribution offsets.
 
 In: the callbacks of the loop (`engine.loop.LoopCallbacks`) on rank 0. Out: journal entries, console lines, an MLflow
-run. How pictures are drawn is in `pictures`.
+run. What is computed of sample images is in `samples`, how it runs beside the loop in `background`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from pathlib import Path
 from torch import Tensor
 
 from sentalign.config import Config
+from sentalign.track.background import BackgroundTasks, Outcome
 from sentalign.track.console import Console
 from sentalign.track.journal import Journal
 from sentalign.track.mlflow_uploader import MlflowUploader
-from sentalign.track.pictures import Drawing, SamplePictures
 
 log = logging.getLogger(__name__)
 SHOWN, WORD, LOWEST = ("loss", "recall", "side_margin", "side_preferred"), "word_recall/", 3  # of a validation
-PICTURE_SECONDS = 30.0  # that the end of a run waits for its last pictures
+BACKGROUND_SECONDS = 30.0  # that the end of a run waits for its last pictures and offsets
+NAMES = {"pictures": "sample pictures", "attribution": "attribution offset"}
 
 
 class RunLogger:
     """Writes everything that a run reports, as a context manager around the loop; on rank 0 only."""
 
-    def __init__(self, run: Path, config: Config, account: str, pictures: SamplePictures | None = None) -> None:
+    def __init__(self, run: Path, config: Config, account: str, background: BackgroundTasks | None = None) -> None:
         """`account`: what the training stream holds and leaves out, for the person who started the run."""
-        self._run, self._config, self._account, self._pictures = run, config, account, pictures
+        self._run, self._config, self._account, self._background = run, config, account, background
         self._status = "finished"
         self._console: Console | None = None  # until the loop starts
 
@@ -42,10 +43,10 @@ class RunLogger:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if self._background:
+            self._log_outcomes(self._background.close(0.0 if error else BACKGROUND_SECONDS))
         if self._console:
             self._console.close()
-        if self._pictures:
-            self._log_pictures(self._pictures.close(0.0 if error else PICTURE_SECONDS))
         self._journal.append("end", status="failed" if error else self._status)
         self._journal.close()
         self._uploader.close()
@@ -63,21 +64,26 @@ class RunLogger:
         self._journal.append("metrics", step=pairs // self._config.data.batch, pairs=pairs, **metrics)
         assert self._console
         self._console.step(pairs, {name: metrics[name] for name in ("loss",) if name in metrics})
-        if self._pictures:
-            self._log_pictures(self._pictures.finished())
+        if self._background:
+            self._log_outcomes(self._background.finished())
 
-    def validation(self, pairs: int, metrics: dict[str, float]) -> None:
-        """One pass over the validation split. NaN and inf are written as text: JSON has no numbers for them."""
+    def validation(self, pairs: int, metrics: dict[str, float], weights: dict[str, Tensor]) -> None:
+        """One pass over the validation split; the attribution offset of its weights is computed in the background.
+
+        NaN and inf are written as text: JSON has no numbers for them.
+        """
         values = {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
         self._journal.append("validation", pairs=pairs, **values)
         if self._console:
             self._console.line(f"validation at {pairs:,} pairs: {validation_line(metrics)}")
+        if self._background and all(map(math.isfinite, metrics.values())):
+            self._background.ask("attribution", weights, pairs)
 
     def best(self, pairs: int, loss: float | None, weights: dict[str, Tensor]) -> None:
         """model.safetensors was just written with these weights; sample pictures are drawn with them."""
         self._journal.append("best", pairs=pairs, value=loss)
-        if self._pictures:
-            self._pictures.draw(weights, pairs)
+        if self._background:
+            self._background.ask("pictures", weights, pairs)
 
     def saved(self, pairs: int) -> None:
         """A checkpoint is complete on the disk."""
@@ -88,14 +94,23 @@ class RunLogger:
         self._status = "stopped"
         print(f"stopped at {pairs} pairs; run the same command to go on", file=sys.stderr)
 
-    def _log_pictures(self, drawings: list[Drawing]) -> None:
-        for drawing in drawings:
-            for path in drawing.paths:
-                self._journal.append("picture", path=path, pairs=drawing.pairs)
-            if drawing.failure:
-                message = f"no sample pictures after {drawing.pairs} pairs: {drawing.failure}"
-                self._journal.append("warning", pairs=drawing.pairs, message=message)
+    def _log_outcomes(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.failure:
+                message = f"no {NAMES[outcome.kind]} after {outcome.pairs} pairs: {outcome.failure}"
+                self._journal.append("warning", pairs=outcome.pairs, message=message)
                 log.warning("warning: %s", message)
+            elif outcome.kind == "attribution":
+                self._log_attribution(outcome.pairs, outcome.result)
+            else:
+                for path in outcome.result:
+                    self._journal.append("picture", path=path, pairs=outcome.pairs)
+
+    def _log_attribution(self, pairs: int, metrics: dict[str, float]) -> None:
+        self._journal.append("attribution", pairs=pairs, **metrics)
+        if self._console and metrics:
+            dx, dy, length = (metrics[f"attribution_{name}"] for name in ("dx", "dy", "length"))
+            self._console.line(f"attribution offset at {pairs:,} pairs: {length:.1f} px (x {dx:+.1f}, y {dy:+.1f})")
 
 
 def validation_line(metrics: dict[str, float]) -> str:

@@ -59,7 +59,7 @@ def test_shards_training_maps_and_table(weights, tmp_path):
     good("train", PATH, "--ranks", 2, "run=run", *weights, *small, "track.uri=null", folder=tmp_path)
     entries = [json.loads(line) for line in (tmp_path / "run/journal.jsonl").read_text().splitlines()]
     assert entries[-1]["status"] == "finished"
-    assert {"picture", "best"} <= {entry["kind"] for entry in entries}
+    assert {"picture", "best", "attribution"} <= {entry["kind"] for entry in entries}
     picture = sorted((tmp_path / "phantoms").rglob("*.dcm"))[-1]
     good("localize", picture, "right upper lobe nodule", "--run", "run", "--out", "maps", folder=tmp_path)
     (box,) = json.loads((tmp_path / "maps/boxes.json").read_text())["sentences"]

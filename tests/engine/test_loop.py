@@ -42,12 +42,14 @@ class Recorder:
         self.events.append(("step", pairs))
         self.replaced += metrics["replaced"]
 
-    def validation(self, pairs, metrics):
+    def validation(self, pairs, metrics, weights):
         self.events.append(("validation", pairs))
         self.sums["validation", pairs] = self.sum(), metrics["loss"]
+        self.validated = weights
 
     def best(self, pairs, loss, weights):
         self.events.append(("best", pairs))
+        assert weights is self.validated, "the weights that were validated are kept"
         self.weights = {name: value.clone() for name, value in weights.items()}
         self.sums["best", pairs] = self.sum(), loss
 

@@ -9,7 +9,8 @@ import math
 import pytest
 
 from sentalign import config
-from sentalign.track.pictures import Drawing
+from sentalign.track import journal
+from sentalign.track.background import Outcome
 from sentalign.track.run_logger import RunLogger, validation_line
 from sharding.contract import UserError
 
@@ -32,7 +33,7 @@ def test_the_run_logger_writes_the_journal(tmp_path, capfd):
     with RunLogger(tmp_path, settings(tmp_path, data={"shards": "none", "workers": 0}), "all samples") as logger:
         logger.start(16, 64)
         logger.step(256, {"loss": 1.5})
-        logger.validation(32, {"loss": 1.25})
+        logger.validation(32, {"loss": 1.25}, {})
         logger.best(32, 1.25, {})
         logger.saved(32)
     written = entries(tmp_path)
@@ -71,7 +72,7 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, capfd):
 
 def test_nan_is_text_in_the_journal_for_json_has_no_such_number(tmp_path):
     with RunLogger(tmp_path, settings(tmp_path), "") as logger:
-        logger.validation(32, {"loss": math.nan, "local_image": 2.0, "local_text": math.inf})
+        logger.validation(32, {"loss": math.nan, "local_image": 2.0, "local_text": math.inf}, {})
 
     def refuse(name):
         raise AssertionError(f"{name} is not JSON")
@@ -81,43 +82,52 @@ def test_nan_is_text_in_the_journal_for_json_has_no_such_number(tmp_path):
     assert (entry["loss"], entry["local_image"], entry["local_text"]) == ("nan", 2.0, "inf")
 
 
-class Pictures:
-    """Drawings as SamplePictures gives them: one that fails at once, one that is done when the run ends."""
+class Background:
+    """Outcomes as BackgroundTasks gives them: some at once, some when the run ends."""
 
     def __init__(self):
-        self.begun, self.closed = [], None
+        self.asked, self.closed = [], None
 
-    def draw(self, weights, pairs):
-        self.begun.append((weights, pairs))
+    def ask(self, kind, weights, pairs):
+        self.asked.append((kind, weights, pairs))
 
     def finished(self):
-        return [Drawing(8, failure="OSError: disk full")]
+        return [Outcome("pictures", 8, failure="OSError: disk full"), Outcome("attribution", 8, failure="KeyError: x")]
 
     def close(self, seconds):
         self.closed = seconds
-        return [Drawing(16, ("pictures/a.png", "pictures/b.png"))]
+        moved = {"attribution_dx": 0.5, "attribution_dy": -1.25, "attribution_length": 1.5}
+        return [Outcome("pictures", 16, ("pictures/a.png", "pictures/b.png")), Outcome("attribution", 16, moved)]
 
 
-def test_pictures_are_journal_entries_and_their_failures_warnings(tmp_path, caplog):
-    pictures = Pictures()
-    with RunLogger(tmp_path, settings(tmp_path), "", pictures) as logger:
+def test_outcomes_of_the_background_are_journal_entries_and_their_failures_warnings(tmp_path, caplog, capfd):
+    background = Background()
+    with RunLogger(tmp_path, settings(tmp_path), "", background) as logger:
         logger.start(0, 64)
+        logger.validation(16, {"loss": 1.0}, {"weight": 1})
         logger.best(16, 1.0, {"weight": 1})
         logger.step(24, {"loss": 1.0})
-    assert pictures.begun == [({"weight": 1}, 16)]
+        logger.validation(32, {"loss": math.nan}, {"weight": math.nan})
+    assert background.asked == [("attribution", {"weight": 1}, 16), ("pictures", {"weight": 1}, 16)]
     written = [e for e in entries(tmp_path) if e["kind"] in ("warning", "picture")]
     assert [(e["kind"], e["pairs"], e.get("path") or e["message"]) for e in written] == [
         ("warning", 8, "no sample pictures after 8 pairs: OSError: disk full"),
+        ("warning", 8, "no attribution offset after 8 pairs: KeyError: x"),
         ("picture", 16, "pictures/a.png"),
         ("picture", 16, "pictures/b.png"),
     ]
     assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
-        (logging.WARNING, "warning: no sample pictures after 8 pairs: OSError: disk full")
+        (logging.WARNING, f"warning: {e['message']}") for e in written if e["kind"] == "warning"
     ]
+    (moved,) = [e for e in entries(tmp_path) if e["kind"] == "attribution"]
+    found = {"dx": 0.5, "dy": -1.25, "length": 1.5}
+    assert journal.metrics(moved) == {f"validation/attribution_{name}": value for name, value in found.items()}
+    assert moved["pairs"] == 16
+    assert "attribution offset at 16 pairs: 1.5 px (x +0.5, y -1.2)\n" in capfd.readouterr().err
 
 
-def test_a_run_that_fails_does_not_wait_for_its_pictures(tmp_path):
-    pictures = Pictures()
-    with pytest.raises(UserError, match="the reason"), RunLogger(tmp_path, settings(tmp_path), "", pictures):
+def test_a_run_that_fails_does_not_wait_for_its_background(tmp_path):
+    background = Background()
+    with pytest.raises(UserError, match="the reason"), RunLogger(tmp_path, settings(tmp_path), "", background):
         raise UserError("the reason")
-    assert pictures.closed == 0
+    assert background.closed == 0

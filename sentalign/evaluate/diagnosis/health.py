@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sentalign.evaluate.diagnosis.probe import Probes
 from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.score_cases import Scores
+from sentalign.localize import attribution
 from sentalign.word_recall import WordRecall, found_within
 from sharding.contract import text_hash
 
@@ -24,19 +25,13 @@ def label_free(scores: Scores, probes: Probes) -> dict[str, Any]:
     recall, values = retrieval(scores, probes), probes.values
     margin_N = values["margin"][np.isfinite(values["margin"])]
     offset_N2 = np.stack([values["attribution_dx"], values["attribution_dy"]], axis=1)
-    offset_N2 = offset_N2[np.isfinite(offset_N2).all(axis=1)]
     return {
         "recall": recall.overall(),
         "words": {word: {"recall": share, "sentences": count} for word, (share, count) in recall.by_word().items()},
         "side_margin": float(margin_N.mean()) if len(margin_N) else None,
         "side_preferred": float((margin_N > 0).mean()) if len(margin_N) else None,
         "sided": len(margin_N),
-        "attribution": {
-            "dx": float(np.median(offset_N2[:, 0])) if len(offset_N2) else None,
-            "dy": float(np.median(offset_N2[:, 1])) if len(offset_N2) else None,
-            "length": float(np.median(np.hypot(*offset_N2.T))) if len(offset_N2) else None,
-            "cases": len(offset_N2),
-        },
+        "attribution": attribution.medians(offset_N2) | {"cases": int(np.isfinite(offset_N2).all(axis=1).sum())},
     }
 
 

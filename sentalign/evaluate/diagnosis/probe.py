@@ -22,6 +22,7 @@ from sentalign import sides
 from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.predict_cases import Localizer, read_picture
 from sentalign.evaluate.score_cases import Scores
+from sentalign.localize import attribution
 from sharding.pixels import Geometry
 
 WINDOW_CELLS = 2  # to each side of its centre
@@ -30,9 +31,8 @@ WINDOW_CELLS = 2  # to each side of its centre
 @dataclass(frozen=True)
 class Probes:
     """`values` (N,) by name, NaN where one does not apply: `score`, the case's attended score; `margin`, that minus
-    the score after left and right were exchanged; `attribution_dx`, `attribution_dy`, the centroid of |gradient of the
-    score by the input's pixels| minus the peak, in these pixels; `fall_pointed`, `fall_random`, by how much covering
-    the pointed and a random window lowers the score.
+    the score after left and right were exchanged; `attribution_dx`, `attribution_dy`, see `attribution.offset`, of the
+    peak; `fall_pointed`, `fall_random`, by how much covering the pointed and a random window lowers the score.
 
     `scores_IM` are those of all images with all phrases, by `images` and `sentences`.
     """
@@ -83,7 +83,7 @@ def _probe_case(
     if not np.isfinite(peak_2).all():
         return found
     x, y = frame.to_output(peak_2[None] + 0.5)[0].tolist()
-    centre_x, centre_y = centroid(_gradient(localizer, image_11SS, phrase))
+    dx, dy = attribution.offset(localizer, image_11SS, phrase, (x, y))
     half = WINDOW_CELLS * localizer.stride
     image_SS = image_11SS[0, 0].double().cpu().numpy()
     for name, place in (("pointed", (x, y)), ("random", random_place((x, y), frame, 2 * half, rng))):
@@ -91,29 +91,12 @@ def _probe_case(
         found[f"fall_{name}"] = score - _score(
             localizer, torch.from_numpy(covered_SS).to(image_11SS)[None, None], phrase
         )
-    return found | {"attribution_dx": centre_x - x, "attribution_dy": centre_y - y}
+    return found | {"attribution_dx": dx, "attribution_dy": dy}
 
 
 def _score(localizer: Localizer, image_11SS: Tensor, sentence: str) -> float:
     with torch.no_grad():
         return float(localizer.attended_scores(image_11SS, [sentence]))
-
-
-def _gradient(localizer: Localizer, image_11SS: Tensor, sentence: str) -> Array:
-    image_11SS = image_11SS.clone().requires_grad_()
-    with torch.enable_grad():
-        (gradient_11SS,) = torch.autograd.grad(localizer.attended_scores(image_11SS, [sentence]).sum(), image_11SS)
-    return gradient_11SS[0, 0].double().cpu().numpy()
-
-
-def centroid(gradient_SS: Array) -> tuple[float, float]:
-    """x and y of the centroid of its absolute values, pixel centres at halves; NaN where all are 0."""
-    weights_SS = np.abs(gradient_SS)
-    total = weights_SS.sum()
-    if not total:
-        return float("nan"), float("nan")
-    centres_S = np.arange(len(weights_SS)) + 0.5
-    return float(weights_SS.sum(0) @ centres_S / total), float(weights_SS.sum(1) @ centres_S / total)
 
 
 def random_place(

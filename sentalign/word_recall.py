@@ -2,7 +2,7 @@
 
 In: sentences, each with whether its own image was found. Out: figures. They need no boxes and no list of medical words:
 a kind that is not discovered shows as frequent words of low recall, while words that go with every kind (sides, places,
-sizes, articles) have about the recall of all sentences. Scores are not computed here.
+sizes) have about the recall of all sentences. Scores are not computed here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,13 @@ from dataclasses import dataclass, field
 
 # A word is frequent if it is in this share of the sentences and in so many of them: the recall of fewer is noise.
 LEAST_SHARE, LEAST_SENTENCES = 0.02, 5
+# Function words and units say nothing of a finding, but are the most frequent words and would crowd the list.
+FUNCTION_WORDS = """
+an and are as at be been being but by for from has have in into is it its may of on or over than that the there these
+this to was were which with within
+"""
+UNITS = "cm mm"
+_LEFT_OUT = frozenset((FUNCTION_WORDS + UNITS).split())
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _ALL = ""  # counted in every sentence
 
@@ -24,8 +31,8 @@ def found_within(images: int) -> int:
 
 
 def words(sentence: str) -> set[str]:
-    """The words of two or more letters, in lower case."""
-    return set(_WORD.findall(sentence.casefold()))
+    """The words of two or more letters, in lower case, without function words and units."""
+    return set(_WORD.findall(sentence.casefold())) - _LEFT_OUT
 
 
 @dataclass

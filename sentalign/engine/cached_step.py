@@ -25,7 +25,6 @@ from torch import Tensor
 from sentalign.engine import loss_scalars, view_terms
 from sentalign.engine.inputs import StepInputs
 from sentalign.loss import objective, region_sentence
-from sentalign.loss.region_sentence import Groups
 from sentalign.model import norm
 from sentalign.model.dual import Features
 
@@ -44,7 +43,6 @@ class CachedScores:
     margin_bK: Tensor
     divergence_bVK: Tensor
     loss_scalars_N: Tensor
-    more_local_bM: Tensor  # of the units of `more`, see `compute_scores`
 
 
 class CachedStep:
@@ -81,7 +79,7 @@ class CachedStep:
         scores = self._scores
         texts = scores.units_MD, scores.report_JD, scores.swapped_bKD
         local_mM, global_mJ, margin_mK, divergence_mVK, loss_scalars_N = _score(
-            self._engine, number, rows, *texts, self._inputs, self._inputs.reports.groups
+            self._engine, number, rows, *texts, self._inputs
         )
         product = _product(scores.local_bM, local_mM, rows) + _product(scores.global_bJ, global_mJ, rows)
         if scores.margin_bK.grad is not None:
@@ -99,25 +97,16 @@ class CachedStep:
 
 
 @torch.no_grad()
-def compute_scores(engine: Any, inputs: StepInputs, more: StepInputs | None = None) -> CachedScores:
-    """Pass 1. The images are scored with the units of `more` too, other texts of the same rows, outside of the loss."""
+def compute_scores(engine: Any, inputs: StepInputs) -> CachedScores:
+    """Pass 1."""
     texts, gathered = _gathered_texts(engine, inputs)
     units_MD, report_JD, swapped_bKD = map(_leaf, gathered)
-    scored_MD, groups = units_MD, inputs.reports.groups
-    if more:
-        _, (more_MD, *_) = _gathered_texts(engine, more)
-        scored_MD, groups = torch.cat([units_MD, more_MD]), groups + more.reports.groups
     scores = [
-        _score(engine, number, rows, scored_MD, report_JD, swapped_bKD, inputs, groups)
+        _score(engine, number, rows, units_MD, report_JD, swapped_bKD, inputs)
         for number, rows in enumerate(_micro_batches(inputs))
     ]
-    local_bM, global_bJ, margin_bK, divergence_bVK = (torch.cat([rows[i] for rows in scores]) for i in range(4))
-    local_bM, more_bM = local_bM.split([len(units_MD), len(scored_MD) - len(units_MD)], dim=1)
-    local_bM, global_bJ, margin_bK, divergence_bVK, loss_scalars_N = map(
-        _leaf, (local_bM, global_bJ, margin_bK, divergence_bVK, scores[0][4])
-    )
-    leaves = units_MD, report_JD, swapped_bKD, local_bM, global_bJ, margin_bK, divergence_bVK, loss_scalars_N
-    return CachedScores(texts, gathered, *leaves, more_bM)
+    rows_of_scores = [torch.cat([one[i] for one in scores]) for i in range(4)]
+    return CachedScores(texts, gathered, units_MD, report_JD, swapped_bKD, *map(_leaf, (*rows_of_scores, scores[0][4])))
 
 
 def _gathered_texts(engine: Any, inputs: StepInputs) -> tuple[Features, tuple[Tensor, Tensor, Tensor]]:
@@ -154,16 +143,15 @@ def _score(
     report_JD: Tensor,
     swapped_bKD: Tensor,
     inputs: StepInputs,
-    groups: Groups,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """A micro-batch's rows of scores with single units in `groups`, (m, M), and with reports, (m, J); (m, K) margins
-    over swapped units, (m, V, K) divergences between the views of an image, and the loss scalars.
+    """A micro-batch's rows of scores with single units, (m, M), and with reports, (m, J); (m, K) margins over swapped
+    units, (m, V, K) divergences between the views of an image, and the loss scalars.
     """
     inputs.seed_rng("images", number)
     features: Features = engine(inputs.images_b1HH[rows]).float()
     with inputs.in_float32():
         config = loss_scalars.loss_config(inputs.config.loss, features.loss_scalars_N)
-        local_mM = region_sentence.unit_scores(features.regions_BRD, units_MD, groups, config)
+        local_mM = region_sentence.unit_scores(features.regions_BRD, units_MD, inputs.reports.groups, config)
         global_mJ = objective.image_scores(features.image_BD, report_JD)
         margin_mK = inputs.swapped_margins(features.regions_BRD, units_MD, swapped_bKD[rows], rows, config)
     divergence_mVK = view_terms.divergences(engine, features.regions_BRD, units_MD, rows, inputs, config)

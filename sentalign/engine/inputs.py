@@ -37,7 +37,7 @@ class StepInputs:
     reports: GlobalReports
     config: Config
     seed_rng: SeedRng
-    swapped: SwappedReports | None = None  # for training with `loss.weight_swapped`
+    swapped: SwappedReports | None = None  # in validation, and for training with `loss.weight_swapped`
     views: ViewMaker | None = None  # of the images, for training with `loss.weight_rescale` or `loss.weight_window`
 
     def in_float32(self) -> torch.autocast:

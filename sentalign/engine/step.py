@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from sentalign.config import Config
 from sentalign.engine import cached_step, loss_scalars, optimizer_step, view_terms
 from sentalign.engine.inputs import StepInputs, prepare
 from sentalign.loss import objective, retrieval
+from sentalign.loss.objective import GlobalReports
 from sentalign.model import norm
 from sentalign.model.dual import Features
 from sentalign.stream.augment import augment, normalize
@@ -94,7 +96,7 @@ def views_of(batch: Batch, images_b1HH: Tensor, config: Config, pairs: int) -> V
 def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str, float]:
     """Means over the validation batches: whole reports, no augmentation, running statistics.
 
-    Of the four terms, and of the label-free metrics (docs/training.md) where the batches carry their sentences.
+    Of the four terms, and of the label-free metrics (docs/training.md).
     """
     engine.eval()
     values, label_free = [], LabelFree()
@@ -102,12 +104,11 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
         batch = batch.to(engine.device)
         images_b1HH = normalize(batch.images_BHH)
         inputs = prepare(batch, images_b1HH, config, lambda *_: None)
-        swapped = prepare(batch.swapped, images_b1HH, config, lambda *_: None) if batch.swapped else None
-        scores = cached_step.compute_scores(engine, inputs, swapped)
-        values.append(_floats(cached_step.loss_terms(scores, inputs)))
-        if swapped:
-            local_bJK = objective.by_report(scores.local_bM, inputs.reports)
-            label_free.add(batch, local_bJK, inputs, objective.by_report(scores.more_local_bM, swapped.reports))
+        scores = cached_step.compute_scores(engine, inputs)
+        # The loss has the four terms only, whichever are trained on: swapped reports are for the margins.
+        values.append(_floats(cached_step.loss_terms(scores, replace(inputs, swapped=None))))
+        local_bJK = objective.by_report(scores.local_bM, inputs.reports)
+        label_free.add(batch, local_bJK, scores.margin_bK, inputs.reports)
     engine.train()
     if not values:
         return {}
@@ -126,19 +127,15 @@ class LabelFree:
         self._recall = WordRecall()
         self._margins: list[float] = []  # of the sided findings of this rank
 
-    def add(self, batch: Batch, local_bJK: Tensor, inputs: StepInputs, swapped_bJK: Tensor) -> None:
-        """Counts a batch. `local_bJK` are this rank's images with all reports, `swapped_bJK` those with other sides."""
-        assert batch.swapped
-        finding_bK = (batch.word_counts_BK > 0) & (batch.swapped.word_counts_BK > 0) & (batch.tags_BK == 0)
-        above_bK = retrieval.images_above(local_bJK, inputs.reports)
+    def add(self, batch: Batch, local_bJK: Tensor, margin_bK: Tensor, reports: GlobalReports) -> None:
+        """Counts a batch. `local_bJK` are this rank's images with all reports, `margin_bK` own minus swapped ones."""
+        finding_bK = reports.present_bK & (batch.tags_BK == 0)
+        above_bK = retrieval.images_above(local_bJK, reports)
         found_bK = (above_bK < found_within(local_bJK.shape[1])).tolist()
-        margin_bK = retrieval.own_scores(local_bJK, inputs.reports) - retrieval.own_scores(swapped_bJK, inputs.reports)
-        margins = margin_bK.tolist()
         for b, k in finding_bK[:, 1:].nonzero().tolist():
-            sentence = batch.sentences[b][k]
-            self._recall.add(sentence, found_bK[b][k + 1])
-            if sentence != batch.swapped.sentences[b][k]:
-                self._margins.append(margins[b][k + 1])
+            self._recall.add(batch.sentences[b][k], found_bK[b][k + 1])
+        assert batch.negative_BK is not None
+        self._margins += margin_bK[batch.negative_BK].tolist()
 
     def metrics(self) -> dict[str, float]:
         """Over all ranks, the same on each of them; every rank must call it."""

@@ -14,11 +14,6 @@ from sentalign.loss import targets
 from sentalign.loss.objective import GlobalReports
 
 
-def own_scores(local_bJK: Tensor, reports: GlobalReports) -> Tensor:
-    """(b, K): the score of each image with the units of its own report."""
-    return local_bJK[reports.own_bJ]
-
-
 def images_above(local_bJK: Tensor, reports: GlobalReports) -> Tensor:
     """(b, K): how many images of all ranks score at least as high with a unit of an own report as that report's image.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -41,9 +41,10 @@ class Batch:
     the full stored report; sentence_hash_BS, of each of them, 0 after the last; unit_hash_BK, of each unit's sentence,
     0 at [CLS] and where it is absent. tags_BK uint8 are the tags of each unit, bit n for TAGS[n].
 
-    Training batches may have reports with swapped sides as further texts: the tensors of texts (tokens, attention,
-    sentence ids, word counts, order) then have N rows, the reports and F swapped ones. swapped_F int64 is the row that
-    each of these is of, in rising order; negative_BK bool marks units whose swapped sentence is false of the image.
+    `sentences` are the chosen ones of each row. Validation batches have reports with swapped sides as further texts,
+    and training batches may: the tensors of texts (tokens, attention, sentence ids, word counts, order) then have N
+    rows, the reports and F swapped ones. swapped_F int64 is the row that each of these is of, in rising order;
+    negative_BK bool marks units that are compared with their swapped form (`side_swap`).
     """
 
     images_BHH: Tensor
@@ -60,9 +61,8 @@ class Batch:
     widths: tuple[int, ...]
     keys: list[str]
     epochs: list[int]
+    sentences: list[list[str]]
     replaced: int = 0
-    sentences: list[list[str]] = field(default_factory=list)
-    swapped: Batch | None = None
     swapped_F: Tensor | None = None
     negative_BK: Tensor | None = None
 
@@ -70,8 +70,6 @@ class Batch:
         """The batch with its tensors on `device`, copied without waiting."""
         tensors: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         moved: dict[str, Any] = {name: value.to(device, non_blocking=True) for name, value in tensors.items()}
-        if self.swapped:
-            moved["swapped"] = replace(self.swapped.to(device), images_BHH=moved["images_BHH"])
         return replace(self, **moved)
 
 
@@ -110,31 +108,24 @@ def collate(
     epochs: list[int],
     padding: Padding,
     replaced: int = 0,
-    false_reports: Sequence[SwappedReport | None] = (),
+    swapped: Sequence[SwappedReport | None] = (),
 ) -> Batch:
     """One rank's batch of samples whose pictures are square already, each with the numbers of its row's sentences.
 
     T is the longest row's, a multiple of eight. Rows keep their order; `order_B` and `widths` are the length buckets.
-    `false_reports` are the reports with swapped sides, None for a row without; empty for a batch without them.
+    `swapped` are the reports with swapped sides, None for a row without; empty for a batch without them.
     """
     # As many buckets on every rank, however many swapped reports it has.
     padding = replace(padding, buckets=min(padding.buckets, len(rows)))
-    texts, widths = _text_arrays([*rows, *(report.row for report in false_reports if report)], padding)
+    texts, widths = _text_arrays([*rows, *(report.row for report in swapped if report)], padding)
     ids = _hashes_and_tags(samples, chosen, texts["word_counts_BK"][: len(rows)])
-    if false_reports:
-        ids |= _negatives(false_reports, texts["word_counts_BK"])
+    if swapped:
+        ids |= _negatives(swapped, texts["word_counts_BK"])
     arrays = {"images_BHH": np.stack([sample.grey_HW for sample in samples]), **texts, **ids}
     keys = [sample.key for sample in samples]
-    return Batch(**_tensors(arrays), widths=widths, keys=keys, epochs=epochs, replaced=replaced)
-
-
-def with_sentences(
-    batch: Batch, sentences: list[list[str]], swapped: list[list[str]], rows: Sequence[Row], padding: Padding
-) -> Batch:
-    """A validation batch, with the sentences of its rows and those with the other sides, encoded as `rows`."""
-    texts, widths = _text_arrays(rows, padding)
-    other = replace(batch, **_tensors(texts), widths=widths, sentences=swapped)
-    return replace(batch, sentences=sentences, swapped=other)
+    sentences = [[sample.sentences[n] for n in numbers] for sample, numbers in zip(samples, chosen, strict=True)]
+    tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Batch(**tensors, widths=widths, keys=keys, epochs=epochs, sentences=sentences, replaced=replaced)
 
 
 def _text_arrays(rows: Sequence[Row], padding: Padding) -> tuple[dict[str, NDArray[Any]], tuple[int, ...]]:
@@ -161,7 +152,7 @@ def _text_arrays(rows: Sequence[Row], padding: Padding) -> tuple[dict[str, NDArr
 
 
 def _negatives(reports: Sequence[SwappedReport | None], word_counts_NK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """Which row each swapped report is of, and the units that are there as they are and swapped, and then false."""
+    """Which row each swapped report is of, and its negatives that are there as they are and swapped."""
     of_F = np.array([b for b, report in enumerate(reports) if report], np.int64)
     negative_BK = np.zeros((len(reports), word_counts_NK.shape[1]), bool)
     for b, report in enumerate(reports):
@@ -169,10 +160,6 @@ def _negatives(reports: Sequence[SwappedReport | None], word_counts_NK: NDArray[
     negative_BK &= word_counts_NK[: len(reports)] > 0
     negative_BK[of_F] &= word_counts_NK[len(reports) :] > 0
     return {"swapped_F": of_F, "negative_BK": negative_BK}
-
-
-def _tensors(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _buckets(lengths: list[int], padding: Padding) -> tuple[Indices, tuple[int, ...]]:

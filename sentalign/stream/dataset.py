@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from sentalign.config import Data, rank_share
 from sentalign.stream import mirror
-from sentalign.stream.batch import Batch, Padding, collate, with_sentences
+from sentalign.stream.batch import Batch, Padding, collate
 from sentalign.stream.order import plan
 from sentalign.stream.order.mixture import SampleRef
 from sentalign.stream.order.plan import StreamState
@@ -236,14 +236,8 @@ class Stream:
         encoded = [row for rows in parts for row in rows.encoded]
         chosen = [numbers for rows in parts for numbers in rows.chosen]
         epochs = [epoch for rows in parts for epoch in rows.epochs]
-        false_reports = [report for rows in parts for report in rows.false_reports]
-        batch = collate(samples, encoded, chosen, epochs, self._padding, len(lost), false_reports)
-        swapped = [texts for rows in parts for texts in rows.swapped]
-        if not swapped:  # of training
-            return batch
-        sentences = [[sample.sentences[n] for n in numbers] for sample, numbers in zip(samples, chosen, strict=True)]
-        encoded_swapped = [row for rows in parts for row in rows.encoded_swapped]
-        return with_sentences(batch, sentences, swapped, encoded_swapped, self._padding)
+        swapped = [report for rows in parts for report in rows.swapped]
+        return collate(samples, encoded, chosen, epochs, self._padding, len(lost), swapped)
 
 
 def _without_torch_handler(loader: DataLoader[Any]) -> Iterator[Any]:

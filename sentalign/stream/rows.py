@@ -12,7 +12,6 @@ from functools import partial
 
 from torch.utils.data import Dataset
 
-from sentalign import sides
 from sentalign.config import Data
 from sentalign.stream import mirror, side_swap
 from sentalign.stream.batch import random_subset, without_tags
@@ -45,10 +44,7 @@ class Rows:
     samples: list[DecodedSample] = field(default_factory=list)
     encoded: list[Row] = field(default_factory=list)
     chosen: list[list[int]] = field(default_factory=list)  # the sentences of each row, by their number in the report
-    # In validation, the sentences of each row with left and right exchanged where that is safe.
-    swapped: list[list[str]] = field(default_factory=list)
-    encoded_swapped: list[Row] = field(default_factory=list)
-    false_reports: list[SwappedReport | None] = field(default_factory=list)  # in training, where they are asked for
+    swapped: list[SwappedReport | None] = field(default_factory=list)  # in training only where they are asked for
     epochs: list[int] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
 
@@ -101,12 +97,10 @@ class RowDataset(Dataset[Rows | UserError]):
             rows.chosen.append(chosen[: self.max_sentences])
             texts = [sample.sentences[n] for n in rows.chosen[-1]]
             rows.encoded.append(self.tokenizer.encode(texts, self.data.max_tokens))
-            if item.step is None:
-                rows.swapped.append([sides.swap(text) or text for text in texts])
-                rows.encoded_swapped.append(self.tokenizer.encode(rows.swapped[-1], self.data.max_tokens))
-            elif self.swapped:
-                arguments = sample, rows.chosen[-1], self.tokenizer, self.data.max_tokens
-                rows.false_reports.append(side_swap.swapped_report(*arguments))
+            if item.step is None or self.swapped:
+                is_negative = side_swap.is_sided_finding if item.step is None else side_swap.is_false
+                arguments = sample, rows.chosen[-1], is_negative, self.tokenizer, self.data.max_tokens
+                rows.swapped.append(side_swap.swapped_report(*arguments))
             rows.samples.append(sample)
             rows.epochs.append(ref.epoch)
         return rows

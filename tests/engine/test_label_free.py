@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sentalign import config as configuration
-from sentalign import sides
-from sentalign.stream.batch import Padding, collate, with_sentences
+from sentalign.stream.batch import Padding, collate
+from sentalign.stream.side_swap import SwappedReport
 from sentalign.tokenizer import SPECIAL, Tokenizer
 from tests.multiproc.test_engine import SETTINGS
 from tests.stream.test_batch import sample
@@ -25,7 +25,7 @@ def step():
 
 
 def planted(step, of_pair, of_swapped):
-    """The metrics where image i has `of_pair(i, j)` with every sentence of report j, `of_swapped` with other sides.
+    """The metrics where image i has `of_pair(i, j)` with sentences of report j, `of_swapped(i)` with its own swapped.
 
     Each report names two kinds of finding, one with a side; no two reports have an equal sentence.
     """
@@ -33,21 +33,18 @@ def planted(step, of_pair, of_swapped):
     texts = [[f"Left {KINDS[j % 4]} number {j}.", f"Some {KINDS[(j + 1) % 4]} of {j}."] for j in range(IMAGES)]
     samples = [sample(str(j), *sentences) for j, sentences in enumerate(texts)]
     rows, padding = [tokenizer.encode(sentences, 32) for sentences in texts], Padding(32, 3, 0)
-    batch = collate(samples, rows, [[0, 1]] * IMAGES, [0] * IMAGES, padding)
-    swapped = [[sides.swap(sentence) or "" for sentence in sentences] for sentences in texts]
-    batch = with_sentences(batch, texts, swapped, rows, padding)
+    swapped = [SwappedReport(row, [0]) for row in rows]
+    batch = collate(samples, rows, [[0, 1]] * IMAGES, [0] * IMAGES, padding, swapped=swapped)
     inputs = step.prepare(batch, batch.images_BHH, configuration.check(SETTINGS), lambda *_: None)
-    true, other = (
-        torch.tensor([[[of(i, j)] * 3 for j in range(IMAGES)] for i in range(IMAGES)], dtype=torch.float32)
-        for of in (of_pair, of_swapped)
-    )
+    local = torch.tensor([[[of_pair(i, j)] * 3 for j in range(IMAGES)] for i in range(IMAGES)], dtype=torch.float32)
+    margin = torch.tensor([[of_pair(i, i) - of_swapped(i)] * 3 for i in range(IMAGES)], dtype=torch.float32)
     figures = step.LabelFree()
-    figures.add(batch, true, inputs, other)
+    figures.add(batch, local, margin, inputs.reports)
     return figures.metrics()
 
 
 def test_a_model_that_finds_everything(step):
-    metrics = planted(step, lambda i, j: float(i == j), lambda i, j: 0.25 * (i == j))
+    metrics = planted(step, lambda i, j: float(i == j), lambda i: 0.25)
     assert (metrics["recall"], metrics["recall_lowest"]) == (1, 1)
     assert (metrics["side_margin"], metrics["side_preferred"]) == (0.75, 1)
     assert metrics["word_recall/left"] == 1
@@ -55,7 +52,7 @@ def test_a_model_that_finds_everything(step):
 
 def test_a_kind_that_is_not_discovered(step):
     """Reports j = 2, 6, 10 ... are about the third kind alone as far as the scores go: their own image is the worst."""
-    metrics = planted(step, lambda i, j: float(i == j) * (-1 if j % 4 == 2 else 1), lambda i, j: 0.0)
+    metrics = planted(step, lambda i, j: float(i == j) * (-1 if j % 4 == 2 else 1), lambda i: 0.0)
     assert metrics["recall"] == 0.75
     lowest = {name for name, value in metrics.items() if value == metrics["recall_lowest"]}
     assert {"word_recall/pneumothorax", "word_recall/cavity"} <= lowest, "the kinds of those reports"
@@ -63,19 +60,19 @@ def test_a_kind_that_is_not_discovered(step):
 
 
 def test_a_model_that_is_blind_to_sides(step):
-    metrics = planted(step, lambda i, j: float(i == j), lambda i, j: float(i == j))
+    metrics = planted(step, lambda i, j: float(i == j), lambda i: 1.0)
     assert metrics["recall"] == 1
     assert (metrics["side_margin"], metrics["side_preferred"]) == (0, 0)
 
 
 @pytest.mark.parametrize("score", [0.5, float("nan")])
 def test_a_model_without_scores_finds_nothing(step, score):
-    metrics = planted(step, lambda i, j: score, lambda i, j: score)
+    metrics = planted(step, lambda i, j: score, lambda i: score)
     assert metrics["recall"] == metrics["recall_lowest"] == 0
     assert metrics["side_preferred"] == 0
 
 
 @pytest.mark.parametrize(("better", "found"), [(3, 1.0), (4, 0.0)])
 def test_the_top_tenth_of_40_images_are_four(step, better, found):
-    metrics = planted(step, lambda i, j: float((i - j) % IMAGES <= better and i != j) + 0.5 * (i == j), lambda i, j: 0)
+    metrics = planted(step, lambda i, j: float((i - j) % IMAGES <= better and i != j) + 0.5 * (i == j), lambda i: 0)
     assert metrics["recall"] == found

@@ -60,7 +60,7 @@ def batch(step, rows, swapped=False):
     ids = [part[rows] for part in random_ids(words > 0, generator)]
     # Two length buckets, of which neither order nor widths may change a result.
     order_B = torch.randperm(len(names), generator=generator)
-    made = Batch(*parts, order_B, *ids, (12, 12), names, [0] * len(names))
+    made = Batch(*parts, order_B, *ids, (12, 12), names, [0] * len(names), [[]] * len(names))
     return with_swapped(made, rows, tokens, counts, step) if swapped else made
 
 

@@ -219,32 +219,28 @@ def test_units_are_no_more_than_the_tokens_allow(make_shards, tokenizer):
 def test_validation_is_the_split_in_order_with_full_reports(shards, tokenizer):
     batches = list(stream(shards, tokenizer).validation_batches())
     assert joined(keys(batches)) == [f"train-{i:04d}" for i in range(50) if i not in (3, 17)]
-    sentences_B = torch.cat([(b.word_counts_BK[:, 1:] > 0).sum(1) for b in batches])
+    sentences_B = torch.cat([(b.word_counts_BK[:BATCH, 1:] > 0).sum(1) for b in batches])
     np.testing.assert_array_equal(sentences_B, [int((row != 0).sum()) for b in batches for row in b.sentence_hash_BS])
     halves = [list(stream(shards, tokenizer, rank, 2).validation_batches()) for rank in range(2)]
     assert [a.keys + b.keys for a, b in zip(*halves, strict=True)] == keys(batches)
 
 
-def test_validation_carries_its_sentences_and_those_with_the_other_sides(make_shards):
-    texts = ("Small left effusion.", "Clear lungs.", "The left ventricle is large.", "Right nodule.")
-    swapped = ["Small right effusion.", "Clear lungs.", "The left ventricle is large.", "Left nodule."]
+def test_validation_has_reports_with_the_other_sides_as_further_texts(make_shards):
+    texts = ("Small left effusion.", "Clear lungs.", "The left ventricle is large.", "Left and right nodules.")
+    swapped = ["Small right effusion.", "Clear lungs.", "The left ventricle is large.", "Right and left nodules."]
     words = Tokenizer([*SPECIAL, *sorted({*" ".join([*texts, *swapped]).replace(".", " .").split()})], cased=True)
     one = stream(make_shards(BATCH, "validate", texts=texts), words, split="validate")
     (batch,) = one.validation_batches()
     assert batch.sentences == [list(texts)] * BATCH
-    assert batch.swapped.sentences == [swapped] * BATCH
-    assert batch.swapped.swapped is None
-    for rows, sentences in ((batch, texts), (batch.swapped, swapped)):
+    assert batch.swapped_F.tolist() == list(range(BATCH))
+    assert batch.negative_BK.tolist() == [[False, True, False, False, True]] * BATCH
+    for n, sentences in enumerate([texts] * BATCH + [swapped] * BATCH):
         alone = words.encode(sentences, one.data.max_tokens)
-        for b in range(BATCH):
-            assert rows.tokens_BT[b][rows.attention_BT[b]].tolist() == alone.tokens
-            assert rows.sentence_id_BT[b][rows.attention_BT[b]].tolist() == alone.sentence_ids
-            assert rows.word_counts_BK[b].tolist() == [alone.total_words, *alone.word_counts]
-    assert torch.equal(batch.images_BHH, batch.swapped.images_BHH)
-    moved = batch.to("meta").swapped
-    assert moved.tokens_BT.device.type == moved.images_BHH.device.type == "meta"
-    trained = take(stream(make_shards(BATCH, texts=texts), words), 1)[0][0]
-    assert (trained.sentences, trained.swapped) == ([], None), "in validation only"
+        assert batch.tokens_BT[n][batch.attention_BT[n]].tolist() == alone.tokens
+        assert batch.sentence_id_BT[n][batch.attention_BT[n]].tolist() == alone.sentence_ids
+        assert batch.word_counts_BK[n].tolist() == [alone.total_words, *alone.word_counts]
+    trained = take(stream(make_shards(BATCH, texts=texts), words, sentence_subset=False), 1)[0][0]
+    assert (trained.sentences, trained.swapped_F) == ([list(texts)] * BATCH, None)
 
 
 def test_small_validation_split_is_one_batch_that_the_ranks_can_share(make_shards, tokenizer):

@@ -9,7 +9,7 @@ import torch
 from sentalign.config import Data
 from sentalign.stream.dataset import Stream
 from sentalign.stream.read.fetch import Shards
-from sentalign.stream.side_swap import swapped_report
+from sentalign.stream.side_swap import is_false, is_sided_finding, swapped_report
 from sentalign.tokenizer import Tokenizer
 from sharding.contract import Sentence
 from tests.stream.conftest import tuples, write
@@ -60,14 +60,14 @@ def test_negatives_are_those_of_the_table(shards, words, stored):
     texts, swapped, false = REPORTS[stored]
     sample = Shards(shards, "train").read(stored)
     assert sample.sentences == texts
-    found = swapped_report(sample, range(len(texts)), words, 48)
+    found = swapped_report(sample, range(len(texts)), is_false, words, 48)
     assert (found and found.row) == (words.encode(swapped, 48) if swapped else None)
     assert (found.negatives if found else []) == false
 
 
 def test_the_other_sentence_is_said_even_if_it_was_not_drawn(shards, words):
     sample = Shards(shards, "train").read(1)
-    assert swapped_report(sample, [0], words, 48) is None
+    assert swapped_report(sample, [0], is_false, words, 48) is None
 
 
 @pytest.mark.parametrize("buckets", [1, 3])
@@ -122,6 +122,9 @@ def test_a_sentence_that_the_swapped_report_has_no_tokens_for_is_no_negative(sha
     assert rows >= {4, 5, 6}, "whose second sentence is a negative and does not fit"
 
 
-def test_validation_has_none(shards, words):
-    _, one = take(shards, words, count=0)
-    assert all(batch.swapped_F is None for batch in one.validation_batches())
+def test_in_validation_every_finding_that_names_a_side_is_compared(shards):
+    """Also one with both sides, and one that the report says of either side."""
+    places = [[0], [0, 1], [], [], [0, 1], [1], [1]]
+    for stored, expected in enumerate(places):
+        sample = Shards(shards, "train").read(stored)
+        assert [n for n in range(len(sample.sentences)) if is_sided_finding(sample, n)] == expected

@@ -243,6 +243,11 @@ def test_numbers_that_cannot_be_learned_are_refused(loss, said):
     config.check({"run": "r", "data": {"shards": "s"}, "loss": {"learn": ["t1", "t2", "t3"]}})
 
 
+def test_attraction_without_a_contrast_is_refused():
+    with pytest.raises(UserError, match=r"set loss.weight_local above 0"):
+        config.check({"run": "r", "data": {"shards": "s"}, "loss": {"weight_attraction": 1.0, "weight_local": 0.0}})
+
+
 @pytest.mark.parametrize(
     "data",
     [

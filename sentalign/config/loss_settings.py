@@ -47,6 +47,10 @@ class Loss(StrictModel):
     weight_swapped: float = Field(
         0.0, ge=0, description="weight of the term in which a sentence with its side swapped is a negative of the image"
     )
+    weight_attraction: float = Field(
+        0.0, ge=0, description="weight of the distance between a sentence and the regions of its image most like it"
+    )
+    attraction_share: float = Field(0.2, gt=0, le=1, description="share of the regions that are most like it")
     t1: float = Field(4.0, gt=0, description="sharpness of the paper attention over regions")
     t2: float = Field(5.0, gt=0, description="sharpness of the sum over a report's units")
     t3: float = Field(10.0, gt=0, description="scale of the logits")
@@ -74,6 +78,14 @@ class Loss(StrictModel):
         low, high = self.rescale
         if not 0 < low <= high:
             raise ValueError(f"loss.rescale is [smallest, largest] zoom, both above 0, not [{low:g}, {high:g}]")
+        return self
+
+    @model_validator(mode="after")
+    def _attraction_has_a_contrast(self) -> Loss:
+        if self.weight_attraction and not self.weight_local:
+            raise ValueError(
+                "loss.weight_attraction alone makes all regions and sentences equal; set loss.weight_local above 0"
+            )
         return self
 
     @model_validator(mode="after")

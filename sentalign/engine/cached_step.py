@@ -8,8 +8,8 @@ everything. Region maps are computed twice and never kept:
 3. with graph and the same random state, images micro-batch by micro-batch, then texts bucket by bucket.
 """
 
-# b pairs of this rank, m of a micro-batch, V kinds of view, J reports of all ranks, K units with padding, M packed
-# units of all ranks, N loss scalars
+# b pairs of this rank, m of a micro-batch, V kinds of view, X values of each own unit, J reports of all ranks, K units
+# with padding, M packed units of all ranks, N loss scalars
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CachedScores:
     swapped_bKD: Tensor
     local_bM: Tensor
     global_bJ: Tensor
-    margin_bK: Tensor
+    own_bXK: Tensor
     divergence_bVK: Tensor
     loss_scalars_N: Tensor
 
@@ -78,12 +78,12 @@ class CachedStep:
         """The gradient of <dL/dscores, scores> by a micro-batch of images, and by the gathered texts."""
         scores = self._scores
         texts = scores.units_MD, scores.report_JD, scores.swapped_bKD
-        local_mM, global_mJ, margin_mK, divergence_mVK, loss_scalars_N = _score(
+        local_mM, global_mJ, own_mXK, divergence_mVK, loss_scalars_N = _score(
             self._engine, number, rows, *texts, self._inputs
         )
         product = _product(scores.local_bM, local_mM, rows) + _product(scores.global_bJ, global_mJ, rows)
-        if scores.margin_bK.grad is not None:
-            product = product + _product(scores.margin_bK, margin_mK, rows)
+        if scores.own_bXK.grad is not None:
+            product = product + _product(scores.own_bXK, own_mXK, rows)
         if scores.divergence_bVK.grad is not None:
             product = product + _product(scores.divergence_bVK, divergence_mVK, rows)
         if number == 0 and scores.loss_scalars_N.grad is not None:  # of the contrast, once for the whole batch
@@ -125,7 +125,7 @@ def loss_terms(scores: CachedScores, inputs: StepInputs) -> dict[str, Tensor]:
     with inputs.in_float32():
         config = loss_scalars.loss_config(inputs.config.loss, scores.loss_scalars_N)
         terms = objective.contrast_terms(scores.local_bM, scores.global_bJ, scores.units_MD, inputs.reports, config)
-        terms |= inputs.swapped_terms(scores.margin_bK, config)
+        terms |= inputs.own_terms(scores.own_bXK, config)
         return inputs.with_loss(terms | view_terms.terms(scores.divergence_bVK, inputs))
 
 
@@ -144,8 +144,8 @@ def _score(
     swapped_bKD: Tensor,
     inputs: StepInputs,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """A micro-batch's rows of scores with single units, (m, M), and with reports, (m, J); (m, K) margins over swapped
-    units, (m, V, K) divergences between the views of an image, and the loss scalars.
+    """A micro-batch's rows of scores with single units, (m, M), and with reports, (m, J); (m, X, K) values of own
+    pairs, (m, V, K) divergences between the views of an image, and the loss scalars.
     """
     inputs.seed_rng("images", number)
     features: Features = engine(inputs.images_b1HH[rows]).float()
@@ -153,9 +153,9 @@ def _score(
         config = loss_scalars.loss_config(inputs.config.loss, features.loss_scalars_N)
         local_mM = region_sentence.unit_scores(features.regions_BRD, units_MD, inputs.reports.groups, config)
         global_mJ = objective.image_scores(features.image_BD, report_JD)
-        margin_mK = inputs.swapped_margins(features.regions_BRD, units_MD, swapped_bKD[rows], rows, config)
+        own_mXK = inputs.own_values(features.regions_BRD, units_MD, swapped_bKD[rows], rows, config)
     divergence_mVK = view_terms.divergences(engine, features.regions_BRD, units_MD, rows, inputs, config)
-    return local_mM, global_mJ, margin_mK, divergence_mVK, features.loss_scalars_N
+    return local_mM, global_mJ, own_mXK, divergence_mVK, features.loss_scalars_N
 
 
 def _leaf(value: Any) -> Any:

@@ -4,7 +4,7 @@ In: a rank's batch on its device. Out: `StepInputs`, the same for the plain step
 """
 
 # b images or reports of one rank, m of a micro-batch, N texts of one rank: reports, then those with swapped sides,
-# K units with padding, M packed units, R regions, D width
+# K units with padding, M packed units, R regions, D width, X values of each own unit
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sentalign.config import Config
-from sentalign.loss import objective, reference, side_swap, targets
+from sentalign.loss import objective, own_pairs, reference, side_swap, targets
 from sentalign.loss.objective import GlobalReports
 from sentalign.loss.reference import LossConfig
 from sentalign.loss.side_swap import SwappedReports
@@ -39,6 +39,7 @@ class StepInputs:
     seed_rng: SeedRng
     swapped: SwappedReports | None = None  # in validation, and for training with `loss.weight_swapped`
     views: ViewMaker | None = None  # of the images, for training with `loss.weight_rescale` or `loss.weight_window`
+    attraction: bool = False  # for training with `loss.weight_attraction`
 
     def in_float32(self) -> torch.autocast:
         """The losses run in float32 whatever the towers' precision: logits of 10·cos and sums of exponentials."""
@@ -52,6 +53,8 @@ class StepInputs:
             loss = loss + weight * terms[kind]
         if self.swapped:
             loss = loss + self.config.loss.weight_swapped * terms["swapped"]
+        if self.attraction:
+            loss = loss + self.config.loss.weight_attraction * terms["attraction"]
         return terms | {"loss": loss}
 
     def split_texts(self, units_MD: Tensor, report_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,29 +63,46 @@ class StepInputs:
             return units_MD, report_ND, units_MD.new_zeros(len(report_ND), 0, units_MD.shape[1])
         return self.swapped.split(units_MD, report_ND)
 
-    def swapped_margins(
+    def own_values(
         self, regions_mRD: Tensor, units_MD: Tensor, swapped_mKD: Tensor, rows: slice, config: LossConfig
     ) -> Tensor:
-        """Scores with the units of the own report minus those with the swapped ones, of some rows: (m, K), or none."""
-        if self.swapped is None:
-            return regions_mRD.new_zeros(len(regions_mRD), 0)
-        own = self.reports.own_units(units_MD, rows), self.reports.present_bK[rows]
-        swapped = swapped_mKD, self.swapped.present_bK[rows]
-        own_mK, swapped_mK = (side_swap.own_scores(regions_mRD, *texts, config) for texts in (own, swapped))
-        return own_mK - swapped_mK
+        """(m, X, K), of some rows: score margins over swapped units, and distances of the best regions.
 
-    def swapped_terms(self, margin_bK: Tensor, config: LossConfig) -> dict[str, Tensor]:
-        """The term of the swapped sentences, if there is one."""
-        if self.swapped is None:
-            return {}
-        negative_bK, weight_bK = self.swapped.negative_bK, self.reports.own.weight_JK
-        return {"swapped": side_swap.term(margin_bK, negative_bK, weight_bK, reference.unit_scale(config))}
+        X is how many of the two have a term.
+        """
+        own_mKD = self.reports.own_units(units_MD, rows)
+        values_mXK = regions_mRD.new_zeros(len(regions_mRD), 0, own_mKD.shape[1])
+        if self.swapped:
+            texts = (own_mKD, self.reports.present_bK[rows]), (swapped_mKD, self.swapped.present_bK[rows])
+            own_mK, swapped_mK = (own_pairs.scores(regions_mRD, *units, config) for units in texts)
+            values_mXK = torch.cat([values_mXK, (own_mK - swapped_mK)[:, None]], dim=1)
+        if self.attraction:
+            distance_mK = own_pairs.distances(regions_mRD, own_mKD, self.config.loss.attraction_share)
+            values_mXK = torch.cat([values_mXK, distance_mK[:, None]], dim=1)
+        return values_mXK
+
+    def own_terms(self, values_bXK: Tensor, config: LossConfig) -> dict[str, Tensor]:
+        """The terms of own pairs, those that there are, from `own_values` of all rows."""
+        values, terms, weight_bK = list(values_bXK.unbind(1)), {}, self.reports.own.weight_JK
+        if self.swapped:
+            scale = reference.unit_scale(config)
+            terms["swapped"] = side_swap.term(values.pop(0), self.swapped.negative_bK, weight_bK, scale)
+        if self.attraction:
+            total = targets.sentence_weights(self.reports.gathered.weight_JK).sum()
+            weight_bK = targets.sentence_weights(weight_bK)
+            terms["attraction"] = own_pairs.mean_over_ranks(values.pop(0), weight_bK, total)
+        return terms
 
 
 def prepare(
-    batch: Batch, images_b1HH: Tensor, config: Config, seed_rng: SeedRng, views: ViewMaker | None = None
+    batch: Batch,
+    images_b1HH: Tensor,
+    config: Config,
+    seed_rng: SeedRng,
+    views: ViewMaker | None = None,
+    training: bool = False,
 ) -> StepInputs:
-    """Gathers the report ids of all ranks; every rank must call it."""
+    """Gathers the report ids of all ranks; every rank must call it. There is no attraction without `training`."""
     present_NK = batch.word_counts_BK > 0
     present_bK = present_NK[: len(batch.images_BHH)]
     tag_weights = {1 << TAGS.index(tag): weight for tag, weight in config.loss.tag_weights.items()}
@@ -95,4 +115,5 @@ def prepare(
         swapped_present_bK = torch.zeros_like(present_bK).index_copy(0, batch.swapped_F, present_NK[len(present_bK) :])
         swapped = SwappedReports(swapped_present_bK, batch.negative_BK)
     reports = objective.gather_report_ids(present_bK, ids)
-    return StepInputs(images_b1HH, buckets, reports, config, seed_rng, swapped, views)
+    attraction = training and config.loss.weight_attraction > 0
+    return StepInputs(images_b1HH, buckets, reports, config, seed_rng, swapped, views, attraction)

@@ -45,8 +45,8 @@ class PlainStep:
             units_MD, report_JD = objective.gather_texts(units_mD, report_bD, inputs.reports)
             vectors = features.regions_BRD, features.image_BD, units_MD, report_JD
             terms = objective.terms_with_texts(*vectors, config, inputs.reports)
-            margin_bK = inputs.swapped_margins(features.regions_BRD, units_MD, swapped_bKD, whole, config)
-            terms |= inputs.swapped_terms(margin_bK, config)
+            own_bXK = inputs.own_values(features.regions_BRD, units_MD, swapped_bKD, whole, config)
+            terms |= inputs.own_terms(own_bXK, config)
         divergence_bVK = view_terms.divergences(self._engine, features.regions_BRD, units_MD, whole, inputs, config)
         with inputs.in_float32():
             return inputs.with_loss(terms | view_terms.terms(divergence_bVK, inputs))
@@ -67,7 +67,8 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
     def seed_rng(*part: str | int) -> None:
         torch.manual_seed(_seed(config.seed, pairs, dist.rank(), *part))
 
-    inputs = prepare(batch, images_B1HH, config, seed_rng, views_of(batch, images_B1HH, config, pairs))
+    views = views_of(batch, images_B1HH, config, pairs)
+    inputs = prepare(batch, images_B1HH, config, seed_rng, views, training=True)
     step = (cached_step.CachedStep if config.train.micro_batch else PlainStep)(engine, inputs)
     buffers = optimizer_step.copy_buffers(engine.module, config)
     terms = step.forward()
@@ -108,7 +109,8 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
         # The loss has the four terms only, whichever are trained on: swapped reports are for the margins.
         values.append(_floats(cached_step.loss_terms(scores, replace(inputs, swapped=None))))
         local_bJK = objective.by_report(scores.local_bM, inputs.reports)
-        label_free.add(batch, local_bJK, scores.margin_bK, inputs.reports)
+        # Validation has no attraction, so margins are the only values of own pairs.
+        label_free.add(batch, local_bJK, scores.own_bXK[:, 0], inputs.reports)
     engine.train()
     if not values:
         return {}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sentalign import dist
 from sentalign.engine.inputs import StepInputs
-from sentalign.loss import consistency
+from sentalign.loss import consistency, own_pairs, targets
 from sentalign.loss.reference import LossConfig
 from sentalign.model import norm
 from sentalign.stream.views import CellGrid
@@ -71,15 +71,11 @@ def terms(divergence_bVK: Tensor, inputs: StepInputs) -> dict[str, Tensor]:
     if not inputs.views:
         return {}
     has_view_b = torch.tensor(inputs.views.has_view, device=divergence_bVK.device)
-    weight_bK = _sentence_weights(inputs.reports.own.weight_JK, has_view_b)
+    weight_bK = targets.sentence_weights(inputs.reports.own.weight_JK * has_view_b[:, None])
     # Every rank has views of the same of its rows.
-    total = _sentence_weights(inputs.reports.gathered.weight_JK, has_view_b.repeat(dist.ranks())).sum()
+    has_view_J = has_view_b.repeat(dist.ranks())
+    total = targets.sentence_weights(inputs.reports.gathered.weight_JK * has_view_J[:, None]).sum()
     return {
-        kind: consistency.mean_over_ranks(divergence_bK, weight_bK, total)
+        kind: own_pairs.mean_over_ranks(divergence_bK, weight_bK, total)
         for kind, divergence_bK in zip(inputs.config.loss.views, divergence_bVK.unbind(1), strict=True)
     }
-
-
-def _sentence_weights(weight_JK: Tensor, has_view_J: Tensor) -> Tensor:
-    weight_JK = weight_JK * has_view_J[:, None]
-    return torch.cat([torch.zeros_like(weight_JK[:, :1]), weight_JK[:, 1:]], dim=1)

@@ -2,7 +2,7 @@
 
 In: regions of images in both views, the sentences of their own reports, and which cells correspond. Out: one divergence
 for each sentence. The map is the attention that the contrastive loss itself uses, so that nothing else can satisfy the
-term (docs/method.md, consistency of maps). No ranks here: means over the batch of all ranks are `mean_over_ranks`.
+term (docs/method.md, consistency of maps). No ranks here: means over the batch are `own_pairs.mean_over_ranks`.
 """
 
 # v images that have a view, K units with padding, R = G·G regions, D width
@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sentalign import dist
-from sentalign.loss.reference import EPSILON, LossConfig
+from sentalign.loss import own_pairs
+from sentalign.loss.reference import LossConfig
 
 EXCLUDED = -1e9  # as a logit: finite, so that excluded cells add 0 to sums and to gradients
 
@@ -24,15 +24,10 @@ EXCLUDED = -1e9  # as a logit: finite, so that excluded cells add 0 to sums and 
 def attention_logits(v_vRD: Tensor, t_vKD: Tensor, present_vK: Tensor, config: LossConfig) -> Tensor:
     """(v, K, R): the logarithm of each image's attention for the units of its own report, but for a constant.
 
-    <u, s> / tau of unit vectors under cosine attention, T1 p under the paper's; k = 0 is [CLS]. A learned temperature
-    gets no gradient here: a flat attention agrees with any other.
+    k = 0 is [CLS]. A learned temperature gets no gradient here: a flat attention agrees with any other.
     """
-    sharpness = torch.as_tensor(config.t1 if config.attention == "paper" else 1 / config.tau).detach()
-    if config.attention == "cosine":
-        v_vRD, t_vKD = F.normalize(v_vRD, dim=-1, eps=EPSILON), F.normalize(t_vKD, dim=-1, eps=EPSILON)
-        return sharpness * (t_vKD @ v_vRD.transpose(1, 2))
-    e_vKR = t_vKD @ v_vRD.transpose(1, 2)
-    return sharpness * e_vKR.masked_fill(~present_vK[:, :, None], -torch.inf).softmax(dim=1)
+    sharpness = torch.as_tensor(own_pairs.sharpness(config)).detach()
+    return own_pairs.attention_logits(v_vRD, t_vKD, present_vK, config, sharpness)
 
 
 def resampled(logits_vKR: Tensor, places_vGG2: Tensor) -> Tensor:
@@ -55,8 +50,3 @@ def divergence(logits_vKR: Tensor, others_vKR: Tensor, compared_vR: Tensor) -> T
     )
     mean_vKR = torch.logaddexp(log_vKR, other_vKR) - math.log(2)
     return sum((x.exp() * (x - mean_vKR)).sum(dim=2) for x in (log_vKR, other_vKR)) / 2  # type: ignore[return-value]
-
-
-def mean_over_ranks(divergence_bK: Tensor, weight_bK: Tensor, total: Tensor) -> Tensor:
-    """sum w JS / sum w over the sentences of all ranks, equal on every rank; `total` is the sum of all ranks' w."""
-    return dist.all_reduce_sum((weight_bK * divergence_bK).sum()) / total.clamp(min=EPSILON)

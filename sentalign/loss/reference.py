@@ -205,30 +205,6 @@ def unit_scale(config: LossConfig) -> Scalar:
     return 1 / config.tau_c
 
 
-def swapped_term(
-    v_BRD: Tensor,
-    t_BKD: Tensor,
-    present_BK: Tensor,
-    swapped_BKD: Tensor,
-    swapped_present_BK: Tensor,
-    weight_BK: Tensor,
-    config: LossConfig,
-) -> Tensor:
-    """sum w_ik log(1 + exp(-(s_ik - s'_ik) scale)) / sum w_ik over units k of report i with a weight.
-
-    s_ik is the score of image i with unit k of its own report, s'_ik with that of the report with swapped sides.
-    """
-    rows = (weight_BK > 0).any(dim=1).nonzero()[:, 0]
-    if not len(rows):
-        return v_BRD.sum() * 0
-    both = ((t_BKD, present_BK), (swapped_BKD, swapped_present_BK))
-    own, swapped = (
-        unit_scores(v_BRD[rows], t_JKD[rows], present_JK[rows], config).diagonal().T for t_JKD, present_JK in both
-    )
-    losses, weights = F.softplus(-(own - swapped) * unit_scale(config)), weight_BK[rows].to(own)
-    return (losses * weights).sum() / weights.sum()
-
-
 def total(terms: dict[str, Tensor], weight_global: float = 1.0, weight_local: float = 1.0) -> Tensor:
     """L = w_g (L_g(v|t) + L_g(t|v)) + w_l (L_l(v|t) + L_l(t|v))."""
     return weight_global * (terms["global_vt"] + terms["global_tv"]) + weight_local * (

@@ -1,12 +1,13 @@
 """Sentences with left and right swapped as negatives of their own image.
 
-In: one rank's regions, the units of its reports with swapped sides, and its scores with its own reports. Out: the term
-of the whole batch, equal on every rank. Each image is compared with the swapped sentences of its own report alone, so
-nothing but two sums is exchanged (docs/method.md, swapped sentences as negatives). The equation is
-`reference.swapped_term`.
+In: the units of one rank's reports with swapped sides, and the margins of the scores of the true ones. Out: the term
+of the whole batch, equal on every rank. Each image is compared with the swapped sentences of its own report alone
+(`own_pairs.scores`), so nothing but two sums is exchanged (docs/method.md, swapped sentences as negatives). The
+equation is `own_pairs_reference.swapped_term`.
 """
 
-# b images or reports of one rank, m of a micro-batch, R regions, K units with padding, F swapped reports, D width
+# b images or reports of one rank, N of its texts, swapped ones last, M of their packed units, K units with padding,
+# D width
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sentalign import dist
-from sentalign.loss.reference import EPSILON, LossConfig, Scalar
+from sentalign.loss.reference import EPSILON, Scalar
 
 
 class SwappedReports(NamedTuple):
@@ -36,23 +37,6 @@ class SwappedReports(NamedTuple):
         empty_bKD = units_MD.new_zeros(*self.present_bK.shape, units_MD.shape[1])
         swapped_bKD = empty_bKD.masked_scatter(self.present_bK[:, :, None], swapped)
         return own, report_ND[: len(self.present_bK)], swapped_bKD
-
-
-def own_scores(v_mRD: Tensor, t_mKD: Tensor, present_mK: Tensor, config: LossConfig) -> Tensor:
-    """cos(c_mk, t_mk) of each image with the units of one report of its own; any number where a unit is absent.
-
-    No unit vectors of regions are formed: they would be a copy of the map.
-    """
-    e_mKR = t_mKD @ v_mRD.transpose(1, 2)
-    if config.attention == "cosine":
-        lengths_m1R = v_mRD.norm(dim=2).clamp(min=EPSILON)[:, None]
-        cosines_mKR = e_mKR / lengths_m1R / t_mKD.norm(dim=2).clamp(min=EPSILON)[:, :, None]
-        c_mKD = ((cosines_mKR / config.tau).softmax(dim=2) / lengths_m1R) @ v_mRD
-    else:
-        counted_mK = present_mK | ~present_mK.any(dim=1, keepdim=True)  # a report without units must be finite
-        p_mKR = e_mKR.masked_fill(~counted_mK[:, :, None], -torch.inf).softmax(dim=1)
-        c_mKD = (config.t1 * p_mKR).softmax(dim=2) @ v_mRD
-    return (c_mKD * t_mKD).sum(dim=2) / (c_mKD.norm(dim=2) * t_mKD.norm(dim=2)).clamp(min=EPSILON)
 
 
 def term(margin_bK: Tensor, negative_bK: Tensor, weight_bK: Tensor, scale: Scalar) -> Tensor:

@@ -77,6 +77,11 @@ def twin_weights(images: ReportIds, reports: ReportIds, positive_IJ: Tensor, lik
     return weight_IJK.masked_fill(positive_IJ[:, :, None], 1)
 
 
+def sentence_weights(weight_JK: Tensor) -> Tensor:
+    """The weights of units without that of [CLS], which is no sentence."""
+    return torch.cat([torch.zeros_like(weight_JK[:, :1]), weight_JK[:, 1:]], dim=1)
+
+
 def unit_weights(tags_JK: Tensor, present_JK: Tensor, tag_weights: Mapping[int, float]) -> Tensor:
     """w_jk: the smallest of the weights of a sentence's tags (bits of `tags_JK`), 1 without one; 0 where absent.
 

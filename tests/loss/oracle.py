@@ -206,6 +206,15 @@ def swapped_term(v, t, swapped, negatives, options):
     return sum(losses) / sum(negatives.values()) if losses else torch.zeros(())
 
 
+def attraction_term(v, t, weights, count):
+    """The mean over {(i, k): w} of the mean of 1 - cos over the `count` regions of image i most like its sentence k."""
+    losses = []
+    for (i, k), w in weights.items():
+        nearest = sorted((1 - cos(region, t[i][k]) for region in v[i]), key=lambda x: float(x.detach()))[:count]
+        losses.append(w * sum(nearest) / count)
+    return sum(losses) / sum(weights.values()) if losses else torch.zeros(())
+
+
 def four_terms(cosines, t, g, q, reports, weights, options):
     """The unweighted terms; `tv` is L(t|v): which text, given the image."""
     local, whole = local_terms(cosines, t, reports, weights, options), global_terms(g, q, reports, options)

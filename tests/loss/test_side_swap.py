@@ -7,7 +7,7 @@ import importlib
 import pytest
 import torch
 
-from sentalign.loss import reference, side_swap
+from sentalign.loss import own_pairs, own_pairs_reference, reference, side_swap
 from sentalign.loss.reference import LossConfig
 from tests.loss import oracle
 from tests.loss.cases import ATTENTIONS, features, learned_scalars
@@ -32,17 +32,19 @@ def batch():
 
 
 def by_reference(v, t, present, swapped, there, weight, config):
-    return reference.swapped_term(v, t, present, swapped, there, weight, config)
+    return own_pairs_reference.swapped_term(v, t, present, swapped, there, weight, config)
 
 
-def by_fast_path(v, t, present, swapped, there, weight, config, side_swap=side_swap, reference=reference):
+def by_fast_path(
+    v, t, present, swapped, there, weight, config, side_swap=side_swap, own_pairs=own_pairs, reference=reference
+):
     """As a step does it: packed texts are split, units that are no negative have a weight of their own."""
     reports = side_swap.SwappedReports(there, weight > 0)
     packed, vectors = torch.cat([t[present], swapped[there]]), torch.arange(len(v) + int(there.any(1).sum()))
     own, kept, swapped_bKD = reports.split(packed, vectors)
     assert kept.tolist() == list(range(len(v)))
     own_bKD = torch.zeros_like(t).masked_scatter(present[:, :, None], own)
-    margin = side_swap.own_scores(v, own_bKD, present, config) - side_swap.own_scores(v, swapped_bKD, there, config)
+    margin = own_pairs.scores(v, own_bKD, present, config) - own_pairs.scores(v, swapped_bKD, there, config)
     return side_swap.term(margin, reports.negative_bK, weight.where(weight > 0, 1), reference.unit_scale(config))
 
 
@@ -104,9 +106,9 @@ def test_a_sentence_that_scores_no_higher_than_its_swapped_one_costs_log_2():
 
 # rule -> module, source, mutated source
 MUTANTS = {
-    "absent units share in p": ("side_swap", "e_mKR.masked_fill(~counted_mK[:, :, None], -torch.inf)", "e_mKR"),
-    "long regions count more": ("side_swap", "softmax(dim=2) / lengths_m1R) @", "softmax(dim=2)) @"),
-    "the attention has another temperature": ("side_swap", "(cosines_mKR / config.tau)", "cosines_mKR"),
+    "absent units share in p": ("own_pairs", "e_mKR.masked_fill(~counted_mK[:, :, None], -torch.inf)", "e_mKR"),
+    "long regions count more": ("own_pairs", "a_mKR / _lengths(v_mRD) if", "a_mKR if"),
+    "the attention has another temperature": ("own_pairs", "else 1 / config.tau", "else 1.0"),
     "the swapped sentence is the true one": ("side_swap", "F.softplus(-scale", "F.softplus(scale"),
     "scores are no logits": ("side_swap", "-scale * margin_bK", "-margin_bK"),
     "every unit is a negative": ("side_swap", ".to(margin_bK) * negative_bK", ".to(margin_bK)"),
@@ -122,10 +124,11 @@ MUTANTS = {
 @pytest.mark.parametrize("rule", MUTANTS)
 def test_the_oracle_kills_the_mutant(rule, copied):
     project = copied(*MUTANTS[rule])
-    mutant = importlib.import_module(project.reference.__name__.replace("reference", "side_swap"))
+    package = project.reference.__name__.rpartition(".")[0]
+    mutants = {name: importlib.import_module(f"{package}.{name}") for name in ("side_swap", "own_pairs", "reference")}
 
     def mutated(*given):
-        return by_fast_path(*given, side_swap=mutant, reference=project.reference)
+        return by_fast_path(*given, **mutants)
 
     pairs = [(value_and_gradients(mutated, x)[0], value_and_gradients(by_oracle, x)[0]) for x in CONFIGS]
     assert any(abs(one.item() - other.item()) > 1e-6 for one, other in pairs)

@@ -1,6 +1,8 @@
-"""The term of swapped sentences over a whole batch, as loops over single sentences in plain PyTorch."""
+"""The terms of own pairs over a whole batch, as loops over single sentences in plain PyTorch."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 
@@ -28,6 +30,18 @@ def swapped_loss(model, config, step, ids):
         weights = weights + ids.weight_JK[i, k]
     assert weights > 0
     return config.loss.weight_swapped * (terms / weights).sum()
+
+
+def attraction_loss(model, config, step, ids):
+    """The weighted term of the whole batch: of a sentence, the part of the regions that is nearest to it."""
+    whole = batch(step, slice(None))
+    regions = model(normalize(whole.images_BHH).to(next(model.parameters()).dtype)).regions_BRD
+    units = sentences(model, whole, slice(0, BATCH))
+    weights = {
+        (i, k): ids.weight_JK[i, k] for i in range(BATCH) for k in range(1, len(units[i])) if ids.weight_JK[i, k]
+    }
+    count = math.ceil(config.loss.attraction_share * regions.shape[1])
+    return config.loss.weight_attraction * oracle.attraction_term(regions, units, weights, count)
 
 
 def sentences(model, whole, rows):

@@ -17,8 +17,6 @@ from scipy import ndimage
 from sentalign.localize.heatmap import Array, clean_map, is_flat, peak
 from sharding.pixels import Geometry
 
-# 0.65 of the range is 0.3 on the scale [-1, 1], the middle of the published thresholds 0.1 to 0.5.
-SHARE = 0.65
 RASTER = 1024
 
 
@@ -46,15 +44,13 @@ class Localization:
     mirrored: bool = False
 
 
-def localize(
-    sentence: str, grid_HW: Array, geometry: Geometry, share: float = SHARE, mirrored: bool = False
-) -> Localization:
+def localize(sentence: str, grid_HW: Array, geometry: Geometry, level: float, mirrored: bool = False) -> Localization:
     """Boxes and peak of one sentence's score grid."""
-    return Localization(sentence, tuple(boxes(grid_HW, geometry, share)), peak(grid_HW, geometry), mirrored)
+    return Localization(sentence, tuple(boxes(grid_HW, geometry, level)), peak(grid_HW, geometry), mirrored)
 
 
-def boxes(grid_HW: Array, geometry: Geometry, share: float = SHARE) -> list[Box]:
-    """Boxes around the connected components (8 neighbours) of the map above min + `share` · (max - min), best first.
+def boxes(grid_HW: Array, geometry: Geometry, level: float) -> list[Box]:
+    """Boxes around the connected components (8 neighbours) of the map above min + `level` · (max - min), best first.
 
     The score is the component's mean on a scale where the map's minimum is 0 and its maximum 1. Components are labelled
     on a raster of at most 1024 pixels a side. A constant map has no box.
@@ -62,9 +58,9 @@ def boxes(grid_HW: Array, geometry: Geometry, share: float = SHARE) -> list[Box]
     map_hw = clean_map(grid_HW, geometry, RASTER)
     if is_flat(map_hw):
         return []
-    level_hw = (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min())
-    labels_hw, count = ndimage.label(level_hw >= share, structure=np.ones((3, 3)))
-    scores = ndimage.mean(level_hw, labels_hw, range(1, count + 1))
+    scaled_hw = (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min())
+    labels_hw, count = ndimage.label(scaled_hw >= level, structure=np.ones((3, 3)))
+    scores = ndimage.mean(scaled_hw, labels_hw, range(1, count + 1))
     step_y, step_x = geometry.rows / map_hw.shape[0], geometry.columns / map_hw.shape[1]
     results = []
     for (rows, columns), score in zip(ndimage.find_objects(labels_hw), scores, strict=True):

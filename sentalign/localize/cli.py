@@ -59,9 +59,9 @@ def localize(args: argparse.Namespace) -> None:
     features = predictor.image(picture.grey_HW)
     geometry = picture.geometry.then(features.cells)
     make_folder(args.out)
-    localizations = []
+    localizations, level = [], predictor.settings.level
     for number, (sentence, one) in enumerate(zip(sentences, predictor.maps(features, sentences), strict=True), 1):
-        localizations.append(boxes.localize(sentence, one.grid_HW, geometry, mirrored=one.mirrored))
+        localizations.append(boxes.localize(sentence, one.grid_HW, geometry, level, one.mirrored))
         _write(args.out, number, picture, one.grid_HW, geometry, localizations[-1])
     content = json.dumps(boxes.as_json(localizations, geometry), indent=1, ensure_ascii=False)
     (args.out / "boxes.json").write_text(content + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """`sentalign study STUDY`: named trainings over several seeds, and one table of what they reach.
 
-In: a study file. Out: study.json, table.md and index.html in its folder. The work is in `run`.
+In: a study file. Out: study.json, table.md, index.html and plots/FIGURE.svg in its folder. The work is in `run`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ EXAMPLES = """\
   sentalign study configs/study/levers.yaml --seeds 0 1 --rows best "without mirror" --out runs/levers
   sentalign study configs/study/demo.yaml --ray auto             (on all machines of a Ray cluster)
   sentalign study --table docs/study/demo.json                   (the table of a finished study)
+  sentalign study --table runs/study/demo/study.json --out docs/study     (its page and plots again)
 
 The same command goes on where an interrupted study stopped."""
 
@@ -38,7 +39,12 @@ def add_parser(commands: Subcommands) -> None:
     study.add_argument("--out", type=Path, metavar="DIR", help="folder in place of the file's")
     study.add_argument("--ray", metavar="ADDRESS", help="address of a Ray cluster that runs the trainings")
     study.add_argument("--gpus", type=int, default=0, help="GPUs of one training on the cluster (default: 0)")
-    study.add_argument("--table", type=Path, metavar="STUDY.JSON", help="print the table of this file and stop")
+    study.add_argument(
+        "--table",
+        type=Path,
+        metavar="STUDY.JSON",
+        help="print the table of this file and stop; with --out its page and plots are written there",
+    )
     add_json(study, "print study.json")
 
 
@@ -47,10 +53,11 @@ def run(args: argparse.Namespace) -> None:
     from sentalign.study import figures, spec, table
     from sentalign.study import run as runs
     from sharding.contract import UserError
-    from sharding.store import atomic
 
     if args.table:
         content = figures.read(args.table)
+        if args.out:
+            table.write(args.out, content)
     elif not args.study:
         raise UserError("give a study file, for example configs/study/demo.yaml, or --table STUDY.JSON")
     else:
@@ -66,6 +73,5 @@ def run(args: argparse.Namespace) -> None:
             content = figures.collect(study)
             study.out.mkdir(parents=True, exist_ok=True)
             figures.write(study.out / "study.json", content)
-            atomic.write_text(study.out / "table.md", table.markdown(content))
-            atomic.write_text(study.out / "index.html", table.page(content))
+            table.write(study.out, content)
     print(json.dumps(content) if args.json else table.markdown(content), end="\n" if args.json else "")

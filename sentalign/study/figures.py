@@ -70,6 +70,12 @@ FIGURES = {
 }
 
 
+def number(figure: str, value: float, sign: str = "") -> str:
+    """A value of a figure as text, with the digits of its column."""
+    digits = FIGURES[figure].digits if figure in FIGURES else 3
+    return f"{value:{sign}.{digits}f}"
+
+
 def collect(study: StudyPlan) -> dict[str, Any]:
     """The content of study.json: for each row its settings and every figure by seed, null where a run is missing."""
     rows = {name: _row(study, name) for name in study.rows}

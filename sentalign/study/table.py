@@ -1,17 +1,17 @@
-"""study.json → its table as Markdown, and a page with a plot of every figure.
+"""study.json → its table as Markdown, its page, and the plots as files for other documents.
 
-In: the content of study.json (`figures`). Out: text. The page is `templates/study.html`; it loads nothing.
+In: the content of study.json (`figures`). Out: text, or files. The page is `templates/study.html`; it loads nothing.
+Plots are drawn in `plots`.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from sentalign.study.figures import FIGURES, Spread, difference, spread
-from sharding import page_templates
-
-TEMPLATES = page_templates.load("sentalign.study")
-WIDTH, MARGIN = 300, 8  # of a plot, in its own units
+from sentalign.study import plots
+from sentalign.study.figures import difference, number, spread
+from sharding.store import atomic
 
 
 def markdown(content: dict[str, Any]) -> str:
@@ -33,51 +33,42 @@ def _seeds(content: dict[str, Any], row: str) -> int:
 
 
 def _cell(content: dict[str, Any], row: str, figure: str) -> str:
-    values, digits = spread(content, row, figure), _digits(figure)
+    values = spread(content, row, figure)
     if values is None:
         return "–"
-    text = f"{values.mean:.{digits}f}"
+    text = number(figure, values.mean)
     if len(values.values) > 1:
-        text += f" ({values.low:.{digits}f} to {values.high:.{digits}f})"
+        text += f" ({number(figure, values.low)} to {number(figure, values.high)})"
     change = difference(content, row, figure)
     if change and (change[1] > 0 or change[2] < 0):
-        text += f" **{change[0]:+.{digits}f}**"
+        text += f" **{number(figure, change[0], '+')}**"
     return text
 
 
-def _digits(figure: str) -> int:
-    return FIGURES[figure].digits if figure in FIGURES else 3
-
-
 def page(content: dict[str, Any]) -> str:
-    """The page: for every figure a plot with one dot a run and the mean, then the table of differences."""
-    plots = [_plot(content, figure, heading) for figure, heading in content["figures"].items()]
-    return TEMPLATES.get_template("study.html").render(content=content, plots=[p for p in plots if p], width=WIDTH)
+    """The page: for every figure its plot, then each row's numbers and its difference from the reference."""
+    drawn = [
+        {"svg": svg, "rows": [_line(content, name, figure) for name in content["rows"]]}
+        for figure, svg in plots.plots(content).items()
+    ]
+    return plots.TEMPLATES.get_template("study.html").render(content=content, plots=drawn)
 
 
-def _plot(content: dict[str, Any], figure: str, heading: str) -> dict[str, Any] | None:
-    spreads = {name: spread(content, name, figure) for name in content["rows"]}
-    known = [values for values in spreads.values() if values]
-    if not known:
-        return None
-    low, high = min(values.low for values in known), max(values.high for values in known)
-    digits = _digits(figure)
-
-    def x(value: float) -> float:
-        return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / ((high - low) or 1.0), 1)
-
-    lines = [_line(content, name, figure, values, x, digits) for name, values in spreads.items()]
-    return {"heading": heading, "low": f"{low:.{digits}f}", "high": f"{high:.{digits}f}", "lines": lines}
-
-
-def _line(
-    content: dict[str, Any], name: str, figure: str, values: Spread | None, x: Any, digits: int
-) -> dict[str, Any]:
+def _line(content: dict[str, Any], name: str, figure: str) -> dict[str, str]:
     change = difference(content, name, figure)
-    return {
-        "name": name,
-        "text": _cell(content, name, figure).replace("**", ""),
-        "mean": values and x(values.mean),
-        "dots": [(seed, x(value)) for seed, value in values.values.items()] if values else [],
-        "change": "{:+.{d}f} [{:+.{d}f}, {:+.{d}f}]".format(*change, d=digits) if change else "",
-    }
+    mean, low, high = (number(figure, value, "+") for value in change) if change else ("", "", "")
+    text = _cell(content, name, figure).replace("**", "")
+    return {"name": name, "text": text, "change": f"{mean} [{low}, {high}]" if change else ""}
+
+
+def write(out: Path, content: dict[str, Any]) -> None:
+    """Writes table.md, index.html and plots/FIGURE.svg; plots that another content had are removed."""
+    (out / "plots").mkdir(parents=True, exist_ok=True)
+    drawn = plots.plots(content)
+    for old in (out / "plots").glob("*.svg"):
+        if old.stem not in drawn:
+            old.unlink()
+    for figure, svg in drawn.items():
+        atomic.write_text(out / "plots" / f"{figure}.svg", svg + "\n")
+    atomic.write_text(out / "table.md", markdown(content))
+    atomic.write_text(out / "index.html", page(content))

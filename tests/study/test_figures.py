@@ -67,13 +67,6 @@ def test_the_table_shows_the_range_and_only_clear_differences():
     assert lines[4] == "| waiting | 0 | – | – |"
 
 
-def test_the_page_has_a_dot_for_every_run_and_escapes_text():
-    page = table.page(CONTENT)
-    assert page.count("<circle") == 4 + 3 + 4 + 3
-    assert "Some &lt;rows&gt;" in page
-    assert "<script" not in page
-
-
 def test_the_file_keeps_everything_and_one_line_a_figure(tmp_path):
     path = tmp_path / "study.json"
     figures.write(path, CONTENT)

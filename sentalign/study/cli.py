@@ -17,6 +17,7 @@ EXAMPLES = """\
   sentalign study configs/study/levers.yaml --seeds 0 1 --rows best "without mirror" --out runs/levers
   sentalign study configs/study/demo.yaml --ray auto             (on all machines of a Ray cluster)
   sentalign study --table docs/study/demo.json                   (the table of a finished study)
+  sentalign study --table a/study.json b/study.json --out both   (the runs of two machines in one table)
   sentalign study --table runs/study/demo/study.json --out docs/study     (its page and plots again)
 
 The same command goes on where an interrupted study stopped."""
@@ -42,20 +43,21 @@ def add_parser(commands: Subcommands) -> None:
     study.add_argument(
         "--table",
         type=Path,
+        nargs="+",
         metavar="STUDY.JSON",
-        help="print the table of this file and stop; with --out its page and plots are written there",
+        help="print the table of the runs in these files and stop; with --out, files, page and plots are written there",
     )
     add_json(study, "print study.json")
 
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command. Raises UserError for an impossible study and for a step that failed."""
-    from sentalign.study import figures, spec, table
+    from sentalign.study import figures, spec, study_json, table
     from sentalign.study import run as runs
     from sharding.contract import UserError
 
     if args.table:
-        content = figures.read(args.table)
+        content = study_json.union([study_json.read(path) for path in args.table])
         if args.out:
             table.write(args.out, content)
     elif not args.study:
@@ -71,7 +73,5 @@ def run(args: argparse.Namespace) -> None:
             runs.run(study, jobs, lambda line: print(line, file=sys.stderr, flush=True))
         finally:
             content = figures.collect(study)
-            study.out.mkdir(parents=True, exist_ok=True)
-            figures.write(study.out / "study.json", content)
             table.write(study.out, content)
     print(json.dumps(content) if args.json else table.markdown(content), end="\n" if args.json else "")

@@ -1,6 +1,6 @@
 """metrics.json of every run → the figures of a row over its seeds, and its difference from the reference, seed by seed.
 
-In: the folder of a study. Out: `RowFigures`, and study.json, from which table and page are drawn without the runs.
+In: the folder of a study. Out: the content of study.json; spreads and differences of any such content.
 """
 
 # S seeds
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,6 @@ from scipy import stats
 
 from sentalign.study.run import METRICS, STEP, evaluation_step, training_step
 from sentalign.study.spec import StudyPlan
-from sharding.contract import UserError
-from sharding.store import atomic
 
 CONFIDENCE = 0.95
 
@@ -102,38 +99,6 @@ def _row(study: StudyPlan, name: str) -> dict[str, Any]:
         seconds.append(json.loads((trained.folder / STEP).read_text())["seconds"] if complete else None)
     settings = {"set": row.set, "data": study.data_of(name), "runs_of": row.runs_of, "evaluate": row.evaluate}
     return settings | {"figures": values, "training_seconds": seconds}
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Writes study.json; a list of numbers stays on one line, so that a changed run is a changed line."""
-    text = json.dumps(content, indent=1, allow_nan=False)
-    atomic.write_text(path, _lists_on_one_line(text) + "\n")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The content of a study.json. Raises UserError where it is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not {"title", "seeds", "figures", "rows"} <= content.keys():
-            raise ValueError
-    except (OSError, ValueError, AttributeError):
-        raise UserError(f"{path} is no study.json; give the file that `sentalign study` wrote") from None
-    return dict(content)
-
-
-def _lists_on_one_line(text: str) -> str:
-    lines: list[str] = []
-    inside = False
-    for line in text.split("\n"):
-        if inside:
-            lines[-1] += (" " if lines[-1].endswith(",") else "") + line.strip()
-        else:
-            lines.append(line)
-        if line.endswith("["):
-            inside = True
-        elif line.strip() in ("]", "],"):
-            inside = False
-    return "\n".join(lines)
 
 
 @dataclass(frozen=True)

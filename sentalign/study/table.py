@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sentalign.study import plots
+from sentalign.study import plots, study_json
 from sentalign.study.figures import difference, number, spread
 from sharding.store import atomic
 
@@ -62,7 +62,7 @@ def _line(content: dict[str, Any], name: str, figure: str) -> dict[str, str]:
 
 
 def write(out: Path, content: dict[str, Any]) -> None:
-    """Writes table.md, index.html and plots/FIGURE.svg; plots that another content had are removed."""
+    """Writes study.json, table.md, index.html and plots/FIGURE.svg; plots that another content had are removed."""
     (out / "plots").mkdir(parents=True, exist_ok=True)
     drawn = plots.plots(content)
     for old in (out / "plots").glob("*.svg"):
@@ -70,5 +70,6 @@ def write(out: Path, content: dict[str, Any]) -> None:
             old.unlink()
     for figure, svg in drawn.items():
         atomic.write_text(out / "plots" / f"{figure}.svg", svg + "\n")
+    study_json.write(out / "study.json", content)
     atomic.write_text(out / "table.md", markdown(content))
     atomic.write_text(out / "index.html", page(content))

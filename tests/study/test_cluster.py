@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentalign.study import figures
+from sentalign.study import study_json
 from tests.study.test_spec import TREE
 
 SMALL = {"train.epochs": 1, "data.image_size": 65, "data.batch": 8}
@@ -40,7 +40,7 @@ def study(folder, *words):
     path.write_text(yaml.safe_dump({**TREE, "seeds": [3], "rows": ROWS, "out": str(folder)}, sort_keys=False))
     command = [sys.executable, "-m", "sentalign", "study", str(path), *words]
     subprocess.run(command, env=os.environ, check=True, timeout=600)
-    rows = figures.read(folder / "study.json")["rows"]
+    rows = study_json.read(folder / "study.json")["rows"]
     return {name: row["figures"] for name, row in rows.items()}, (folder / "table.md").read_text()
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from scipy import stats
 
 from sentalign.study import figures, table
-from sharding.contract import UserError
 
 CONTENT = {
     "title": "Some <rows>",
@@ -65,13 +62,3 @@ def test_the_table_shows_the_range_and_only_clear_differences():
     assert lines[2] == "| base | 4 | 0.650 (0.500 to 0.800) | 1.33 (1.00 to 2.00) |"
     assert lines[3] == "| better | 4 | 0.750 (0.610 to 0.900) **+0.100** | 2.00 (1.50 to 3.00) |"
     assert lines[4] == "| waiting | 0 | – | – |"
-
-
-def test_the_file_keeps_everything_and_one_line_a_figure(tmp_path):
-    path = tmp_path / "study.json"
-    figures.write(path, CONTENT)
-    assert figures.read(path) == CONTENT
-    assert '"pointing": [0.5, 0.6, 0.7, 0.8],' in path.read_text()
-    (tmp_path / "other.json").write_text(json.dumps([1]))
-    with pytest.raises(UserError, match=r"no study\.json"):
-        figures.read(tmp_path / "other.json")

@@ -77,7 +77,7 @@ def test_a_study_json_is_enough_to_write_all_again(tmp_path, capsys, out):
     assert cli.main(words + (["--out", str(tmp_path / "out")] if out else [])) == 0
     assert capsys.readouterr().out == table.markdown(CONTENT)
     files = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")}
-    written = {"table.md", "index.html", "plots/pointing.svg", "plots/cnr.svg"}
+    written = {"study.json", "table.md", "index.html", "plots/pointing.svg", "plots/cnr.svg"}
     assert files == (written if out else {"plots/gone.svg"})
     if out:
         ElementTree.parse(tmp_path / "out/plots/cnr.svg")

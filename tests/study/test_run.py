@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentalign.study import figures, run, spec
+from sentalign.study import run, spec, study_json
 from sentalign.study.run import Step
 from sharding.contract import UserError
 from tests.study.test_spec import TREE
@@ -94,7 +94,7 @@ def test_an_interrupted_study_continues_and_writes_its_table(tmp_path):
     first.kill()
     first.communicate()
     subprocess.run(command, env=environment, check=True, timeout=600)
-    content = figures.read(tmp_path / "out" / "study.json")
+    content = study_json.read(tmp_path / "out" / "study.json")
     assert all(values[0] is not None for values in content["rows"]["again"]["figures"].values())
     assert content["rows"]["base"]["figures"] == content["rows"]["again"]["figures"]
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("step.json")}

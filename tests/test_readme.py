@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sentalign.study import study_json, table
+
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 ROWS = [row.split("|")[1:4] for row in TEXT.splitlines() if re.match(r"\| .*\]\((sharding|sentalign)", row)]
@@ -36,3 +38,12 @@ def test_every_folder_of_the_source_is_in_the_map():
 def test_links_between_the_documents_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
     assert not [link for link in links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md"], ids=lambda page: page.name)
+def test_tables_of_studies_are_those_of_their_files(page):
+    """Between `<!-- table: FILE -->` and `<!-- end -->` stands what `sentalign study --table FILE` prints."""
+    for file, text in re.findall(
+        r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", page.read_text(encoding="utf-8"), re.DOTALL
+    ):
+        assert text.strip() == table.markdown(study_json.read(page.parent / file)).strip(), file

@@ -13,18 +13,22 @@ from sentalign.study import plots, study_json
 from sentalign.study.figures import difference, number, spread
 from sharding.store import atomic
 
+FEW_ROWS = 3
+
 
 def markdown(content: dict[str, Any]) -> str:
-    """One line a row: mean (smallest to largest) over the seeds, and the difference from the reference if it is clear.
+    """Mean (smallest to largest) over the seeds, and the difference from the reference if it is clear.
 
-    A difference is clear where its 95% interval, paired by seed, does not hold 0.
+    One line a row of the study; of a study of three rows or fewer, whose lines would be long, one line a figure. A
+    difference is clear where its 95% interval, paired by seed, does not hold 0.
     """
-    headings = ["row", "seeds", *content["figures"].values()]
-    lines = [" | ".join(headings), " | ".join(["---"] * len(headings))]
-    for name in content["rows"]:
-        cells = [_cell(content, name, figure) for figure in content["figures"]]
-        lines.append(" | ".join([name.replace("|", "/"), str(_seeds(content, name)), *cells]))
-    return "\n".join(f"| {line} |" for line in lines) + "\n"
+    columns = [["row", *(name.replace("|", "/") for name in content["rows"])]]
+    columns += [["seeds", *(str(_seeds(content, name)) for name in content["rows"])]]
+    for figure, heading in content["figures"].items():
+        columns.append([heading, *(_cell(content, name, figure) for name in content["rows"])])
+    lines = columns if len(content["rows"]) <= FEW_ROWS else [list(line) for line in zip(*columns, strict=True)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def _seeds(content: dict[str, Any], row: str) -> int:

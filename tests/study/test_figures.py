@@ -57,8 +57,17 @@ def test_a_difference_is_paired_by_seed():
 
 
 def test_the_table_shows_the_range_and_only_clear_differences():
-    lines = table.markdown(CONTENT).splitlines()
+    content = CONTENT | {"rows": CONTENT["rows"] | {"empty": CONTENT["rows"]["waiting"]}}
+    lines = table.markdown(content).splitlines()
     assert lines[0] == "| row | seeds | pointing, seen kinds | signed CNR |"
+    assert lines[1] == "| --- | --- | --- | --- |"
     assert lines[2] == "| base | 4 | 0.650 (0.500 to 0.800) | 1.33 (1.00 to 2.00) |"
     assert lines[3] == "| better | 4 | 0.750 (0.610 to 0.900) **+0.100** | 2.00 (1.50 to 3.00) |"
     assert lines[4] == "| waiting | 0 | – | – |"
+
+
+def test_the_table_of_few_rows_has_one_line_a_figure():
+    lines = table.markdown(CONTENT).splitlines()
+    assert lines[:3] == ["| row | base | better | waiting |", "| --- | --- | --- | --- |", "| seeds | 4 | 4 | 0 |"]
+    assert lines[4] == "| signed CNR | 1.33 (1.00 to 2.00) | 2.00 (1.50 to 3.00) | – |"
+    assert len(lines) == 3 + len(CONTENT["figures"])

@@ -35,10 +35,10 @@ def tower_of_images(batch: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
 def tower_of_texts(batch: int) -> tuple[nn.Module, tuple[text.TextBucket, ...]]:
     tower = text.build(None, BERT, 30000, 4)
     tokens_BT = torch.randint(5, 30000, (batch, 64))
-    sentence_id_BT = (torch.arange(64) // 10).expand(batch, 64)
+    unit_id_BT = (torch.arange(64) // 10).expand(batch, 64)
     words_BK = torch.full((batch, 8), 8.0)
     attention_BT = torch.ones(batch, 64, dtype=torch.bool)
-    return tower, tuple(text.buckets(tokens_BT, attention_BT, sentence_id_BT, words_BK, words_BK > 0))
+    return tower, tuple(text.buckets(tokens_BT, attention_BT, unit_id_BT, words_BK, words_BK > 0))
 
 
 def local_loss(batch: int) -> tuple[Callable[..., object], tuple[Tensor, ...]]:

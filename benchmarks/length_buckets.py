@@ -72,7 +72,7 @@ def padding(collated: list[Batch]) -> float:
 
 
 def seconds(tower: text.TextTower, batch: Batch) -> float:
-    words = (batch.tokens_BT, batch.attention_BT, batch.sentence_id_BT, batch.word_counts_BK)
+    words = (batch.tokens_BT, batch.attention_BT, batch.unit_id_BT, batch.word_counts_BK)
     started = time.perf_counter()
     buckets = text.buckets(*words, batch.word_counts_BK > 0, batch.order_B, batch.widths)
     units_MD, report_BD = (sum(parts) for parts in zip(*map(tower, buckets), strict=True))

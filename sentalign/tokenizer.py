@@ -24,11 +24,15 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @dataclass(frozen=True)
 class Row:
-    """One report as token ids: `sentence_ids[i]` is the sentence of position i, -1 for [CLS] and [SEP]."""
+    """One report as token ids: `sentence_ids[i]` is the sentence of position i, -1 for [CLS] and [SEP].
+
+    `word_starts[i]`: position i is the first piece of a word of a sentence.
+    """
 
     tokens: list[int]
     sentence_ids: list[int]
     word_counts: list[int]  # of each sentence
+    word_starts: list[bool]
 
     @property
     def total_words(self) -> int:
@@ -62,6 +66,7 @@ class Tokenizer:
         Only a first sentence that alone is too long is truncated. Sentences without a piece count zero words.
         """
         tokens, sentence_ids, word_counts = [self.cls_id], [-1], [0] * len(sentences)
+        word_starts = [False]
         for number, sentence in enumerate(sentences):
             pieces = self.pieces(sentence)
             if len(tokens) + len(pieces) + 1 > max_tokens:
@@ -70,8 +75,10 @@ class Tokenizer:
                 pieces = pieces[: max_tokens - 2]
             tokens += pieces
             sentence_ids += [number] * len(pieces)
-            word_counts[number] = sum(self._starts[p] for p in pieces)
-        return Row(tokens + [self.sep_id], sentence_ids + [-1], word_counts)
+            starts = [self._starts[p] for p in pieces]
+            word_starts += starts
+            word_counts[number] = sum(starts)
+        return Row(tokens + [self.sep_id], sentence_ids + [-1], word_counts, word_starts + [False])
 
     def save(self, folder: Path) -> None:
         """Writes vocab.txt and tokenizer_config.json, which transformers reads too."""

@@ -84,6 +84,7 @@ def test_a_section_without_settings_can_be_overridden(write):
         (["data.long_side=400"], "data.long_side 400 is larger than data.image_size 224"),
         (["model.width=128"], "model.width 128 must equal model.text.backbone.hidden_size 768"),
         (["loss.aggregate=sentence"], "needs loss.attention=cosine"),
+        (["loss.units=word", "loss.weight_swapped=0.5"], "set loss.units=sentence, or loss.weight_swapped=0"),
         (["train.epochs"], "key=value"),
         (["=3"], "key=value"),
         (["train.epochs=[1"], "quote it"),

@@ -144,6 +144,7 @@ def test_rows_keep_their_invariants(sentences, longest):
     assert inside == sorted(inside)
     starts = [u for t, u in zip(row.tokens, row.sentence_ids, strict=True) if u >= 0 and not PIECES[t].startswith("##")]
     assert row.word_counts == [starts.count(k) for k in range(len(sentences))]
+    assert [u for start, u in zip(row.word_starts, row.sentence_ids, strict=True) if start] == starts
     assert row.total_words == sum(row.word_counts) + 2
     # Every sentence is there whole, up to the first that does not fit; only the very first may be cut.
     kept = [k for k in range(len(sentences)) if k in inside]

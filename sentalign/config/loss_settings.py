@@ -13,7 +13,8 @@ class Loss(StrictModel):
     """Weights and temperatures of the terms, see docs/method.md."""
 
     attention: Literal["paper", "cosine"] = Field("paper", description="dot products, or cosines")
-    aggregate: Literal["lse", "sentence"] = Field("lse", description="a score per report, or per sentence")
+    units: Literal["sentence", "word"] = Field("sentence", description="the units of a report in the local terms")
+    aggregate: Literal["lse", "sentence"] = Field("lse", description="a score per report, or per unit of it")
     objective: Literal["softmax", "sigmoid"] = Field("softmax", description="over the batch, or per pair")
     targets: Literal["own", "multi", "mask"] = Field(
         "own", description="what reports of the same text or study are: negatives, positives, or left out"
@@ -78,6 +79,15 @@ class Loss(StrictModel):
         low, high = self.rescale
         if not 0 < low <= high:
             raise ValueError(f"loss.rescale is [smallest, largest] zoom, both above 0, not [{low:g}, {high:g}]")
+        return self
+
+    @model_validator(mode="after")
+    def _swapped_negatives_are_sentences(self) -> Loss:
+        if self.weight_swapped and self.units == "word":
+            raise ValueError(
+                "loss.weight_swapped compares sentences with their swapped form, which most words do not have; "
+                "set loss.units=sentence, or loss.weight_swapped=0"
+            )
         return self
 
     @model_validator(mode="after")

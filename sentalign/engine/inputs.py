@@ -108,7 +108,7 @@ def prepare(
     tag_weights = {1 << TAGS.index(tag): weight for tag, weight in config.loss.tag_weights.items()}
     weight_bK = targets.unit_weights(batch.tags_BK, present_bK, tag_weights)
     ids = ReportIds(batch.study_B, batch.report_B, batch.sentence_hash_BS, batch.unit_hash_BK, weight_bK)
-    words = (batch.tokens_BT, batch.attention_BT, batch.sentence_id_BT, batch.word_counts_BK)
+    words = (batch.tokens_BT, batch.attention_BT, batch.unit_id_BT, batch.word_counts_BK)
     buckets = text.buckets(*words, present_NK, batch.order_B, batch.widths)
     swapped = None
     if batch.swapped_F is not None and batch.negative_BK is not None:

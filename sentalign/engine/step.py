@@ -24,6 +24,7 @@ from sentalign.model.dual import Features
 from sentalign.stream.augment import augment, normalize
 from sentalign.stream.batch import Batch
 from sentalign.stream.views import ViewMaker, has_view
+from sentalign.stream.word_units import by_word
 from sentalign.word_recall import WordRecall, found_within
 
 
@@ -68,7 +69,7 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
         torch.manual_seed(_seed(config.seed, pairs, dist.rank(), *part))
 
     views = views_of(batch, images_B1HH, config, pairs)
-    inputs = prepare(batch, images_B1HH, config, seed_rng, views, training=True)
+    inputs = prepare(in_loss_units(batch, config), images_B1HH, config, seed_rng, views, training=True)
     step = (cached_step.CachedStep if config.train.micro_batch else PlainStep)(engine, inputs)
     buffers = optimizer_step.copy_buffers(engine.module, config)
     terms = step.forward()
@@ -106,8 +107,7 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
         images_b1HH = normalize(batch.images_BHH)
         inputs = prepare(batch, images_b1HH, config, lambda *_: None)
         scores = cached_step.compute_scores(engine, inputs)
-        # The loss has the four terms only, whichever are trained on: swapped reports are for the margins.
-        values.append(_floats(cached_step.loss_terms(scores, replace(inputs, swapped=None))))
+        values.append(_floats(_validation_terms(engine, batch, inputs, scores)))
         local_bJK = objective.by_report(scores.local_bM, inputs.reports)
         # Validation has no attraction, so margins are the only values of own pairs.
         label_free.add(batch, local_bJK, scores.own_bXK[:, 0], inputs.reports)
@@ -115,6 +115,23 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
     if not values:
         return {}
     return {name: sum(terms[name] for terms in values) / len(values) for name in values[0]} | label_free.metrics()
+
+
+def in_loss_units(batch: Batch, config: Config) -> Batch:
+    """The batch with the units that the loss has."""
+    return batch if config.loss.units == "sentence" else by_word(batch, config.data.max_tokens)
+
+
+def _validation_terms(
+    engine: Any, batch: Batch, inputs: StepInputs, scores: cached_step.CachedScores
+) -> dict[str, Tensor]:
+    """The terms of a validation batch; `inputs` and `scores` are those of its sentences."""
+    config = inputs.config
+    if config.loss.units != "sentence":
+        inputs = prepare(in_loss_units(batch, config), inputs.images_b1HH, config, inputs.seed_rng)
+        scores = cached_step.compute_scores(engine, inputs)
+    # The loss has the four terms only, whichever are trained on: swapped reports are for the margins.
+    return cached_step.loss_terms(scores, replace(inputs, swapped=None))
 
 
 class LabelFree:

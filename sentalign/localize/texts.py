@@ -47,14 +47,14 @@ class Texts:
         return TextFeatures(torch.stack(units_2D), torch.stack(report_D))
 
     def _pad(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Rows of one sentence each as (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)."""
+        """Rows of one sentence each as (tokens_BT, attention_BT, unit_id_BT, word_counts_BK)."""
         tokens = [torch.tensor(row.tokens) for row in rows]
         tokens_BT = pad_sequence(tokens, batch_first=True, padding_value=self._tokenizer.pad_id)
         ids = [torch.tensor(row.sentence_ids) for row in rows]
-        sentence_id_BT = pad_sequence(ids, batch_first=True, padding_value=-1)
+        unit_id_BT = pad_sequence(ids, batch_first=True, padding_value=-1)
         attention_BT = torch.arange(tokens_BT.shape[1]) < torch.tensor([[len(row.tokens)] for row in rows])
         word_counts_BK = torch.tensor([[row.total_words, *row.word_counts] for row in rows], dtype=torch.float32)
-        tokens_BT, attention_BT, sentence_id_BT, word_counts_BK = (
-            t.to(self._device) for t in (tokens_BT, attention_BT, sentence_id_BT, word_counts_BK)
+        tokens_BT, attention_BT, unit_id_BT, word_counts_BK = (
+            t.to(self._device) for t in (tokens_BT, attention_BT, unit_id_BT, word_counts_BK)
         )
-        return tokens_BT, attention_BT, sentence_id_BT, word_counts_BK
+        return tokens_BT, attention_BT, unit_id_BT, word_counts_BK

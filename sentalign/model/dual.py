@@ -71,12 +71,12 @@ class DualEncoder(nn.Module):
             return regions_BHWD, image_BD
 
     def encode_texts(
-        self, tokens_BT: Tensor, attention_BT: Tensor, sentence_id_BT: Tensor, word_counts_BK: Tensor
+        self, tokens_BT: Tensor, attention_BT: Tensor, unit_id_BT: Tensor, word_counts_BK: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Units (B, K, D), zero where they are absent, and report vectors (B, D), without gradient."""
         present_BK = word_counts_BK > 0
         with torch.inference_mode():
-            (bucket,) = text.buckets(tokens_BT, attention_BT, sentence_id_BT, word_counts_BK, present_BK)
+            (bucket,) = text.buckets(tokens_BT, attention_BT, unit_id_BT, word_counts_BK, present_BK)
             units_MD, report_BD = self.text(bucket)
             units_BKD = units_MD.new_zeros(*present_BK.shape, units_MD.shape[1])
             units_BKD[present_BK] = units_MD

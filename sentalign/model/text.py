@@ -1,11 +1,11 @@
 """The text tower: a report becomes its [CLS] vector, one vector a sentence and a report vector.
 
-In: tokens, and which sentence each position belongs to. Out: packed units and report vectors, by the word and sentence
-rules of docs/method.md (paper mode, text side). The tokenizer is in sentalign.tokenizer.
+In: tokens, and which unit each position belongs to: a sentence, or a word. Out: packed units and report vectors, by the
+word and sentence rules of docs/method.md (paper mode, text side). The tokenizer is in sentalign.tokenizer.
 """
 
-# B reports of a batch, b of a bucket, T positions, K units with padding (the [CLS] vector, then the sentences), M units
-# of the batch without padding (report by report), D width
+# B reports of a batch, b of a bucket, T positions, K units with padding (the [CLS] vector, then sentences or words),
+# M units of the batch without padding (report by report), D width
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TextTower(nn.Module):
 def buckets(
     tokens_BT: Tensor,
     attention_BT: Tensor,
-    sentence_id_BT: Tensor,
+    unit_id_BT: Tensor,
     word_counts_BK: Tensor,
     present_BK: Tensor,
     order_B: Tensor | None = None,
@@ -68,7 +68,7 @@ def buckets(
 ) -> list[TextBucket]:
     """The batch in length buckets: bucket i has the rows of piece i of `order_B`, padded to `widths[i]` positions.
 
-    word_counts_BK are the words of the whole row at k = 0 and of each sentence after; present_BK marks real units.
+    word_counts_BK are the words of the whole row at k = 0 and of each unit after; present_BK marks real units.
 
     The sums of the tower's outputs over the buckets equal its outputs for one bucket but for the drawn dropout.
     """
@@ -76,8 +76,8 @@ def buckets(
     words_BK[:, 0] = 1  # [CLS] alone
     words_M = words_BK[present_BK]
     unit_BK = (present_BK.flatten().cumsum(0).view_as(present_BK) - 1).masked_fill(~present_BK, len(words_M))
-    unit_BT = unit_BK.gather(1, sentence_id_BT + 1)  # -1 is [CLS] at position 0, else no unit
-    unit_BT[:, 1:] = unit_BT[:, 1:].masked_fill(sentence_id_BT[:, 1:] < 0, len(words_M))
+    unit_BT = unit_BK.gather(1, unit_id_BT + 1)  # -1 is [CLS] at position 0, else no unit
+    unit_BT[:, 1:] = unit_BT[:, 1:].masked_fill(unit_id_BT[:, 1:] < 0, len(words_M))
     rows_B = torch.arange(len(tokens_BT), device=tokens_BT.device) if order_B is None else order_B
     widths = widths or [tokens_BT.shape[1]]
     # Sorted rows: one bucket is the batch in its own order.

@@ -32,25 +32,28 @@ TOKEN_MULTIPLE = 8  # widths of a few sizes only: allocators and tensor cores li
 class Batch:
     """One rank's share of a global batch.
 
-    images_BHH uint8; tokens_BT int64; attention_BT bool, the real positions; sentence_id_BT int64, the sentence of
-    each position, -1 at [CLS], [SEP] and padding; word_counts_BK float32, column 0 the words of the whole row with
-    [CLS] and [SEP], column k the words of sentence k - 1 (0: absent). order_B int64, the rows from the shortest text
-    to the longest: its equal pieces (torch.tensor_split) are length buckets, of which piece i needs `widths[i]`
-    positions. `epochs` are those of the data sets of the rows, `replaced` counts rows in place of one that cannot be
+    images_BHH uint8; tokens_BT int64; attention_BT bool, the real positions; unit_id_BT int64, the sentence of
+    each position, -1 at [CLS], [SEP] and padding; word_start_BT bool, the first piece of each word of a sentence;
+    word_counts_BK float32, column 0 the words of the whole row with [CLS] and [SEP], column k the words of sentence
+    k - 1 (0: absent). order_B int64, the rows from the shortest text to the longest: its equal pieces
+    (torch.tensor_split) are length buckets, of which piece i needs `widths[i]` positions. `epochs` are those of the data sets of the rows, `replaced` counts rows in place of one that cannot be
     read. Equal things have equal hashes, 64 bits of a sha256 (int64): study_B; report_B, of the ordered sentences of
     the full stored report; sentence_hash_BS, of each of them, 0 after the last; unit_hash_BK, of each unit's sentence,
     0 at [CLS] and where it is absent. tags_BK uint8 are the tags of each unit, bit n for TAGS[n].
 
+    The units are sentences as the stream makes batches, words after `word_units.by_word`.
+
     `sentences` are the chosen ones of each row. Validation batches have reports with swapped sides as further texts,
-    and training batches may: the tensors of texts (tokens, attention, sentence ids, word counts, order) then have N
-    rows, the reports and F swapped ones. swapped_F int64 is the row that each of these is of, in rising order;
+    and training batches may: the tensors of texts (tokens, attention, unit ids, word starts, word counts, order) then
+    have N rows, the reports and F swapped ones. swapped_F int64 is the row that each of these is of, in rising order;
     negative_BK bool marks units that are compared with their swapped form (`side_swap`).
     """
 
     images_BHH: Tensor
     tokens_BT: Tensor
     attention_BT: Tensor
-    sentence_id_BT: Tensor
+    unit_id_BT: Tensor
+    word_start_BT: Tensor
     word_counts_BK: Tensor
     order_B: Tensor
     study_B: Tensor
@@ -129,14 +132,16 @@ def collate(
 
 
 def _text_arrays(rows: Sequence[Row], padding: Padding) -> tuple[dict[str, NDArray[Any]], tuple[int, ...]]:
-    """Tokens, their sentences, word counts and length buckets of a batch, by their names in `Batch`, and `widths`."""
+    """Tokens, sentences, words and length buckets of a batch, by their names in `Batch`, and `widths`."""
     order_B, widths = _buckets([len(row.tokens) for row in rows], padding)
     tokens_BT = np.full((len(rows), widths[-1]), padding.pad, np.int64)
-    sentence_id_BT = np.full((len(rows), widths[-1]), -1, np.int64)
+    unit_id_BT = np.full((len(rows), widths[-1]), -1, np.int64)
+    word_start_BT = np.zeros((len(rows), widths[-1]), bool)
     word_counts_BK = np.zeros((len(rows), padding.units), np.float32)
     for b, row in enumerate(rows):
         tokens_BT[b, : len(row.tokens)] = row.tokens
-        sentence_id_BT[b, : len(row.sentence_ids)] = row.sentence_ids
+        unit_id_BT[b, : len(row.sentence_ids)] = row.sentence_ids
+        word_start_BT[b, : len(row.word_starts)] = row.word_starts
         word_counts_BK[b, 0] = row.total_words
         counts = row.word_counts[: padding.units - 1]
         word_counts_BK[b, 1 : 1 + len(counts)] = counts
@@ -144,7 +149,8 @@ def _text_arrays(rows: Sequence[Row], padding: Padding) -> tuple[dict[str, NDArr
     arrays = {
         "tokens_BT": tokens_BT,
         "attention_BT": np.arange(widths[-1]) < lengths_B[:, None],
-        "sentence_id_BT": sentence_id_BT,
+        "unit_id_BT": unit_id_BT,
+        "word_start_BT": word_start_BT,
         "word_counts_BK": word_counts_BK,
         "order_B": order_B,
     }

@@ -128,7 +128,7 @@ def report_ids(project, options):
         hashes = tuple(hashlib.sha256(text.encode()).hexdigest() for text in report.sentences)
         grey = np.zeros((1, 1), np.uint8)
         samples.append(DecodedSample(str(number), grey, report.sentences, report.tags, hashes, "", report.study))
-        rows.append(Row([0, 0], [-1, -1], [0 if n is None else 1 for n in report.drawn]))
+        rows.append(Row([0, 0], [-1, -1], [0 if n is None else 1 for n in report.drawn], [False] * 2))
     drawn = [[n or 0 for n in report.drawn] for report in REPORTS]
     padding = project.batch.Padding(2, UNITS, 0)
     batch = project.batch.collate(samples, rows, drawn, [0] * len(REPORTS), padding)

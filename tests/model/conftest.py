@@ -32,9 +32,9 @@ def model() -> dual.DualEncoder:
 def texts() -> tuple[torch.Tensor, ...]:
     """Tokens, attention, unit and words of a report of 2 sentences (2 words in 3 pieces, 1 word) and one of 1."""
     tokens_BT = torch.tensor([[2, 7, 8, 9, 11, 3], [2, 5, 6, 3, 0, 0]])
-    sentence_id_BT = torch.tensor([[-1, 0, 0, 0, 1, -1], [-1, 0, 0, -1, -1, -1]])
+    unit_id_BT = torch.tensor([[-1, 0, 0, 0, 1, -1], [-1, 0, 0, -1, -1, -1]])
     word_counts_BK = torch.tensor([[5.0, 2, 1], [3, 1, 0]])
-    return tokens_BT, tokens_BT > 0, sentence_id_BT, word_counts_BK
+    return tokens_BT, tokens_BT > 0, unit_id_BT, word_counts_BK
 
 
 @pytest.fixture

@@ -40,15 +40,15 @@ def tower():
 
 
 def padded(rows, units, width):
-    tokens_BT, sentence_id_BT = torch.zeros(len(rows), width, dtype=torch.long), torch.full((len(rows), width), -1)
+    tokens_BT, unit_id_BT = torch.zeros(len(rows), width, dtype=torch.long), torch.full((len(rows), width), -1)
     word_counts_BK = torch.zeros(len(rows), units)
     for b, row in enumerate(rows):
         tokens_BT[b, : len(row.tokens)] = torch.tensor(row.tokens)
-        sentence_id_BT[b, : len(row.sentence_ids)] = torch.tensor(row.sentence_ids)
+        unit_id_BT[b, : len(row.sentence_ids)] = torch.tensor(row.sentence_ids)
         word_counts_BK[b, 0] = row.total_words
         word_counts_BK[b, 1 : 1 + len(row.word_counts)] = torch.tensor(row.word_counts)
     lengths_B = torch.tensor([len(row.tokens) for row in rows])
-    return tokens_BT, torch.arange(width) < lengths_B[:, None], sentence_id_BT, word_counts_BK
+    return tokens_BT, torch.arange(width) < lengths_B[:, None], unit_id_BT, word_counts_BK
 
 
 def one_bucket(*words):

@@ -46,7 +46,7 @@ def attraction_loss(model, config, step, ids):
 
 def sentences(model, whole, rows):
     """Units of each of these texts."""
-    words = [x[rows] for x in (whole.tokens_BT, whole.attention_BT, whole.sentence_id_BT, whole.word_counts_BK)]
+    words = [x[rows] for x in (whole.tokens_BT, whole.attention_BT, whole.unit_id_BT, whole.word_counts_BK)]
     units = iter(model(None, text.buckets(*words, words[3] > 0)).units_MD)
     return [[next(units) for _ in range(int(count))] for count in (words[3] > 0).sum(1)]
 

@@ -18,6 +18,7 @@ from sentalign.stream.augment import normalize
 from tests.multiproc.own_pair_losses import attraction_loss, swapped_loss
 from tests.multiproc.ranks import on_ranks, rows_of_rank
 from tests.multiproc.test_engine import BATCH, SETTINGS, batch, reference_terms
+from tests.stream.plain_words import words_batch
 
 STEPS = 5
 LR = 0.01  # with gradients up to 50: far larger steps are not stable, and grow rounding errors too
@@ -62,6 +63,14 @@ LOSSES |= {
         "attraction_share": 0.1,
         "weight_swapped": 2.0,
     },
+    "words": {
+        "units": "word",
+        "attention": "cosine",
+        "learn": ["t2", "t3"],
+        "sentence_twins": "soft",
+        "tag_weights": {"negated": 0.0, "uncertain": 0.5},
+    },
+    "words-paper": {"units": "word", "sentence_twins": "drop", "targets": "multi", "learn": ["t1", "t2"]},
 }
 
 
@@ -116,9 +125,11 @@ def plain(case, more_loss=None):
         if case.dropout:
             terms = terms_by_parts(model, config, step)
         else:
-            inputs = prepared(batch(step, slice(None)), config)
+            whole = batch(step, slice(None))
+            whole = whole if config.loss.units == "sentence" else words_batch(whole, 10)
+            inputs = prepared(whole, config)
             loss_config = loss_scalars.loss_config(config.loss, model.loss_scalars)
-            terms = reference_terms(model, batch(step, slice(None)), loss_config, inputs.reports.own)
+            terms = reference_terms(model, whole, loss_config, inputs.reports.own)
         loss = reference.total(terms).sum()
         if config.loss.weight_swapped:
             loss = loss + swapped_loss(model, config, step, inputs.reports.own)
@@ -236,6 +247,10 @@ OPTIONS += [
     Case(3, 2, "soft-paper"),
     Case(0, 4, "soft-paper"),
     Case(1, 2, "soft"),
+    Case(3, 2, "words"),
+    Case(0, 0, "words-paper"),
+    Case(1, 1, "words-paper"),
+    Case(2, 0, "words"),
 ]
 OPTIONS += [Case(stage, 1, "learned", dropout=0.2) for stage in (0, 2, 3)]
 OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all"), Case(1, 4, clipping=0.5, offload="optimizer")]

@@ -53,10 +53,11 @@ def batch(step, rows, swapped=False):
     unit = torch.where((places > 0) & (places < 1 + 3 * counts[:, None]), (places - 1) // 3, -1)
     words = torch.zeros(BATCH, 4)
     words[:, 0] = 12
-    words[:, 1:] = 3.0 * (torch.arange(3)[None] < counts[:, None])
+    words[:, 1:] = 2.0 * (torch.arange(3)[None] < counts[:, None])
     attention = torch.ones(BATCH, 12, dtype=torch.bool)
     names = [f"k{step}-{n}" for n in range(BATCH)][rows]
-    parts = [part[rows] for part in (images, tokens, attention, unit, words)]
+    starts = (unit >= 0) & (places % 3 != 2)  # two words in three pieces
+    parts = [part[rows] for part in (images, tokens, attention, unit, starts, words)]
     ids = [part[rows] for part in random_ids(words > 0, generator)]
     # Two length buckets, of which neither order nor widths may change a result.
     order_B = torch.randperm(len(names), generator=generator)
@@ -76,7 +77,9 @@ def with_swapped(made, rows, tokens, counts, step):
     kept = [n for n, row in enumerate(chosen.tolist()) if row in here]
     of_F = torch.tensor([here.index(chosen[n]) for n in kept], dtype=torch.int64)
     texts = {"tokens_BT": other[kept]}
-    texts |= {name: getattr(made, name)[of_F] for name in ("attention_BT", "sentence_id_BT", "word_counts_BK")}
+    texts |= {
+        name: getattr(made, name)[of_F] for name in ("attention_BT", "unit_id_BT", "word_start_BT", "word_counts_BK")
+    }
     texts = {name: torch.cat([getattr(made, name), rows]) for name, rows in texts.items()}
     order = torch.randperm(len(here) + len(kept), generator=generator)
     return replace(made, **texts, order_B=order, swapped_F=of_F, negative_BK=negative_BK[rows])
@@ -94,7 +97,7 @@ def random_ids(present, generator):
 def reference_terms(model, step_batch, config=None, ids=None):
     """The reference loss of a batch by one graph over all of it; of distinct reports without `ids`."""
     words_BK = step_batch.word_counts_BK
-    words, present = (step_batch.tokens_BT, step_batch.attention_BT, step_batch.sentence_id_BT, words_BK), words_BK > 0
+    words, present = (step_batch.tokens_BT, step_batch.attention_BT, step_batch.unit_id_BT, words_BK), words_BK > 0
     images = normalize(step_batch.images_BHH).to(next(model.parameters()).dtype)
     features = model(images, text.buckets(*words, present))
     width = features.units_MD.shape[1]

@@ -13,13 +13,22 @@ from sentalign.loss import reference
 from sentalign.model import text
 from sentalign.stream.augment import normalize
 from tests.multiproc.ranks import on_ranks, rows_of_rank
-from tests.multiproc.test_engine import BATCH, SETTINGS, batch, towers
+from tests.multiproc.test_engine import BATCH, SETTINGS, batch, reference_terms, towers
+from tests.stream.plain_words import words_batch
 
 # By the hash of a unit; hash 4 names no side.
 SENTENCES = {1: "Left nodule.", 2: "Right apical effusion.", 3: "A small left cavity.", 4: "Large heart."}
 STEPS = 8
-# ZeRO stage, micro-batch, attention; by the number of ranks.
-CASES = {1: [(0, 0, "paper"), (0, 0, "cosine")], 2: [(0, 0, "paper"), (1, 2, "cosine"), (3, 2, "paper")]}
+# ZeRO stage, micro-batch, attention, units of the loss; by the number of ranks.
+CASES = {
+    1: [(0, 0, "paper", "sentence"), (0, 0, "cosine", "sentence")],
+    2: [
+        (0, 0, "paper", "sentence"),
+        (1, 2, "cosine", "sentence"),
+        (3, 2, "paper", "sentence"),
+        (1, 2, "paper", "word"),
+    ],
+}
 
 
 def plain_batch(step, rows=slice(None)):
@@ -33,7 +42,7 @@ def plain_batch(step, rows=slice(None)):
 def other_sides(whole):
     """The batch with other tokens where a sentence names a side, and which sentences do."""
     sided_BK = (whole.unit_hash_BK > 0) & (whole.unit_hash_BK < 4)
-    sided_BT = sided_BK.gather(1, (1 + whole.sentence_id_BT).clamp(min=0)) & (whole.sentence_id_BT >= 0)
+    sided_BT = sided_BK.gather(1, (1 + whole.unit_id_BT).clamp(min=0)) & (whole.unit_id_BT >= 0)
     tokens_BT = torch.where(sided_BT, 5 + whole.tokens_BT * 7 % 35, whole.tokens_BT)
     return replace(whole, tokens_BT=tokens_BT), sided_BK
 
@@ -44,14 +53,14 @@ def validation_batch(step, rows=slice(None)):
     other, sided_BK = other_sides(whole)
     negative_BK = sided_BK & (whole.tags_BK == 0)
     of_F = negative_BK.any(dim=1).nonzero()[:, 0]
-    names = ("tokens_BT", "attention_BT", "sentence_id_BT", "word_counts_BK")
+    names = ("tokens_BT", "attention_BT", "unit_id_BT", "word_start_BT", "word_counts_BK")
     texts = {name: torch.cat([getattr(whole, name), getattr(other, name)[of_F]]) for name in names}
     order_B = torch.arange(len(whole.keys) + len(of_F))
     return replace(whole, **texts, order_B=order_B, swapped_F=of_F, negative_BK=negative_BK)
 
 
-def settings(stage, micro_batch, attention):
-    loss = {"attention": attention, "aggregate": "sentence" if attention == "cosine" else "lse"}
+def settings(stage, micro_batch, attention, units):
+    loss = {"attention": attention, "units": units, "aggregate": "sentence" if attention == "cosine" else "lse"}
     return configuration.check(SETTINGS | {"train": {"zero_stage": stage, "micro_batch": micro_batch}, "loss": loss})
 
 
@@ -75,7 +84,7 @@ def scores(model, rows, attention):
     """cos(c_ijk, t_jk) of all images and reports, by the reference."""
     words_BK = rows.word_counts_BK
     present = words_BK > 0
-    inputs = text.buckets(rows.tokens_BT, rows.attention_BT, rows.sentence_id_BT, words_BK, present)
+    inputs = text.buckets(rows.tokens_BT, rows.attention_BT, rows.unit_id_BT, words_BK, present)
     features = model(normalize(rows.images_BHH), inputs)
     units = features.units_MD.new_zeros(*present.shape, 16).masked_scatter(present[:, :, None], features.units_MD)
     return reference.unit_scores(features.regions_BRD, units, present, reference.LossConfig(attention=attention))
@@ -107,13 +116,28 @@ def by_loops(attention):
     return metrics
 
 
+@torch.no_grad()
+def terms_of(case):
+    """The four terms of each batch by the reference, and their means."""
+    from sentalign.engine import loss_scalars
+    from sentalign.engine.inputs import prepare
+
+    config, found = settings(*case), []
+    for step in range(STEPS):
+        rows = plain_batch(step)
+        rows = words_batch(rows, 10) if config.loss.units == "word" else rows
+        ids = prepare(rows, normalize(rows.images_BHH), config, lambda *_: None).reports.own
+        found.append(reference_terms(towers().eval(), rows, loss_scalars.loss_config(config.loss, None), ids))
+    return {name: float(sum(terms[name] for terms in found)) / STEPS for name in found[0]}
+
+
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_label_free_metrics_are_those_of_loops_over_the_whole_batch(ranks):
+def test_terms_and_label_free_metrics_are_those_of_loops_over_the_whole_batch(ranks):
     assert all(0 < len(validation_batch(step).swapped_F) < BATCH for step in range(STEPS))
     expected = {attention: by_loops(attention) for attention in ("paper", "cosine")}
     assert all(0 < one[name] < 1 for one in expected.values() for name in ("recall", "side_preferred"))
     for found in on_ranks(ranks, validated, CASES[ranks]):
-        for (_, _, attention), metrics in zip(CASES[ranks], found, strict=True):
-            exact = expected[attention]
-            assert metrics.keys() - exact.keys() == {"local_tv", "local_vt", "global_tv", "global_vt", "loss"}
-            assert {name: metrics[name] for name in exact} == pytest.approx(exact, abs=1e-6)
+        for case, metrics in zip(CASES[ranks], found, strict=True):
+            exact = expected[case[2]] | terms_of(case)
+            assert metrics.keys() - exact.keys() == {"loss"}
+            assert {name: metrics[name] for name in exact} == pytest.approx(exact, abs=1e-5)

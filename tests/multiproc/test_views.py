@@ -26,7 +26,7 @@ def view_loss(model, config, step, ids):
     dtype = next(model.parameters()).dtype
     chosen = [n for n in range(BATCH) if has_view(BATCH, config.loss.view_share, 0, BATCH, step)[n]]
     images, present = normalize(whole.images_BHH).to(dtype), whole.word_counts_BK > 0
-    words = whole.tokens_BT, whole.attention_BT, whole.sentence_id_BT, whole.word_counts_BK
+    words = whole.tokens_BT, whole.attention_BT, whole.unit_id_BT, whole.word_counts_BK
     features = model(images, text.buckets(*words, present))
     units = iter(features.units_MD)
     sentences = [[next(units) for _ in range(int(count))] for count in present.sum(1)]

@@ -33,8 +33,9 @@ def by_hand():
 def test_rows_by_hand():
     _, batch = by_hand()
     assert batch.tokens_BT.tolist() == [[2, 5, 6, 7, 8, 9, 3, 0], [2, 8, 3, 0, 0, 0, 0, 0]]
-    assert batch.sentence_id_BT.tolist() == [[-1, 0, 0, 0, 1, 1, -1, -1], [-1, 0, -1, -1, -1, -1, -1, -1]]
+    assert batch.unit_id_BT.tolist() == [[-1, 0, 0, 0, 1, 1, -1, -1], [-1, 0, -1, -1, -1, -1, -1, -1]]
     assert batch.attention_BT.sum(1).tolist() == [7, 3]
+    assert batch.word_start_BT.nonzero().tolist() == [[0, 1], [0, 2], [0, 4], [0, 5], [1, 1]]  # not ##ema
     # "No edema" is two words in three pieces, "Clear." a word and a full stop; [CLS] and [SEP] count in column 0.
     assert batch.word_counts_BK.tolist() == [[6, 2, 2, 0], [3, 1, 0, 0]]
     assert batch.epochs == [3] * len(batch.keys)
@@ -54,7 +55,7 @@ def test_equal_things_have_equal_numbers_and_nothing_else_has():
     assert batch.unit_hash_BK.tolist() == [[0, no_edema, clear, 0], [0, clear, 0, 0]]
     assert len(set(batch.study_B.tolist() + batch.report_B.tolist())) == 4
     twins = [samples[0], replace(samples[1], study="s-a"), replace(samples[0], study="other"), sample("c")]
-    rows = [Row([1], [-1], [])] * 4
+    rows = [Row([1], [-1], [], [False])] * 4
     again = collate(twins, rows, [[]] * 4, [0] * 4, Padding(16, 1, 0))
     assert again.study_B[0] == again.study_B[1] != again.study_B[2]
     assert again.report_B[0] == again.report_B[2] == batch.report_B[0] != again.report_B[1]
@@ -65,7 +66,7 @@ def test_units_carry_the_tags_of_the_sentences_that_were_chosen():
     report = replace(
         sample("a", "x", "y", "z"), tags=(frozenset({"normal"}), frozenset(), frozenset({"negated", "uncertain"}))
     )
-    batch = collate([report], [Row([1], [-1], [1, 1, 0])], [[2, 0, 1]], [0], Padding(8, 4, 0))
+    batch = collate([report], [Row([1], [-1], [1, 1, 0], [False])], [[2, 0, 1]], [0], Padding(8, 4, 0))
     bits = {tag: 1 << n for n, tag in enumerate(TAGS)}
     assert batch.tags_BK.tolist() == [[0, bits["negated"] | bits["uncertain"], bits["normal"], 0]]
     assert batch.unit_hash_BK[0, 3] == 0, "a sentence that was cut off is not there"
@@ -73,7 +74,16 @@ def test_units_carry_the_tags_of_the_sentences_that_were_chosen():
 
 def test_types_are_those_of_the_contract_and_survive_a_move():
     _, batch = by_hand()
-    kinds = (torch.uint8, torch.int64, torch.bool, torch.int64, torch.float32, *[torch.int64] * 5, torch.uint8)
+    kinds = (
+        torch.uint8,
+        torch.int64,
+        torch.bool,
+        torch.int64,
+        torch.bool,
+        torch.float32,
+        *[torch.int64] * 5,
+        torch.uint8,
+    )
     tensors = [value for value in vars(batch.to("cpu")).values() if isinstance(value, torch.Tensor)]
     assert tuple(tensor.dtype for tensor in tensors) == kinds
     assert batch.to("meta").word_counts_BK.device.type == "meta"
@@ -82,14 +92,14 @@ def test_types_are_those_of_the_contract_and_survive_a_move():
 
 @pytest.mark.parametrize(("longest", "limit", "width"), [(9, 97, 16), (16, 97, 16), (97, 97, 97)])
 def test_width_is_a_multiple_of_eight_within_the_limit(longest, limit, width):
-    row = Row([1] * longest, [-1] * longest, [1])
+    row = Row([1] * longest, [-1] * longest, [1], [False] * longest)
     batch = collate([sample("a", "x")], [row], [[0]], [0], Padding(limit, 2, 0))
     assert batch.tokens_BT.shape == (1, width)
 
 
 @given(lengths=st.lists(st.integers(3, 50), min_size=1, max_size=20), buckets=st.integers(1, 6))
 def test_length_buckets_hold_every_row_and_no_more_padding_than_they_need(lengths, buckets):
-    rows = [Row([1] * length, [-1] * length, [1]) for length in lengths]
+    rows = [Row([1] * length, [-1] * length, [1], [False] * length) for length in lengths]
     samples = [sample(str(i), "x") for i in range(len(rows))]
     batch = collate(samples, rows, [[0]] * len(rows), [0] * len(rows), Padding(50, 2, 0, buckets))
     pieces = batch.order_B.tensor_split(len(batch.widths))

@@ -78,7 +78,7 @@ def test_workers_change_nothing(shards, tokenizer, workers):
     assert helped_states == states
     for one, other in zip(alone, helped, strict=True):
         assert one.keys == other.keys
-        for name in ("images_BHH", "tokens_BT", "sentence_id_BT", "word_counts_BK", "attention_BT"):
+        for name in ("images_BHH", "tokens_BT", "unit_id_BT", "word_counts_BK", "attention_BT"):
             assert torch.equal(getattr(one, name), getattr(other, name))
 
 
@@ -213,7 +213,7 @@ def test_units_are_no_more_than_the_tokens_allow(make_shards, tokenizer):
     batch = take(one, 1)[0][0]
     assert one.max_sentences == 6
     assert batch.word_counts_BK.shape == (BATCH, 7)
-    assert batch.sentence_id_BT.max() < 6
+    assert batch.unit_id_BT.max() < 6
 
 
 def test_validation_is_the_split_in_order_with_full_reports(shards, tokenizer):
@@ -237,7 +237,7 @@ def test_validation_has_reports_with_the_other_sides_as_further_texts(make_shard
     for n, sentences in enumerate([texts] * BATCH + [swapped] * BATCH):
         alone = words.encode(sentences, one.data.max_tokens)
         assert batch.tokens_BT[n][batch.attention_BT[n]].tolist() == alone.tokens
-        assert batch.sentence_id_BT[n][batch.attention_BT[n]].tolist() == alone.sentence_ids
+        assert batch.unit_id_BT[n][batch.attention_BT[n]].tolist() == alone.sentence_ids
         assert batch.word_counts_BK[n].tolist() == [alone.total_words, *alone.word_counts]
     trained = take(stream(make_shards(BATCH, texts=texts), words, sentence_subset=False), 1)[0][0]
     assert (trained.sentences, trained.swapped_F) == ([list(texts)] * BATCH, None)

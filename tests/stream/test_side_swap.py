@@ -78,11 +78,11 @@ def test_texts_of_a_batch_are_its_reports_and_the_swapped_ones(shards, words, bu
         reports = [REPORTS[int(key[-4:]) % len(REPORTS)] for key in batch.keys]
         assert batch.swapped_F.tolist() == [b for b, (_, swapped, _) in enumerate(reports) if swapped]
         texts = [stored for stored, _, _ in reports] + [swapped for _, swapped, _ in reports if swapped]
-        assert len(texts) == len(batch.tokens_BT) == len(batch.sentence_id_BT) == len(batch.word_counts_BK)
+        assert len(texts) == len(batch.tokens_BT) == len(batch.unit_id_BT) == len(batch.word_counts_BK)
         for n, text in enumerate(texts):
             row = words.encode(text, 48)
             assert batch.tokens_BT[n][batch.attention_BT[n]].tolist() == row.tokens
-            assert batch.sentence_id_BT[n][: len(row.tokens)].tolist() == row.sentence_ids
+            assert batch.unit_id_BT[n][: len(row.tokens)].tolist() == row.sentence_ids
             assert batch.word_counts_BK[n, 1 : 1 + len(text)].tolist() == row.word_counts
         expected = [[k - 1 in false for k in range(batch.negative_BK.shape[1])] for _, _, false in reports]
         assert batch.negative_BK.tolist() == expected

@@ -36,10 +36,11 @@ class Batch:
     each position, -1 at [CLS], [SEP] and padding; word_start_BT bool, the first piece of each word of a sentence;
     word_counts_BK float32, column 0 the words of the whole row with [CLS] and [SEP], column k the words of sentence
     k - 1 (0: absent). order_B int64, the rows from the shortest text to the longest: its equal pieces
-    (torch.tensor_split) are length buckets, of which piece i needs `widths[i]` positions. `epochs` are those of the data sets of the rows, `replaced` counts rows in place of one that cannot be
-    read. Equal things have equal hashes, 64 bits of a sha256 (int64): study_B; report_B, of the ordered sentences of
-    the full stored report; sentence_hash_BS, of each of them, 0 after the last; unit_hash_BK, of each unit's sentence,
-    0 at [CLS] and where it is absent. tags_BK uint8 are the tags of each unit, bit n for TAGS[n].
+    (torch.tensor_split) are length buckets, of which piece i needs `widths[i]` positions. `epochs` are those of the
+    data sets of the rows, `replaced` counts rows in place of one that cannot be read. Equal things have equal hashes,
+    64 bits of a sha256 (int64): study_B; report_B, of the ordered sentences of the full stored report;
+    sentence_hash_BS, of each of them, 0 after the last; unit_hash_BK, of each unit's sentence, 0 at [CLS] and where it
+    is absent. tags_BK uint8 are the tags of each unit, bit n for TAGS[n].
 
     The units are sentences as the stream makes batches, words after `word_units.by_word`.
 

@@ -48,6 +48,9 @@ class Data(StrictModel):
     max_tokens: int = Field(97, ge=8, description="longest report, word pieces with [CLS] and [SEP]")
     length_buckets: int = Field(1, ge=1, description="parts of a rank's reports, by length, each padded to its own")
     sentence_subset: bool = Field(True, description="a random part of the report's sentences each step, shuffled")
+    context: Literal["report", "sentence"] = Field(
+        "report", description="what a sentence is encoded in, in training: its report, or alone as in a query"
+    )
     drop_tags: list[Tag] = Field(
         default_factory=list, description="sentences that training leaves out, unless the report has no others"
     )

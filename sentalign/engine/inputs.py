@@ -109,7 +109,8 @@ def prepare(
     weight_bK = targets.unit_weights(batch.tags_BK, present_bK, tag_weights)
     ids = ReportIds(batch.study_B, batch.report_B, batch.sentence_hash_BS, batch.unit_hash_BK, weight_bK)
     words = (batch.tokens_BT, batch.attention_BT, batch.unit_id_BT, batch.word_counts_BK)
-    buckets = text.buckets(*words, present_NK, batch.order_B, batch.widths)
+    alone = batch.alone_E3, batch.alone_widths
+    buckets = text.buckets(*words, present_NK, batch.order_B, batch.widths, *alone)
     swapped = None
     if batch.swapped_F is not None and batch.negative_BK is not None:
         swapped_present_bK = torch.zeros_like(present_bK).index_copy(0, batch.swapped_F, present_NK[len(present_bK) :])

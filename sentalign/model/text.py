@@ -4,8 +4,8 @@ In: tokens, and which unit each position belongs to: a sentence, or a word. Out:
 word and sentence rules of docs/method.md (paper mode, text side). The tokenizer is in sentalign.tokenizer.
 """
 
-# B reports of a batch, b of a bucket, T positions, K units with padding (the [CLS] vector, then sentences or words),
-# M units of the batch without padding (report by report), D width
+# B reports of a batch, b rows of a bucket, E sentences that are rows of their own, T positions, K units with padding
+# (the [CLS] vector, then sentences or words), M units of the batch without padding (report by report), D width
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from sentalign.model.pretrained import WeightsError, backbone_config, load
 
 
 class TextBucket(NamedTuple):
-    """Some reports of a batch, padded to their own width."""
+    """Some reports of a batch, or single sentences of them, padded to their own width."""
 
     tokens_bT: Tensor
     attention_bT: Tensor  # bool: a real position
     unit_bT: Tensor  # the packed unit of each position, M for [SEP] and padding
-    row_b: Tensor  # the row of each report in the batch
+    row_b: Tensor  # the row of each report in the batch, B for a sentence
     words_M: Tensor  # words of each unit of the batch
     words_B: Tensor  # words of each report of the batch
 
@@ -53,7 +53,8 @@ class TextTower(nn.Module):
             0, bucket.unit_bT.flatten(), pieces_bTD.flatten(0, 1)
         )[:-1]
         sums_bD = (pieces_bTD * bucket.attention_bT.unsqueeze(-1)).sum(dim=1)
-        sums_BD = sums_bD.new_zeros(len(bucket.words_B), sums_bD.shape[1]).index_copy(0, bucket.row_b, sums_bD)
+        empty_BD = sums_bD.new_zeros(len(bucket.words_B) + 1, sums_bD.shape[1])
+        sums_BD = empty_BD.index_add(0, bucket.row_b, sums_bD)[:-1]
         return sums_MD / bucket.words_M[:, None], sums_BD / bucket.words_B[:, None]
 
 
@@ -65,8 +66,14 @@ def buckets(
     present_BK: Tensor,
     order_B: Tensor | None = None,
     widths: Sequence[int] = (),
+    alone_E3: Tensor | None = None,
+    alone_widths: Sequence[int] = (),
 ) -> list[TextBucket]:
     """The batch in length buckets: bucket i has the rows of piece i of `order_B`, padded to `widths[i]` positions.
+
+    With `alone_E3`, rows of (report, first position, positions), sentences are encoded alone, as [CLS] s [SEP], in
+    further buckets: the equal pieces of its rows, padded to `alone_widths`. Of the reports themselves [CLS] and the
+    report vector are left.
 
     word_counts_BK are the words of the whole row at k = 0 and of each unit after; present_BK marks real units.
 
@@ -82,10 +89,36 @@ def buckets(
     widths = widths or [tokens_BT.shape[1]]
     # Sorted rows: one bucket is the batch in its own order.
     parts = [part.sort().values for part in rows_B.tensor_split(len(widths))]
+    of_batch = words_M, word_counts_BK[:, 0]
+    sentences = []
+    if alone_E3 is not None:
+        pieces = zip(alone_E3.tensor_split(len(alone_widths)), alone_widths, strict=True)
+        sentences = [_alone(tokens_BT, attention_BT, unit_BT, spans, width, *of_batch) for spans, width in pieces]
+        unit_BT = torch.cat([unit_BT[:, :1], torch.full_like(unit_BT[:, 1:], len(words_M))], dim=1)
     return [
-        TextBucket(tokens_BT[b, :width], attention_BT[b, :width], unit_BT[b, :width], b, words_M, word_counts_BK[:, 0])
+        TextBucket(tokens_BT[b, :width], attention_BT[b, :width], unit_BT[b, :width], b, *of_batch)
         for b, width in zip(parts, widths, strict=True)
-    ]
+    ] + sentences
+
+
+def _alone(
+    tokens_BT: Tensor,
+    attention_BT: Tensor,
+    unit_BT: Tensor,
+    spans_b3: Tensor,
+    width: int,
+    words_M: Tensor,
+    words_B: Tensor,
+) -> TextBucket:
+    """Sentences between the [CLS] and the [SEP] of their reports, of which no further position is left."""
+    row_b1, begin_b1, pieces_b1 = spans_b3.split(1, dim=1)
+    place_bT = torch.arange(width, device=tokens_BT.device).expand(len(spans_b3), -1)
+    inside_bT = (place_bT > 0) & (place_bT <= pieces_b1)
+    sep_b1 = attention_BT.sum(dim=1)[row_b1] - 1
+    source_bT = torch.where(inside_bT, begin_b1 + place_bT - 1, sep_b1).masked_fill(place_bT == 0, 0)
+    unit_bT = unit_BT[row_b1, source_bT].masked_fill(~inside_bT, len(words_M))
+    no_report_b = torch.full_like(row_b1[:, 0], len(words_B))
+    return TextBucket(tokens_BT[row_b1, source_bT], place_bT <= pieces_b1 + 1, unit_bT, no_report_b, words_M, words_B)
 
 
 def build(weights: str | None, settings: dict[str, Any], vocabulary_size: int, last_layers: int) -> TextTower:

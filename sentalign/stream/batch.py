@@ -5,7 +5,8 @@ of the pictures in `augment`.
 """
 
 # B images, H side of the square image, S long side of the picture in it, T tokens (padded), K = 1 + most sentences
-# of a row, S most sentences of a stored report, N texts: B reports, then F reports with swapped sides (F = 0 without)
+# of a row, S most sentences of a stored report, N texts: B reports, then F reports with swapped sides (F = 0 without),
+# E sentences of the texts that are rows of their own
 from __future__ import annotations
 
 import hashlib
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sentalign.config import Tag
+from sentalign.stream import sentences_alone
 from sentalign.stream.order.plan import Indices, short_draws
 from sentalign.stream.read.fetch import DecodedSample
 from sentalign.stream.side_swap import SwappedReport
@@ -48,6 +50,10 @@ class Batch:
     and training batches may: the tensors of texts (tokens, attention, unit ids, word starts, word counts, order) then
     have N rows, the reports and F swapped ones. swapped_F int64 is the row that each of these is of, in rising order;
     negative_BK bool marks units that are compared with their swapped form (`side_swap`).
+
+    Under `data.context=sentence` each sentence of the texts is a row of the text tower too: alone_E3 int64 are its
+    text, its first position there and its number of positions, from the shortest to the longest. Its equal pieces are
+    further length buckets, of `alone_widths` positions.
     """
 
     images_BHH: Tensor
@@ -69,6 +75,8 @@ class Batch:
     replaced: int = 0
     swapped_F: Tensor | None = None
     negative_BK: Tensor | None = None
+    alone_E3: Tensor | None = None
+    alone_widths: tuple[int, ...] = ()
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch with its tensors on `device`, copied without waiting."""
@@ -96,6 +104,7 @@ def without_tags(tags: Sequence[frozenset[str]], dropped: frozenset[str]) -> lis
 class Padding:
     """How texts are padded: at most `max_tokens` positions, `units` = K, token `pad`, in `buckets` by length.
 
+    `alone`: sentences are rows of their own too.
     K and the number of buckets are the same on all ranks, which gather units and run the buckets in step.
     """
 
@@ -103,6 +112,7 @@ class Padding:
     units: int
     pad: int
     buckets: int = 1
+    alone: bool = False
 
 
 def collate(
@@ -121,15 +131,25 @@ def collate(
     """
     # As many buckets on every rank, however many swapped reports it has.
     padding = replace(padding, buckets=min(padding.buckets, len(rows)))
-    texts, widths = _text_arrays([*rows, *(report.row for report in swapped if report)], padding)
+    text_rows = [*rows, *(report.row for report in swapped if report)]
+    texts, widths = _text_arrays(text_rows, padding)
     ids = _hashes_and_tags(samples, chosen, texts["word_counts_BK"][: len(rows)])
     if swapped:
         ids |= _negatives(swapped, texts["word_counts_BK"])
-    arrays = {"images_BHH": np.stack([sample.grey_HW for sample in samples]), **texts, **ids}
+    alone, alone_widths = _alone_rows(text_rows, padding) if padding.alone else ({}, ())
+    arrays = {"images_BHH": np.stack([sample.grey_HW for sample in samples]), **texts, **ids, **alone}
     keys = [sample.key for sample in samples]
     sentences = [[sample.sentences[n] for n in numbers] for sample, numbers in zip(samples, chosen, strict=True)]
     tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return Batch(**tensors, widths=widths, keys=keys, epochs=epochs, sentences=sentences, replaced=replaced)
+    return Batch(
+        **tensors,
+        widths=widths,
+        alone_widths=alone_widths,
+        keys=keys,
+        epochs=epochs,
+        sentences=sentences,
+        replaced=replaced,
+    )
 
 
 def _text_arrays(rows: Sequence[Row], padding: Padding) -> tuple[dict[str, NDArray[Any]], tuple[int, ...]]:
@@ -156,6 +176,13 @@ def _text_arrays(rows: Sequence[Row], padding: Padding) -> tuple[dict[str, NDArr
         "order_B": order_B,
     }
     return arrays, widths
+
+
+def _alone_rows(rows: Sequence[Row], padding: Padding) -> tuple[dict[str, NDArray[Any]], tuple[int, ...]]:
+    """The sentences of the texts as rows of their own, and `alone_widths`."""
+    spans_E3 = np.array(sentences_alone.spans(rows, padding.units), np.int64)
+    order_E, widths = _buckets([pieces + 2 for pieces in spans_E3[:, 2].tolist()], padding)
+    return {"alone_E3": spans_E3[order_E]}, widths
 
 
 def _negatives(reports: Sequence[SwappedReport | None], word_counts_NK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

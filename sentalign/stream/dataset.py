@@ -55,7 +55,8 @@ class Stream:
         self.data, self.seed, self.rank, self.ranks, self.split = data, seed, rank, ranks, split
         self.mixture = open_mixture(data, split, seed)
         self.rows = RowDataset(self.mixture, data, seed, tokenizer, swapped)
-        self._padding = Padding(data.max_tokens, 1 + self.max_sentences, tokenizer.pad_id, data.length_buckets)
+        alone = data.context == "sentence"
+        self._padding = Padding(data.max_tokens, 1 + self.max_sentences, tokenizer.pad_id, data.length_buckets, alone)
         self.replaced = self.seen = 0
 
     @property

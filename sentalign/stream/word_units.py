@@ -47,4 +47,7 @@ def _without_swapped(batch: Batch) -> Batch:
     texts = {name: getattr(batch, name)[:reports] for name in names}
     order_B = torch.arange(reports, device=batch.order_B.device)
     widths = (batch.tokens_BT.shape[1],)
+    if (spans_E3 := batch.alone_E3) is not None:
+        kept_E3 = spans_E3[spans_E3[:, 0] < reports]
+        batch = replace(batch, alone_E3=kept_E3, alone_widths=batch.alone_widths[-1:])
     return replace(batch, **texts, order_B=order_B, widths=widths, swapped_F=None, negative_BK=None)

@@ -6,10 +6,9 @@ import math
 
 import torch
 
-from sentalign.model import text
 from sentalign.stream.augment import normalize
 from tests.loss import oracle
-from tests.multiproc.test_engine import BATCH, batch
+from tests.multiproc.test_engine import BATCH, batch, text_vectors
 
 
 def swapped_loss(model, config, step, ids):
@@ -17,7 +16,7 @@ def swapped_loss(model, config, step, ids):
     from sentalign.engine import loss_scalars
 
     current = loss_scalars.loss_config(config.loss, model.loss_scalars)
-    whole = batch(step, slice(None), swapped=True)
+    whole = batch(step, slice(None), swapped=True, alone=config.data.context == "sentence")
     regions = model(normalize(whole.images_BHH).to(next(model.parameters()).dtype)).regions_BRD
     rows = slice(0, BATCH), slice(BATCH, None)
     own, swapped = (sentences(model, whole, part) for part in rows)
@@ -34,7 +33,7 @@ def swapped_loss(model, config, step, ids):
 
 def attraction_loss(model, config, step, ids):
     """The weighted term of the whole batch: of a sentence, the part of the regions that is nearest to it."""
-    whole = batch(step, slice(None))
+    whole = batch(step, slice(None), alone=config.data.context == "sentence")
     regions = model(normalize(whole.images_BHH).to(next(model.parameters()).dtype)).regions_BRD
     units = sentences(model, whole, slice(0, BATCH))
     weights = {
@@ -45,10 +44,10 @@ def attraction_loss(model, config, step, ids):
 
 
 def sentences(model, whole, rows):
-    """Units of each of these texts."""
-    words = [x[rows] for x in (whole.tokens_BT, whole.attention_BT, whole.unit_id_BT, whole.word_counts_BK)]
-    units = iter(model(None, text.buckets(*words, words[3] > 0)).units_MD)
-    return [[next(units) for _ in range(int(count))] for count in (words[3] > 0).sum(1)]
+    """Units of each of these texts, of which the first ones are present."""
+    units_NKD, _ = text_vectors(model, whole, rows)
+    counts = (whole.word_counts_BK[rows] > 0).sum(1).tolist()
+    return [list(own[:count]) for own, count in zip(units_NKD, counts, strict=True)]
 
 
 def score(regions_RD, units, k, config):

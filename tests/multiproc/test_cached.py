@@ -84,6 +84,7 @@ class Case(NamedTuple):
     precision: str = "float32"
     compiled: bool = False
     fused: tuple[str, ...] = ()
+    context: str = "report"
 
 
 def towers(case):
@@ -103,6 +104,7 @@ def settings(case):
     train = {"zero_stage": case.stage, "micro_batch": case.micro, "offload": case.offload}
     train |= {"precision": case.precision, "compile": case.compiled}
     tree: dict[str, Any] = SETTINGS | {"train": train, "loss": LOSSES[case.loss]}
+    tree["data"] = SETTINGS["data"] | {"context": case.context}
     tree["optimizer"] = {"kind": "sgd", "lr": LR, "weight_decay": 0.0, "gradient_clipping": case.clipping}
     return configuration.check(tree)
 
@@ -125,7 +127,7 @@ def plain(case, more_loss=None):
         if case.dropout:
             terms = terms_by_parts(model, config, step)
         else:
-            whole = batch(step, slice(None))
+            whole = batch(step, slice(None), alone=case.context == "sentence")
             whole = whole if config.loss.units == "sentence" else words_batch(whole, 10)
             inputs = prepared(whole, config)
             loss_config = loss_scalars.loss_config(config.loss, model.loss_scalars)
@@ -198,8 +200,8 @@ def engines(cases):
 
         engine.step = record_and_step
         for step in range(STEPS):
-            rows = batch(step, rows_of_rank(BATCH), swapped=config.loss.weight_swapped > 0)
-            train_step(engine, rows, config, step * BATCH, LR)
+            added = {"swapped": config.loss.weight_swapped > 0, "alone": case.context == "sentence"}
+            train_step(engine, batch(step, rows_of_rank(BATCH), **added), config, step * BATCH, LR)
         weights = {name: value.numpy() for name, value in full_state.weights(engine).items()}
         results.append((gradients, weights, plain(case) if case.dropout else None))
     return results
@@ -251,6 +253,10 @@ OPTIONS += [
     Case(0, 0, "words-paper"),
     Case(1, 1, "words-paper"),
     Case(2, 0, "words"),
+    Case(0, 2, "multi", context="sentence"),
+    Case(3, 0, "sentence", context="sentence"),
+    Case(1, 1, "soft-paper", context="sentence"),
+    Case(2, 0, "swapped", context="sentence"),
 ]
 OPTIONS += [Case(stage, 1, "learned", dropout=0.2) for stage in (0, 2, 3)]
 OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all"), Case(1, 4, clipping=0.5, offload="optimizer")]

@@ -40,10 +40,10 @@ def towers():
     return dual.DualEncoder(image.build(None, vision, "stage1", "stage2", 16), text.build(None, bert, 40, 4))
 
 
-def batch(step, rows, swapped=False):
+def batch(step, rows, swapped=False, alone=False):
     """The given rows of a random global batch with ragged sentences; `swapped`: and of some a swapped report too.
 
-    The second half of the rows, a rank's of two, has one of them, the first two.
+    The second half of the rows, a rank's of two, has one of them, the first two. `alone`: with rows of sentences.
     """
     generator = torch.Generator().manual_seed(step)
     images = torch.randint(0, 256, (BATCH, 32, 32), generator=generator, dtype=torch.uint8)
@@ -62,7 +62,8 @@ def batch(step, rows, swapped=False):
     # Two length buckets, of which neither order nor widths may change a result.
     order_B = torch.randperm(len(names), generator=generator)
     made = Batch(*parts, order_B, *ids, (12, 12), names, [0] * len(names), [[]] * len(names))
-    return with_swapped(made, rows, tokens, counts, step) if swapped else made
+    made = with_swapped(made, rows, tokens, counts, step) if swapped else made
+    return with_sentences_alone(made) if alone else made
 
 
 def with_swapped(made, rows, tokens, counts, step):
@@ -85,6 +86,12 @@ def with_swapped(made, rows, tokens, counts, step):
     return replace(made, **texts, order_B=order, swapped_F=of_F, negative_BK=negative_BK[rows])
 
 
+def with_sentences_alone(made):
+    """The batch with each sentence of its texts, three positions wide, as a row of its own, in two length buckets."""
+    spans = [(n, 1 + 3 * k) for n, ids in enumerate(made.unit_id_BT.tolist()) for k in range(max(ids) + 1)]
+    return replace(made, alone_E3=torch.tensor([(*span, 3) for span in spans]), alone_widths=(5, 8))
+
+
 def random_ids(present, generator):
     """Studies, reports, sentences and tags, of which some are equal."""
     study = torch.randint(1, 6, (BATCH,), generator=generator)
@@ -96,14 +103,32 @@ def random_ids(present, generator):
 
 def reference_terms(model, step_batch, config=None, ids=None):
     """The reference loss of a batch by one graph over all of it; of distinct reports without `ids`."""
-    words_BK = step_batch.word_counts_BK
-    words, present = (step_batch.tokens_BT, step_batch.attention_BT, step_batch.unit_id_BT, words_BK), words_BK > 0
     images = normalize(step_batch.images_BHH).to(next(model.parameters()).dtype)
-    features = model(images, text.buckets(*words, present))
+    present, features = step_batch.word_counts_BK > 0, model(images)
+    units_BKD, report_BD = text_vectors(model, step_batch, slice(None))
+    vectors = (features.regions_BRD, features.image_BD, units_BKD, present, report_BD)
+    return reference.four_terms(*vectors, config or reference.LossConfig(), ids or distinct_reports(present))
+
+
+def text_vectors(model, whole, rows):
+    """Units (N, K, D) and report vectors of some texts; a sentence that is a row of its own by one call for it."""
+    words = [x[rows] for x in (whole.tokens_BT, whole.attention_BT, whole.unit_id_BT, whole.word_counts_BK)]
+    present = words[3] > 0
+    features = model(None, text.buckets(*words, present))
     width = features.units_MD.shape[1]
     units = features.units_MD.new_zeros(*present.shape, width).masked_scatter(present[:, :, None], features.units_MD)
-    vectors = (features.regions_BRD, features.image_BD, units, present, features.report_BD)
-    return reference.four_terms(*vectors, config or reference.LossConfig(), ids or distinct_reports(present))
+    if whole.alone_E3 is None:
+        return units, features.report_BD
+    alone = [[own[0]] for own in units]
+    for n, k in present[:, 1:].nonzero().tolist():
+        tokens = words[0][n]
+        one = torch.stack([tokens[0], *tokens[words[2][n] == k], tokens[words[1][n]][-1]])[None]
+        ids, counts = torch.tensor([[-1, *[0] * (one.shape[1] - 2), -1]]), torch.stack([words[3][n][[0, 1 + k]]])
+        bucket = text.buckets(one, torch.ones_like(one).bool(), ids, counts, counts > 0)
+        alone[n].append(model(None, bucket).units_MD[1])
+    padding = units.new_zeros(present.shape[1], width)
+    padded = [torch.cat([torch.stack(own), padding])[: present.shape[1]] for own in alone]
+    return torch.stack(padded), features.report_BD
 
 
 def plain(clipping):

@@ -41,7 +41,7 @@ demo: .venv/ready
 	$(BIN)/sentalign phantom $(DEMO)/phantoms --studies 2460 --seed 1 --test-studies 160 --validation-studies 100
 	$(BIN)/sentalign shard build mimic-cxr $(DEMO)/phantoms --out $(DEMO)/shards --size 129
 	$(BIN)/sentalign train configs/phantom-cpu.yaml --ranks 2 run=$(DEMO)/run data.shards=$(DEMO)/shards track.uri=sqlite:///$(DEMO)/mlflow.db
-	$(BIN)/sentalign evaluate ms-cxr --data $(DEMO)/phantoms --run $(DEMO)/run --out $(DEMO) --withheld cavity
+	$(BIN)/sentalign evaluate ms-cxr --data $(DEMO)/phantoms --run $(DEMO)/run --out $(DEMO) --withheld cavity --withheld-phrases $(DEMO)/phantoms/phantom.json
 	@if [ -f $(EXPECTED) ]; then printf '\nExpected over random starts\n\n'; $(BIN)/sentalign study --table $(EXPECTED); fi
 
 # The demo over eight random starts and two further sets of phantoms: runs/study/demo/table.md. Hours; resumes.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   sentalign evaluate ms-cxr --data ms-cxr --run runs/paper --out results
   sentalign evaluate ms-cxr --data phantoms --run demo/run --out demo --withheld Cavity,Nodule --json
+  sentalign evaluate ms-cxr --data phantoms --run demo/run --out demo --withheld-phrases phantoms/phantom.json
 
 --data holds MS_CXR_Local_Alignment_*.json or .csv and the images under the paths that this file names.
 written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page)"""
@@ -43,6 +44,13 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "--withheld", default="", metavar="CATEGORY,...", help="categories withheld from training, reported separately"
     )
+    parser.add_argument(
+        "--withheld-phrases",
+        type=Path,
+        metavar="JSON",
+        help="phantom.json, or another file with a list withheld_phrases: their wording was withheld from training; "
+        "reported separately",
+    )
     parser.add_argument("--replicates", type=int, default=1000, help="bootstrap replicates (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the shuffled sentences (default: 0)")
 
@@ -57,6 +65,7 @@ def ms_cxr(args: argparse.Namespace) -> None:
 
     cases = reader.read(args.data)
     withheld = categories(args.withheld, cases)
+    withheld_phrases = phrases(args.withheld_phrases) if args.withheld_phrases else frozenset()
     predictor = Predictor.load(args.run, pick_device(args.device), args.map)
     from rich.console import Console
     from rich.progress import Progress
@@ -65,7 +74,9 @@ def ms_cxr(args: argparse.Namespace) -> None:
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("localizing and scoring", total=1.0)
         progress = lambda share: bar.update(task, completed=share)  # noqa: E731
-        metrics = evaluation.evaluate(predictor, cases, args.out, withheld, args.replicates, args.seed, progress)
+        metrics = evaluation.evaluate(
+            predictor, cases, args.out, withheld, args.replicates, args.seed, progress, withheld_phrases
+        )
     if args.json:
         print(json.dumps(metrics, indent=1, allow_nan=False))
     else:
@@ -80,3 +91,12 @@ def categories(names: str, cases: list[Case]) -> list[str]:
     if unknown:
         raise UserError(f"--withheld: no category {unknown[0]!r}; the set has {', '.join(sorted(known.values()))}")
     return [known[name.casefold()] for name in named]
+
+
+def phrases(file: Path) -> frozenset[str]:
+    """The list `withheld_phrases` of a JSON file, as cases have their phrases. Raises UserError where there is none."""
+    try:
+        listed = json.loads(file.read_text(encoding="utf-8"))["withheld_phrases"]
+        return frozenset(" ".join(phrase.split()) for phrase in listed)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"--withheld-phrases: {file} is no JSON file with a list withheld_phrases of text") from None

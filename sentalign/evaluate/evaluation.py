@@ -27,7 +27,7 @@ cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +56,19 @@ def evaluate(
     replicates: int = 1000,
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
+    withheld_phrases: Collection[str] = (),
 ) -> dict[str, Any]:
     """Measures the model and its controls on all cases; the content of metrics.json (see `summary`).
 
-    `withheld` are the categories withheld from training, `progress` gets the share that is done. With `out` the three
-    files are written there. Raises UserError where nothing can be scored or the folder cannot be written.
+    `withheld` are the categories withheld from training, `withheld_phrases` the phrases whose wording was. `progress`
+    gets the share that is done. With `out` the three files are written there. Raises UserError where nothing can be
+    scored or the folder cannot be written.
     """
     if out is not None:
         make_folder(out)
     scores = measure(localizer, cases, withheld, seed, lambda share: progress(0.7 * share))
     probes = probe.probe(localizer, scores, peaks.diagnose(scores)["peak"], seed)
-    metrics = summarise(scores, replicates, seed) | probed(scores, probes)
+    metrics = summarise(scores, replicates, seed, withheld_phrases) | probed(scores, probes)
     if out is not None:
         write(out, scores, metrics, probes)
     progress(1.0)

@@ -66,7 +66,8 @@ def rows(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The headline metrics of the model, of its plain reading and of the controls, in the order of the tables."""
     plain = {f"plain, {subset}": means for subset, means in metrics["plain"].items()}
     model = {f"{MODEL}, {subset}": metrics[subset] for subset in ("seen", "withheld")}
-    named = model | plain | metrics["controls"]
+    wordings = {f"{subset} wordings": means for subset, means in (metrics["wordings"] or {}).items()}
+    named = model | wordings | plain | metrics["controls"]
     return {name: means for name, means in named.items() if means is not None}
 
 

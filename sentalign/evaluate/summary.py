@@ -22,13 +22,16 @@ category, with the number of cases that it applies to (see `diagnosis.peaks`):
 margin of the true side; the median attribution offset. `occlusion` has the mean fall of the attended score when the
 pointed and a random window are covered, and the share of cases in which the first is larger (`probe`).
 `separate` is true when the seen pointing and cnr intervals lie wholly above those of every control; `separate_from`
-has the comparison with each. `sided` is the model on the seen cases that name a side, to compare with `swapped sides`.
+has the comparison with each. `sided` is the model on the seen cases that name a side, to compare with `swapped sides`;
+`wordings` the model on the seen cases by whether the wording of the phrase was withheld from training, None where that
+is not known.
 """
 
 # N cases
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -86,7 +89,9 @@ class Subset:
         return {"wordings": means, "spread": {metric: [min(c), max(c)] for metric, c in columns.items()}}
 
 
-def summarise(scores: Scores, replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
+def summarise(
+    scores: Scores, replicates: int = 1000, seed: int = 0, withheld_phrases: Collection[str] = ()
+) -> dict[str, Any]:
     """The content of metrics.json (see the module's docstring)."""
     seen, withheld = (
         Subset(scores, members_N, replicates, seed) if members_N.any() else None
@@ -111,6 +116,7 @@ def summarise(scores: Scores, replicates: int = 1000, seed: int = 0) -> dict[str
         },
         "saliency_best": _best_saliency(controls),
         "sided": _sided(scores, replicates, seed),
+        "wordings": _wordings(scores, withheld_phrases, replicates, seed),
         "separate": bool(separate_from) and all(all(above.values()) for above in separate_from.values()),
         "separate_from": separate_from,
         "protocols": {
@@ -149,7 +155,21 @@ def _diagnosis(subset: Subset, figures: dict[str, Array], members_N: NDArray[np.
 
 
 def _sided(scores: Scores, replicates: int, seed: int) -> dict[str, Any] | None:
-    members_N = np.array([bool(phrase) for phrase in scores.sentences[SWAPPED]], bool)
+    return _of_members(scores, np.array([bool(phrase) for phrase in scores.sentences[SWAPPED]], bool), replicates, seed)
+
+
+def _wordings(
+    scores: Scores, withheld_phrases: Collection[str], replicates: int, seed: int
+) -> dict[str, dict[str, Any] | None] | None:
+    if not withheld_phrases:
+        return None
+    withheld_N = np.array([case.phrase in withheld_phrases for case in scores.cases], bool)
+    members = {"seen": scores.seen_N & ~withheld_N, "withheld": scores.seen_N & withheld_N}
+    return {name: _of_members(scores, members_N, replicates, seed) for name, members_N in members.items()}
+
+
+def _of_members(scores: Scores, members_N: NDArray[np.bool_], replicates: int, seed: int) -> dict[str, Any] | None:
+    """The model on some cases, and how many they are; None where there is none."""
     headline = Subset(scores, members_N, replicates, seed).headline(MODEL) if members_N.any() else None
     return headline and {"cases": int(members_N.sum())} | headline
 

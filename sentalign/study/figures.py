@@ -51,6 +51,12 @@ def _best_control(metrics: dict[str, Any]) -> float | None:
     return max((means["pointing"] for means in metrics["controls"].values() if means), default=None)
 
 
+def _wordings(metrics: dict[str, Any], subset: str) -> float | None:
+    """Pointing on seen or withheld wordings of seen kinds; evaluations of older versions do not have it."""
+    means = (metrics.get("wordings") or {}).get(subset)
+    return means and means["pointing"]
+
+
 FIGURES = {
     "pointing": Figure("pointing, seen kinds", lambda m: m["seen"] and m["seen"]["pointing"]),
     "worst_kind": Figure("pointing, worst kind", lambda m: min(_of_kinds(m, "pointing"), default=None)),
@@ -62,6 +68,8 @@ FIGURES = {
     "side": Figure("right side", _side),
     "displacement": Figure("largest displacement of a kind, px", _displacement, digits=1),
     "withheld": Figure("pointing, withheld kind", lambda m: m["withheld"] and m["withheld"]["pointing"]),
+    "seen_wordings": Figure("pointing, seen wordings", lambda m: _wordings(m, "seen")),
+    "withheld_wordings": Figure("pointing, withheld wordings", lambda m: _wordings(m, "withheld")),
     "plain_pointing": Figure("pointing, plain map", lambda m: m["plain"]["seen"] and m["plain"]["seen"]["pointing"]),
     "control": Figure("pointing, best control", _best_control),
 }

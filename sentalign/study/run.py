@@ -84,7 +84,8 @@ def evaluation_step(study: StudyPlan, name: str, seed: int) -> Step:
     training, out = training_step(study, study.trained_row(name), seed), study.out / "results" / folder_name(name)
     folder = out / f"seed-{seed}"
     withheld = () if phantoms.withhold == "none" else ("--withheld", phantoms.withhold)
-    words = ("--data", data / "phantoms", "--run", training.folder, "--out", folder, *withheld)
+    phrases = ("--withheld-phrases", data / "phantoms" / "phantom.json")
+    words = ("--data", data / "phantoms", "--run", training.folder, "--out", folder, *withheld, *phrases)
     command = sentalign("evaluate", "ms-cxr", *words, *study.rows[name].evaluate)
     fingerprint = _digest([training.fingerprint, phantoms.model_dump(), study.rows[name].evaluate])
     log = folder.with_suffix(".log")

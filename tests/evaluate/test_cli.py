@@ -29,10 +29,14 @@ def call(*words):
 def test_from_data_and_run_to_files(marked, run_folder, tmp_path, capsys):
     out = tmp_path / "results"
     words = ("--data", marked, "--run", run_folder, "--out", out, "--withheld", "cavity", "--replicates", 30)
+    phrases = tmp_path / "phantom.json"
+    phrases.write_text(json.dumps({"withheld_phrases": ["Mark 0 in the left lung", "Mark 2 in the left lung"]}))
+    words += ("--withheld-phrases", phrases)
     call(*words, "--json")
     metrics = json.loads(capsys.readouterr().out)
     assert metrics == json.loads((out / "metrics.json").read_text())
     assert metrics["withheld_categories"] == ["Cavity"]
+    assert (metrics["wordings"]["withheld"]["cases"], metrics["wordings"]["seen"]["cases"]) == (1, 31), "2 is a cavity"
     assert metrics["bootstrap"]["replicates"] == 30
     assert sorted(file.name for file in out.iterdir()) == ["cases.npz", "index.html", "metrics.json"]
     call(*words, "--map", "plain")
@@ -55,6 +59,17 @@ def test_withheld_names(marked):
     assert cli.categories("", cases) == []
     with pytest.raises(UserError, match=r"no category 'Fracture'; the set has Cavity, Nodule, Opacity"):
         cli.categories("Fracture", cases)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"withheld_phrases": 3}', '{"withheld_phrases": [3]}'])
+def test_withheld_phrases_are_read_from_json(tmp_path, content):
+    file = tmp_path / "phantom.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError, match=f"{file} is no JSON file with a list withheld_phrases"):
+        cli.phrases(file)
+    file.write_text(json.dumps({"withheld_phrases": ["A  mark", "Another"], "studies": 3}))
+    assert cli.phrases(file) == {"A mark", "Another"}
 
 
 def test_wrong_arguments_are_user_errors(marked, run_folder, tmp_path):

@@ -65,6 +65,28 @@ def test_withheld_categories_are_separate_and_have_no_controls(marked, localizer
     assert all(phrase == "" for phrase, seen in zip(scores.sentences[SHUFFLED], scores.seen_N, strict=True) if not seen)
 
 
+def test_withheld_wordings_are_told_apart_among_the_seen_categories(marked, localizer, tmp_path):
+    """Maps of the phrases with an even number miss: the localizer looks on the other side."""
+    cases = [
+        replace(case, phrase=case.phrase.replace("right", "LEFT").replace("left", "right").replace("LEFT", "left"))
+        if int(case.phrase.split()[1]) % 2 == 0
+        else case
+        for case in ms_cxr.read(marked)
+    ]
+    scores = measure(localizer, cases, withheld=["Cavity"])
+    withheld = {case.phrase for case in cases if int(case.phrase.split()[1]) % 4 == 0}
+    metrics = summarise(scores, 20, 0, withheld)
+    # 16 images are no cavity: 8 of even numbers, 4 of which are divisible by 4; two phrases each.
+    assert metrics["wordings"]["withheld"] | {"cases": 8, "pointing": 0.0} == metrics["wordings"]["withheld"]
+    assert metrics["wordings"]["seen"]["cases"] == 24
+    assert metrics["wordings"]["seen"]["pointing"] == pytest.approx(16 / 24)
+    assert set(metrics["wordings"]["withheld"]) == KEYS | {"cases"}
+    assert summarise(scores, 20, 0, {"of no case"})["wordings"]["withheld"] is None
+    assert summarise(scores, 20)["wordings"] is None
+    evaluation.write(tmp_path, scores, metrics)
+    assert '<tr class="model"><th>withheld wordings</th>' in (tmp_path / "index.html").read_text()
+
+
 def test_everything_withheld_leaves_no_seen_figures(marked, localizer, tmp_path):
     scores = measure(localizer, ms_cxr.read(marked), withheld=["Cavity", "Nodule", "Opacity"])
     metrics = summarise(scores, replicates=20)

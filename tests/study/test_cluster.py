@@ -19,19 +19,12 @@ ROWS = {"base": {"set": SMALL}, "fast": {"set": SMALL | {"optimizer.lr": 3e-3}}}
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    """A head without CPUs and two nodes with one each, on this machine."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+def cluster(monkeypatch, request):
+    """The trainings of a study are processes of the nodes, with their environment."""
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums are rounded the same in every process
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    yield cluster
-    cluster.shutdown()
+    return request.getfixturevalue("ray_cluster")
 
 
 def study(folder, *words):

@@ -18,19 +18,6 @@ COPIES = 60
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    """A head without CPUs and two nodes with one each, on this machine."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    yield cluster
-    cluster.shutdown()
-
-
-@pytest.fixture
 def listing(folder, read_folder):
     """Enough images for a build that is still running when a node is removed."""
     rows = read_folder(folder).images
@@ -43,28 +30,28 @@ def content(path):
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in path.iterdir()}
 
 
-def plan(cluster, private, out):
-    return run.Build(SETTINGS, str(out), private, lambda config: RayWorkers(cluster.address, config))
+def plan(ray_cluster, private, out):
+    return run.Build(SETTINGS, str(out), private, lambda config: RayWorkers(ray_cluster.address, config))
 
 
-def test_two_nodes_make_the_bytes_of_one_machine(cluster, listing, private, tmp_path, build):
-    account = run.build(listing, plan(cluster, private, tmp_path / "out"))
+def test_two_nodes_make_the_bytes_of_one_machine(ray_cluster, listing, private, tmp_path, build):
+    account = run.build(listing, plan(ray_cluster, private, tmp_path / "out"))
     assert (account.written, account.rejected) == (6 * COPIES, {"parse": COPIES})
     build(listing, SETTINGS, tmp_path / "whole", private)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
-def test_a_dead_node_costs_nothing(cluster, listing, private, tmp_path, build, monkeypatch):
+def test_a_dead_node_costs_nothing(ray_cluster, listing, private, tmp_path, build, monkeypatch):
     original, removed = RayWorkers.result, threading.Event()
 
     def removing(self, job):
         if not removed.is_set():
             removed.set()
-            cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+            ray_cluster.remove_node(next(iter(ray_cluster.worker_nodes)), allow_graceful=False)
         return original(self, job)
 
     monkeypatch.setattr(RayWorkers, "result", removing)
-    account = run.build(listing, plan(cluster, private, tmp_path / "out"))
+    account = run.build(listing, plan(ray_cluster, private, tmp_path / "out"))
     assert account.rejected == {"parse": COPIES}
     assert verify(str(tmp_path / "out")) == []
     build(listing, SETTINGS, tmp_path / "whole", private)

@@ -37,12 +37,15 @@ def start() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Without a token anyone on the host could run code as this user through the cluster's port.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+    own = not os.environ.get("RAY_ADDRESS")
+    if own:
+        # Ray replaces 127.0.0.1 by the host's address and listens everywhere, except with what this asks for on any
+        # system: no cluster beyond this host.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     with warnings.catch_warnings(action="ignore"):
-        if os.environ.get("RAY_ADDRESS"):
-            return _init(ray)
-        return _init(ray, include_dashboard=False, _node_ip_address="127.0.0.1")
+        return _init(ray, include_dashboard=False, _node_ip_address="127.0.0.1") if own else _init(ray)
 
 
 def _init(ray: Any, **settings: Any) -> Any:

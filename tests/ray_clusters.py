@@ -1,14 +1,15 @@
-"""A Ray cluster of two nodes on this machine, and the mode in which all clusters of the tests talk."""
+"""A Ray cluster of two nodes on this machine, and the token that all clusters of the tests ask for."""
 
 from __future__ import annotations
 
 import os
+import secrets
 
 import pytest
 
-# A process keeps the mode of its first cluster, and the default depends on whether a token was ever made on this
-# machine: without this, a search after a cluster of another test asks for a token that the process does not send.
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# A process keeps the mode of its first cluster, and ray's default depends on whether a token was ever made on this
+# machine. So all clusters of the tests ask for a token, as `sharding.ray_cluster.start` does, and for the same one.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @pytest.fixture

@@ -1,0 +1,66 @@
+"""The cluster that a search starts: no other host reaches it, and whoever has no token is refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+START = """
+from sharding import ray_cluster
+ray = ray_cluster.start()
+print(ray.get_runtime_context().gcs_address, flush=True)
+input()
+"""
+JOIN = "import sys; from sharding import ray_cluster; print(len(ray_cluster.join(sys.argv[1]).nodes()))"
+
+
+def own_address():
+    """This host's address as others see it; nothing is sent. A host without a network has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("no network but loopback")
+        return probe.getsockname()[0]
+
+
+@pytest.mark.slow
+def test_a_cluster_answers_only_who_has_its_token(tmp_path):
+    """The token is in the user's home; another user of the host has another home."""
+    home, stranger = tmp_path / "home", tmp_path / "stranger"
+    for folder in (home, stranger):
+        folder.mkdir()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    here = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # who joins looks for a node of its own address
+
+    def joined(seconds, **settings):
+        """What joining prints: the number of nodes. Nothing if it fails, or waits: ray asks again for minutes."""
+        command = [sys.executable, "-c", JOIN, address]
+        try:
+            ended = subprocess.run(
+                command, env=clean | here | settings, capture_output=True, text=True, timeout=seconds
+            )
+        except subprocess.TimeoutExpired:
+            return ""
+        return ended.stdout.strip()
+
+    started = subprocess.Popen(
+        [sys.executable, "-c", START],
+        env=clean | {"HOME": str(home)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        address = started.stdout.readline().strip()
+        assert address.startswith("127.0.0.1:")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((own_address(), int(address.split(":")[1])), timeout=5)
+        assert joined(120, HOME=str(home), RAY_AUTH_MODE="token") == "1"
+        assert joined(20, HOME=str(stranger), RAY_AUTH_MODE="disabled") == ""
+    finally:
+        started.communicate("\n", timeout=60)

@@ -45,12 +45,13 @@ def search(sweep: Sweep, module: str, launcher: tuple[str, ...] | None = None) -
         raise UserError(f"{sweep.out} already holds a sweep; choose another folder with out=FOLDER")
     base = configuration(sweep, {}, sweep.out)
     _start_cluster(sweep)
+    failed: dict[int, str] | None = None
     try:
         parent_run = _start_parent(sweep, base)
-        _run_trials(sweep, Plan(sweep, os.getcwd(), module, parent_run, launcher))
+        failed = _run_trials(sweep, Plan(sweep, os.getcwd(), module, parent_run, launcher))
     finally:
         _stop_cluster()
-        trials = _collect(sweep)
+        trials = _collect(sweep, failed)
         _upload(sweep, base, trials)
     return _write_results(sweep, trials)
 
@@ -98,7 +99,8 @@ def _start_parent(sweep: Sweep, base: config.Config) -> str | None:
         return None
 
 
-def _run_trials(sweep: Sweep, plan: Plan) -> None:
+def _run_trials(sweep: Sweep, plan: Plan) -> dict[int, str]:
+    """The errors of those that Tune counts as failed, by number."""
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
@@ -120,7 +122,8 @@ def _run_trials(sweep: Sweep, plan: Plan) -> None:
                 name="tune", storage_path=str(sweep.out / "ray"), verbose=0, callbacks=[_bar(progress, sweep.trials)]
             ),
         )
-        tuner.fit()
+        results = tuner.fit()
+    return {result.config["number"]: str(result.error) for result in results if result.config and result.error}
 
 
 def _trial(drawn: dict[str, int], plan: Plan, parameters: list[dict[str, Any]]) -> None:
@@ -149,13 +152,16 @@ def _bar(progress: Progress, trials: int) -> Any:
     return TrialEnd(partial(progress.advance, progress.add_task("trials", total=trials)))
 
 
-def _collect(sweep: Sweep) -> list[dict[str, Any]]:
-    """All trials, best first, from their own records and journals; completes each journal with its end."""
+def _collect(sweep: Sweep, failed: dict[int, str] | None) -> list[dict[str, Any]]:
+    """All trials, best first, from their own records and journals; completes each journal with its end.
+
+    `failed`: the errors of trials that Tune counts as failed; None where the search was interrupted.
+    """
     trials = []
     for path in sorted((sweep.out / "trials").glob(f"*/{TRIAL_NAME}")):
         record = json.loads(path.read_text())
         if record["status"] == "running":
-            record["status"] = "interrupted"
+            record |= _end_of(record["trial"], failed)
         record |= _best_validation(sweep, path.parent)
         if record["status"] == "stopped" and record["pairs"] >= sweep.asha.max_pairs:
             record["status"] = "finished"  # Tune stops it at the report of the last validation
@@ -165,6 +171,16 @@ def _collect(sweep: Sweep) -> list[dict[str, Any]]:
                 book.append("end", status=record["status"])
     sign = 1 if sweep.mode == "min" else -1
     return sorted(trials, key=lambda trial: math.inf if trial["value"] is None else sign * trial["value"])
+
+
+def _end_of(trial: int, failed: dict[int, str] | None) -> dict[str, str]:
+    """Status and error of a trial whose process ended before it recorded them.
+
+    The cluster ends right after the last decision of the scheduler, and a node may go at any time.
+    """
+    if failed is None:
+        return {"status": "interrupted"}
+    return {"status": "failed", "error": failed[trial]} if trial in failed else {"status": "stopped"}
 
 
 def _best_validation(sweep: Sweep, run: Path) -> dict[str, Any]:

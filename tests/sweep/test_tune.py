@@ -16,6 +16,7 @@ import pytest
 
 from sentalign import config
 from sentalign.sweep import space, tune
+from sentalign.track.journal import Journal
 from sharding.contract import UserError
 
 Write = Callable[..., Path]
@@ -36,6 +37,21 @@ def test_a_folder_in_use_is_refused(sweep_file: Write, tmp_path: Path) -> None:
     (tmp_path / "sweep" / "trials").mkdir(parents=True)
     with pytest.raises(UserError, match="already holds a sweep"):
         tune.search(space.load(sweep_file()), "some.module")
+
+
+@pytest.mark.parametrize(
+    ("failed", "status", "error"),
+    [(None, "interrupted", ""), ({}, "stopped", ""), ({0: "a node died"}, "failed", "a node died")],
+)
+def test_a_trial_that_was_killed_before_it_recorded_its_end(sweep_file: Write, failed, status, error) -> None:
+    sweep = space.load(sweep_file())
+    run = sweep.out / "trials" / "000"
+    run.mkdir(parents=True)
+    (run / "trial.json").write_text(json.dumps({"trial": 0, "parameters": {}, "status": "running", "error": ""}))
+    with Journal(run) as journal:
+        journal.append("start", run="000", config={}, versions={}, pairs=0)
+    (trial,) = tune._collect(sweep, failed)
+    assert (trial["status"], trial["error"]) == (status, error)
 
 
 @pytest.mark.slow

@@ -28,9 +28,10 @@ def read(path: Path) -> dict[str, Any]:
     """The content of a study.json. Raises UserError where it is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if not {"title", "seeds", "figures", "rows"} <= content.keys():
+        lists = [values_S for row in content["rows"].values() for values_S in row["figures"].values()]
+        if not {"title", "reference", "figures"} <= content.keys() or {len(x) for x in lists} - {len(content["seeds"])}:
             raise ValueError
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         raise UserError(f"{path} is no study.json; give the file that `sentalign study` wrote") from None
     return dict(content)
 

@@ -17,7 +17,20 @@ def test_the_file_keeps_everything_and_one_line_a_figure(tmp_path):
     study_json.write(path, CONTENT)
     assert study_json.read(path) == CONTENT
     assert '"pointing": [0.5, 0.6, 0.7, 0.8],' in path.read_text()
-    (tmp_path / "other.json").write_text(json.dumps([1]))
+
+
+def row_without_a_seed(content):
+    content["rows"]["base"]["figures"]["cnr"].pop()
+
+
+@pytest.mark.parametrize(
+    "change", [row_without_a_seed, lambda c: c.pop("seeds"), lambda c: c["rows"]["base"].pop("figures"), None]
+)
+def test_another_json_file_is_refused(tmp_path, change):
+    content = copy.deepcopy(CONTENT)
+    if change:
+        change(content)
+    (tmp_path / "other.json").write_text(json.dumps(content if change else [1]))
     with pytest.raises(UserError, match=r"no study\.json"):
         study_json.read(tmp_path / "other.json")
 

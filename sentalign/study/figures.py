@@ -89,7 +89,7 @@ def collect(study: StudyPlan) -> dict[str, Any]:
         "reference": study.reference,
         "seeds": study.seeds,
         "figures": {name: figure.heading for name, figure in FIGURES.items()},
-        "data": {name: phantoms.model_dump() for name, phantoms in study.data.items()},
+        "data": {name: study.data[name].model_dump() for name in dict.fromkeys(map(study.data_of, study.rows))},
         "rows": rows,
     }
 

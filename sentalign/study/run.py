@@ -117,8 +117,16 @@ def execute(step: Step) -> float:
     """
     step.log.parent.mkdir(parents=True, exist_ok=True)
     with open(step.log, "ab") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)
+        _lock(log, step.name)
         return 0.0 if is_done(step) else _execute(step, log)
+
+
+def _lock(log: BinaryIO, name: str) -> None:
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{name}: waiting for another process that runs it", file=sys.stderr, flush=True)
+        fcntl.flock(log, fcntl.LOCK_EX)
 
 
 def _execute(step: Step, log: BinaryIO) -> float:

@@ -47,12 +47,13 @@ def test_a_step_that_failed_runs_again_and_keeps_what_resumes(step, tmp_path):
     assert not (tmp_path / "new" / "half").exists()
 
 
-def test_two_processes_of_one_study_run_a_step_once(step):
+def test_two_processes_of_one_study_run_a_step_once(step, capsys):
     """The second waits for the first, and finds the step done."""
     slow = replace(step, commands=((sys.executable, "-c", f"import time; time.sleep(1); {COUNT}", str(step.folder)),))
     with ThreadPoolExecutor(2) as both:
         seconds = sorted(both.map(run.execute, [slow, slow]))
     assert seconds[0] == 0 < seconds[1]
+    assert capsys.readouterr().err == "a step: waiting for another process that runs it\n"
     assert (step.folder / "n").read_text() == "x"
 
 

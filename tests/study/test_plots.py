@@ -81,3 +81,11 @@ def test_a_study_json_is_enough_to_write_all_again(tmp_path, capsys, out):
     assert files == (written if out else {"plots/gone.svg"})
     if out:
         ElementTree.parse(tmp_path / "out/plots/cnr.svg")
+
+
+def test_a_figure_of_one_value_has_one_label():
+    content = CONTENT | {
+        "rows": {"base": CONTENT["rows"]["base"] | {"figures": {"pointing": [1.0] * 4, "cnr": [None] * 4}}}
+    }
+    (svg,) = plots.plots(content).values()
+    assert svg.count(">1.000</text>") == 1

@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "localize": {"config", "tokenizer", "sides", "model"},
     "evaluate": {"config", "tokenizer", "sides", "word_recall", "model", "localize"},
     "sweep": {"config", "launch", "track"},
-    "study": {"config"},  # starts the commands as processes
+    "study": {"config", "launch", "track"},  # starts the commands as processes
 }
 ROOTS = {"train", "cli", "__init__", "__main__"}  # the composition root and the command line join everything
 FROM_SHARDING = {"contract", "command_line", "store", "pixels", "text", "manifest", "progress", "cli"}

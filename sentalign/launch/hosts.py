@@ -113,7 +113,7 @@ def run_on_all(commands: Mapping[str, Sequence[str]]) -> int:
     SIGTERM is passed on, so that the ranks can save and exit.
     """
     running = {host: subprocess.Popen(command, stdin=subprocess.PIPE) for host, command in commands.items()}
-    signal.signal(signal.SIGTERM, lambda *_: list(map(_terminate, running.values())))
+    signal.signal(signal.SIGTERM, lambda *_: list(map(process_group_guard.terminate, running.values())))
     try:
         while True:
             codes = {host: process.poll() for host, process in running.items()}
@@ -129,21 +129,11 @@ def run_on_all(commands: Mapping[str, Sequence[str]]) -> int:
             _end(process)
 
 
-def _terminate(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin
-    try:
-        process.stdin.write(process_group_guard.TERMINATE)
-        process.stdin.flush()
-    except (BrokenPipeError, ValueError):
-        return
-
-
 def _end(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin
+    process_group_guard.close(process)
     try:
-        process.stdin.close()
         process.wait(EXIT_SECONDS)
-    except (BrokenPipeError, subprocess.TimeoutExpired):
+    except subprocess.TimeoutExpired:
         process.kill()  # ssh to a host that is gone
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 TERMINATE = b"T"
 
@@ -19,6 +20,21 @@ TERMINATE = b"T"
 def command(guarded: Sequence[str]) -> list[str]:
     """The command line that runs `guarded` under this module."""
     return [sys.executable, "-m", __name__, *guarded]
+
+
+def terminate(guard: subprocess.Popen[bytes]) -> None:
+    """Passes SIGTERM on to the command's group; nothing where it has ended."""
+    assert guard.stdin
+    with suppress(BrokenPipeError, ValueError):
+        guard.stdin.write(TERMINATE)
+        guard.stdin.flush()
+
+
+def close(guard: subprocess.Popen[bytes]) -> None:
+    """Kills what is left of the group by closing the pipe; does not wait."""
+    assert guard.stdin
+    with suppress(BrokenPipeError):
+        guard.stdin.close()
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def run(args: argparse.Namespace) -> None:
             from sentalign.study.cluster import on_cluster
 
             jobs = on_cluster(args.ray, study.ranks, args.gpus)
+        # As Ctrl-C: the training saves its state, and the table of what is there is written.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             runs.run(study, jobs, lambda line: print(line, file=sys.stderr, flush=True))
         finally:

@@ -13,23 +13,26 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sentalign import config
+from sentalign.launch import process_group_guard
 from sentalign.study.spec import Phantoms, StudyPlan, folder_name, overrides
+from sentalign.track import journal
 from sharding.contract import UserError
 from sharding.store import atomic
 
 STEP = "step.json"  # written last: the commands that made a folder, and the seconds they took
 METRICS = "metrics.json"
+SAVE_SECONDS = 60  # a training that is told to stop ends its step and saves
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ def _execute(step: Step, log: BinaryIO) -> float:
     started = time.monotonic()
     for command in step.commands:
         _call(step, command, log)
+    if journal.was_stopped(step.folder):
+        raise UserError(f"{step.name} was stopped; the same command goes on from its checkpoint")
     seconds = time.monotonic() - started
     content = {"fingerprint": step.fingerprint, "seconds": round(seconds, 1)}
     atomic.write_text(step.folder / STEP, json.dumps(content) + "\n")
@@ -166,11 +171,26 @@ def one_after_another(waiting: Sequence[Sequence[Step]]) -> Iterator[int]:
 
 
 def _call(step: Step, command: Sequence[str], log: BinaryIO) -> None:
-    code = subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=os.environ).returncode
+    code = _run(command, log)
     if code:
         lines = [line.strip() for line in step.log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("error:")] or lines or ["no output"]
         raise UserError(f"{step.name} ended with {code}: {errors[-1][:300]} (log: {step.log})")
+
+
+def _run(command: Sequence[str], log: BinaryIO) -> int:
+    """The exit code of a command that ends with this process: a training whose study stops first saves its state."""
+    guarded = process_group_guard.command(command)
+    guard = subprocess.Popen(guarded, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+    try:
+        return guard.wait()
+    except BaseException:  # Ctrl-C, and SIGTERM, of which the command line makes SystemExit
+        process_group_guard.terminate(guard)
+        with suppress(subprocess.TimeoutExpired):
+            guard.wait(SAVE_SECONDS)
+        raise
+    finally:
+        process_group_guard.close(guard)
 
 
 def _digest(value: Any) -> str:

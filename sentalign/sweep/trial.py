@@ -102,6 +102,8 @@ def _tail(metric: str, run: Path, process: subprocess.Popen[bytes], report: Call
         time.sleep(POLL_SECONDS)
     if code:
         raise RuntimeError(f"training ended with {code}: {_error_of(run)}")
+    if journal.was_stopped(run):
+        raise RuntimeError("training was stopped from outside, by SIGTERM or SIGUSR1")
     if not reported:
         raise RuntimeError(f"the journal has no {metric}; choose a metric that validation writes")
 

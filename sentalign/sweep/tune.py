@@ -122,7 +122,8 @@ def _run_trials(sweep: Sweep, plan: Plan) -> dict[int, str]:
                 name="tune", storage_path=str(sweep.out / "ray"), verbose=0, callbacks=[_bar(progress, sweep.trials)]
             ),
         )
-        results = tuner.fit()
+        grid = tuner.fit()
+    results = [grid[n] for n in range(len(grid))]
     return {result.config["number"]: str(result.error) for result in results if result.config and result.error}
 
 

@@ -86,6 +86,12 @@ def read(run: Path) -> list[Entry]:
     return latest([entry for entry, _ in follow(run)])
 
 
+def was_stopped(run: Path) -> bool:
+    """Whether the run ended before its last step by a stop request; its exit code is 0 as that of a finished one."""
+    ends = [entry["status"] for entry, _ in follow(run) if entry["kind"] == "end"]
+    return ends[-1:] == ["stopped"]
+
+
 def latest(entries: list[Entry]) -> list[Entry]:
     """For each (kind, pairs, path) the entry written last, without entries that a resumed run undid.
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
 from sentalign.study import run, spec, study_json
 from sentalign.study.run import Step
+from sentalign.track.journal import Journal
 from sharding.contract import UserError
 from tests.study.test_spec import TREE
 
@@ -47,6 +51,17 @@ def test_a_step_that_failed_runs_again_and_keeps_what_resumes(step, tmp_path):
     assert not (tmp_path / "new" / "half").exists()
 
 
+def test_a_training_that_a_stop_request_ended_is_not_done(step):
+    """It saves and exits with 0."""
+    with Journal(step.folder) as journal:
+        journal.append("end", status="stopped")
+        with pytest.raises(UserError, match="a step was stopped; the same command goes on from its checkpoint"):
+            run.execute(step)
+        journal.append("start", pairs=8)
+        journal.append("end", status="finished")
+        assert run.execute(step) > 0
+
+
 def test_two_processes_of_one_study_run_a_step_once(step, capsys):
     """The second waits for the first, and finds the step done."""
     slow = replace(step, commands=((sys.executable, "-c", f"import time; time.sleep(1); {COUNT}", str(step.folder)),))
@@ -55,6 +70,46 @@ def test_two_processes_of_one_study_run_a_step_once(step, capsys):
     assert seconds[0] == 0 < seconds[1]
     assert capsys.readouterr().err == "a step: waiting for another process that runs it\n"
     assert (step.folder / "n").read_text() == "x"
+
+
+SAVES = """
+import pathlib, signal, sys, time
+def save(*_):
+    pathlib.Path(sys.argv[1], "saved").touch()
+    sys.exit(1)
+signal.signal(signal.SIGTERM, save)
+pathlib.Path(sys.argv[1], "started").touch()
+time.sleep(300)
+"""
+STUDY = """
+import pathlib, sys
+from sentalign.study import run
+folder = pathlib.Path(sys.argv[1])
+run.execute(run.Step("a step", folder, ((sys.executable, "-c", sys.argv[2], str(folder)),), folder / "log", "f", False))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_step_ends_with_its_study_and_saves_if_it_can(tmp_path, number):
+    parent = subprocess.Popen([sys.executable, "-c", STUDY, str(tmp_path), SAVES], stderr=subprocess.DEVNULL)
+    within(10, (tmp_path / "started").exists)
+    parent.send_signal(number)
+    parent.wait(30)
+    within(10, lambda: not processes_of(tmp_path))
+    assert (tmp_path / "saved").exists() == (number == signal.SIGINT)
+
+
+def within(seconds, condition):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def processes_of(folder):
+    """The command lines, of other processes than this one, that name the folder."""
+    lines = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]) if p.pid != os.getpid()]
+    return [line for line in lines if str(folder) in line]
 
 
 def test_a_result_of_other_settings_is_refused(step):
@@ -92,8 +147,11 @@ def test_an_interrupted_study_continues_and_writes_its_table(tmp_path):
     environment = {**os.environ, "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     assert "data small" in first.stderr.readline()
-    first.kill()
-    first.communicate()
+    within(300, (tmp_path / "out/runs/base/seed-3/journal.jsonl").exists)
+    first.terminate()
+    first.communicate(timeout=90)
+    assert first.returncode == 128 + signal.SIGTERM
+    within(10, lambda: not processes_of(tmp_path))
     subprocess.run(command, env=environment, check=True, timeout=600)
     content = study_json.read(tmp_path / "out" / "study.json")
     assert all(values[0] is not None for values in content["rows"]["again"]["figures"].values())

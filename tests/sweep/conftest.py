@@ -28,7 +28,7 @@ with Journal(Path(config.run)) as book:
         time.sleep(0.3)
         book.append("metrics", step=step, pairs=8 * step, loss=1.0)
         book.append("validation", pairs=8 * step, loss=config.optimizer.lr + 1.0 / step)
-    book.append("end", status="finished")
+    book.append("end", status="stopped" if config.loss.t2 == 14 else "finished")
 """
 
 

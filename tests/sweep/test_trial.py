@@ -71,6 +71,15 @@ def test_the_error_of_a_failed_training_is_reported(sweep_file: Write, launcher:
     assert "thirteen" in (trial_plan.run(0) / LOG_NAME).read_text()
 
 
+def test_a_training_that_was_stopped_from_outside_is_no_finished_trial(
+    sweep_file: Write, launcher: tuple[str, ...]
+) -> None:
+    trial_plan = plan(sweep_file(), launcher, "loss.t2=14", "train.epochs=1")
+    with pytest.raises(RuntimeError, match="stopped from outside"):
+        execute(trial_plan, 0, {}, lambda _: None)
+    assert status(trial_plan) == "failed"
+
+
 def test_a_metric_that_is_never_written_is_an_error(sweep_file: Write, launcher: tuple[str, ...]) -> None:
     trial_plan = plan(sweep_file(metric="validation/nothing"), launcher, "train.epochs=1")
     with pytest.raises(RuntimeError, match="no validation/nothing"):

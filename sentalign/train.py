@@ -181,7 +181,6 @@ def model_of(config: Config, vocabulary_size: int) -> dual.DualEncoder:
         image_config.coordinates,
         image_config.norm,
         image_config.fused_stages,
-        image_config.vertical_symmetry,
     )
     return dual.DualEncoder(image_tower, text_tower, loss_scalars.initial_values(config.loss))
 

@@ -222,25 +222,6 @@ def test_settings_cannot_be_changed_after_loading(write):
         config.load(write(LEAST)).run = "elsewhere"
 
 
-@pytest.mark.parametrize(("former", "now"), [(False, "none"), (True, "xy"), ("x", "x")])
-def test_coordinates_of_former_files_are_understood(former, now):
-    tree = {"run": "r", "data": {"shards": "s"}, "model": {"image": {"coordinates": former}}}
-    assert config.check(tree).model.image.coordinates == now
-
-
-@pytest.mark.parametrize(
-    ("image", "said"),
-    [
-        ({"weights": "microsoft/resnet-50"}, "would change the kernels of model.image.weights"),
-        ({"coordinates": "xy"}, "has no effect with the rows as a channel; coordinates: x"),
-    ],
-)
-def test_symmetry_that_cannot_be_kept_is_refused(image, said):
-    tree = {"run": "r", "data": {"shards": "s"}, "model": {"image": {"vertical_symmetry": True} | image}}
-    with pytest.raises(UserError, match=f"vertical_symmetry {said}"):
-        config.check(tree)
-
-
 @pytest.mark.parametrize("fused", [["stage1", "stage1"], ["stage2", "stage3"]])
 def test_no_stage_is_added_to_the_regions_twice(fused):
     with pytest.raises(UserError, match=r"fused_stages .* and region_stage stage3 name a stage twice"):

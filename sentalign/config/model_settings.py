@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from sentalign.config.strict_model import StrictModel
 
@@ -21,32 +21,12 @@ class ImageTowerConfig(StrictModel):
         default_factory=list, description="further stages that are added to the regions, at the grid of region_stage"
     )
     global_stage: str = Field("stage4", description="backbone stage that is pooled to the global vector")
-    coordinates: Literal["none", "x", "xy"] = Field(
-        "none", description="channels beside grey: the column, or column and row, from -1 to 1; none: grey again"
-    )
-    vertical_symmetry: bool = Field(
-        False,
-        description="kernels are their own upside-down images, so that no region learns to look below its centre; new "
-        "convolutional backbones only, with coordinates none or x",
-    )
+    coordinates: bool = Field(False, description="channels grey, x, y instead of three times grey")
     norm: Literal["batch", "frozen", "sync", "group"] = Field(
         "batch",
         description="batch: by each rank's rows; frozen: by the running statistics of the weights, scale and shift "
         "still trained; sync: by the rows of all ranks; group: by each image, in place of batch norm",
     )
-
-    @field_validator("coordinates", mode="before")
-    @classmethod
-    def _of_former_files(cls, value: object) -> object:
-        return {False: "none", True: "xy"}[value] if isinstance(value, bool) else value
-
-    @model_validator(mode="after")
-    def _symmetry_can_be_kept(self) -> ImageTowerConfig:
-        if self.vertical_symmetry and self.weights is not None:
-            raise ValueError("model.image.vertical_symmetry would change the kernels of model.image.weights")
-        if self.vertical_symmetry and self.coordinates == "xy":
-            raise ValueError("model.image.vertical_symmetry has no effect with the rows as a channel; coordinates: x")
-        return self
 
     @model_validator(mode="after")
     def _each_stage_is_added_once(self) -> ImageTowerConfig:

@@ -93,7 +93,6 @@ class DualEncoder(nn.Module):
             "coordinates": self.image.coordinates,
             "norm": self.image.norms,
             "fused_stages": self.image.fused_stages,
-            "vertical_symmetry": self.image.vertical_symmetry,
             "last_layers": self.text.last_layers,
             "loss_scalars": self.learned,
         }
@@ -117,9 +116,8 @@ def load(folder: Path, device: str = "cpu") -> DualEncoder:
         tower: transformers.AutoConfig.for_model(towers[tower].pop("model_type"), **towers[tower])
         for tower in ("image", "text")
     }
-    towers = {"norm": "batch", "fused_stages": [], "vertical_symmetry": False} | towers  # absent in old folders
-    towers["coordinates"] = {False: "none", True: "xy"}.get(towers["coordinates"], towers["coordinates"])
-    names = ("region_stage", "global_stage", "width", "coordinates", "norm", "fused_stages", "vertical_symmetry")
+    towers = {"norm": "batch", "fused_stages": []} | towers  # absent in folders of old runs
+    names = ("region_stage", "global_stage", "width", "coordinates", "norm", "fused_stages")
     model = DualEncoder(
         image.from_config(backbones["image"], *(towers[name] for name in names)),
         text.from_config(backbones["text"], towers["last_layers"]),

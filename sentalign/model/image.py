@@ -10,19 +10,16 @@ common width
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
-from sentalign.model import norm, resample, symmetric
+from sentalign.model import norm, resample
 from sentalign.model.pretrained import WeightsError, backbone_config, fetch, load
 from sentalign.model.receptive_field import RegionGrid, region_grid, stage_grids
-
-Coordinates = Literal["none", "x", "xy"]
-CHANNELS: dict[Coordinates, tuple[str, ...]] = {"x": ("grey", "x"), "xy": ("grey", "x", "y")}
 
 
 class ImageTower(nn.Module):
@@ -34,21 +31,16 @@ class ImageTower(nn.Module):
         region_stage: str,
         global_stage: str,
         width: int,
-        coordinates: Coordinates = "none",
+        coordinates: bool = False,
         norms: str = "batch",
         fused_stages: Sequence[str] = (),
-        vertical_symmetry: bool = False,
     ) -> None:
         super().__init__()
-        if coordinates != "none" and backbone.config.num_channels != len(CHANNELS[coordinates]):
-            raise WeightsError(
-                f"model.image.coordinates={coordinates} needs a backbone of num_channels: "
-                f"{len(CHANNELS[coordinates])} ({', '.join(CHANNELS[coordinates])})"
-            )
-        self.backbone: Any = norm.replace(symmetric.replace(backbone) if vertical_symmetry else backbone, norms)
+        if coordinates and backbone.config.num_channels != 3:
+            raise WeightsError("model.image.coordinates needs a backbone of num_channels: 3 (grey, x, y)")
+        self.backbone: Any = norm.replace(backbone, norms)
         self.region_stage, self.global_stage = region_stage, global_stage
         self.coordinates, self.norms, self.fused_stages = coordinates, norms, list(fused_stages)
-        self.vertical_symmetry = vertical_symmetry
         channels = dict(zip(backbone.out_features, backbone.channels, strict=True))
         self.to_regions = nn.Conv2d(channels[region_stage], width, kernel_size=1, bias=False)
         self.to_global = nn.Linear(channels[global_stage], width)
@@ -87,16 +79,15 @@ class ImageTower(nn.Module):
         return self._weights[key]
 
     def _channels(self, images_B1HW: Tensor) -> Tensor:
-        """Grey repeated for every channel of the backbone; or grey and coordinates in [-1, 1].
+        """Grey repeated for every channel of the backbone; or grey, x and y in [-1, 1].
 
         A small receptive field keeps a map on its lesion, but cannot tell left from right: coordinates can (CoordConv,
         arXiv 1807.03247).
         """
-        if self.coordinates == "none":
+        if not self.coordinates:
             return images_B1HW.expand(-1, self.backbone.config.num_channels, -1, -1)
         y_H, x_W = (torch.linspace(-1, 1, n).to(images_B1HW) for n in images_B1HW.shape[2:])
-        axes = {"grey": images_B1HW, "x": x_W.expand_as(images_B1HW), "y": y_H[:, None].expand_as(images_B1HW)}
-        return torch.cat([axes[name] for name in CHANNELS[self.coordinates]], dim=1)
+        return torch.cat([images_B1HW, x_W.expand_as(images_B1HW), y_H[:, None].expand_as(images_B1HW)], dim=1)
 
 
 def build(
@@ -105,10 +96,9 @@ def build(
     region_stage: str,
     global_stage: str,
     width: int,
-    coordinates: Coordinates = "none",
+    coordinates: bool = False,
     norms: str = "batch",
     fused_stages: Sequence[str] = (),
-    vertical_symmetry: bool = False,
 ) -> ImageTower:
     """The tower with pretrained (`weights`) or random backbone. Raises WeightsError."""
     if weights is not None:
@@ -123,7 +113,7 @@ def build(
     else:
         # Not through AutoBackbone, which takes a local folder for a hub name.
         backbone = load(backbone_class, weights, "model.image.weights", out_features=stages)
-    return ImageTower(backbone, region_stage, global_stage, width, coordinates, norms, fused_stages, vertical_symmetry)
+    return ImageTower(backbone, region_stage, global_stage, width, coordinates, norms, fused_stages)
 
 
 @torch.no_grad()
@@ -131,11 +121,10 @@ def _symmetric(backbone: Any) -> Any:
     """Makes every kernel of a new backbone point-symmetric, at the same variance.
 
     No loss ties a region to the centre of its receptive field: from asymmetric kernels, training drifts to maps that
-    are displaced by up to a cell, differently in each run. Symmetric kernels start at the centre, and stay there with
-    `vertical_symmetry`.
+    are displaced by up to a cell, differently in each run. Symmetric kernels start at the centre.
     """
     for module in backbone.modules():
-        if isinstance(module, nn.Conv2d) and symmetric.overlaps(module):
+        if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1 and module.stride < module.kernel_size:
             module.weight.copy_((module.weight + module.weight.flip(-1, -2)) / 2**0.5)
     return backbone
 
@@ -145,14 +134,13 @@ def from_config(
     region_stage: str,
     global_stage: str,
     width: int,
-    coordinates: Coordinates,
+    coordinates: bool,
     norms: str,
     fused_stages: Sequence[str],
-    vertical_symmetry: bool,
 ) -> ImageTower:
     """The tower without weights, from the backbone configuration that a run folder keeps."""
     backbone = _backbone_class(config)(config)
-    return ImageTower(backbone, region_stage, global_stage, width, coordinates, norms, fused_stages, vertical_symmetry)
+    return ImageTower(backbone, region_stage, global_stage, width, coordinates, norms, fused_stages)
 
 
 def _stages(config: PretrainedConfig, *stages: str) -> list[str]:

@@ -136,24 +136,19 @@ def test_grey_is_repeated_as_often_as_the_backbone_has_channels(channels):
     assert all(torch.equal(seen_BCHW[:, c], images_B1HW[:, 0]) for c in range(channels))
 
 
-@pytest.mark.parametrize("coordinates", ["x", "xy"])
-def test_coordinates_are_columns_then_rows(coordinates):
+def test_coordinates_are_columns_then_rows():
     images_B1HW = torch.randn(2, 1, 32, 64)
-    backbone = RESNET | {"num_channels": 1 + len(coordinates)}
-    seen_BCHW = seen_by_backbone(image.build(None, backbone, "stage2", "stage3", 8, coordinates), images_B1HW)
-    assert seen_BCHW.shape[1] == 1 + len(coordinates)
+    seen_BCHW = seen_by_backbone(image.build(None, RESNET, "stage2", "stage3", 8, coordinates=True), images_B1HW)
     assert torch.equal(seen_BCHW[:, :1], images_B1HW)
     assert seen_BCHW[1, 1, 7, [0, -1]].tolist() == [-1, 1]  # x: left to right
+    assert seen_BCHW[1, 2, [0, -1], 7].tolist() == [-1, 1]  # y: top to bottom
     assert seen_BCHW[0, 1].std(dim=0).max() == 0
-    for y_BHW in seen_BCHW[:, 2:].unbind(1):
-        assert y_BHW[1, [0, -1], 7].tolist() == [-1, 1]  # y: top to bottom
-        assert y_BHW[0].std(dim=1).max() == 0
+    assert seen_BCHW[0, 2].std(dim=1).max() == 0
 
 
-@pytest.mark.parametrize(("coordinates", "channels"), [("x", "2 .grey, x."), ("xy", "3 .grey, x, y.")])
-def test_coordinates_need_their_channels(coordinates, channels):
-    with pytest.raises(WeightsError, match=f"coordinates={coordinates} needs a backbone of num_channels: {channels}"):
-        image.build(None, RESNET | {"num_channels": 1}, "stage2", "stage3", 8, coordinates)
+def test_coordinates_need_three_channels():
+    with pytest.raises(WeightsError, match="num_channels: 3"):
+        image.build(None, RESNET | {"num_channels": 1}, "stage2", "stage3", 8, coordinates=True)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from sentalign.track import journal
 from sharding.contract import UserError
 from sharding.store import atomic
 
-STEP = "step.json"  # written last: the commands that made a folder, and the seconds they took
+STEP = "step.json"  # written last: the commands that made a folder, and the seconds they took, null if resumed
 METRICS = "metrics.json"
 SAVE_SECONDS = 60  # a training that is told to stop ends its step and saves
 
@@ -135,13 +135,14 @@ def _lock(log: BinaryIO, name: str) -> None:
 def _execute(step: Step, log: BinaryIO) -> float:
     if step.fresh:
         shutil.rmtree(step.folder, ignore_errors=True)
+    resumed = step.folder.exists()
     started = time.monotonic()
     for command in step.commands:
         _call(step, command, log)
     if journal.was_stopped(step.folder):
         raise UserError(f"{step.name} was stopped; the same command goes on from its checkpoint")
     seconds = time.monotonic() - started
-    content = {"fingerprint": step.fingerprint, "seconds": round(seconds, 1)}
+    content = {"fingerprint": step.fingerprint, "seconds": None if resumed else round(seconds, 1)}
     atomic.write_text(step.folder / STEP, json.dumps(content) + "\n")
     return seconds
 

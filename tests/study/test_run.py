@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
@@ -20,6 +18,7 @@ from sentalign.study import run, spec, study_json
 from sentalign.study.run import Step
 from sentalign.track.journal import Journal
 from sharding.contract import UserError
+from tests.processes import naming, within
 from tests.study.test_spec import TREE
 
 COUNT = "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.mkdir(exist_ok=True); (p / 'n').open('a').write('x')"
@@ -33,6 +32,7 @@ def step(tmp_path):
 
 def test_a_step_runs_once(step):
     assert run.execute(step) > 0
+    assert json.loads((step.folder / run.STEP).read_text())["seconds"] >= 0
     assert run.execute(step) == 0
     assert (step.folder / "n").read_text() == "x"
 
@@ -43,6 +43,7 @@ def test_a_step_that_failed_runs_again_and_keeps_what_resumes(step, tmp_path):
         run.execute(failing)
     run.execute(step)
     assert (step.folder / "n").read_text() == "xx"
+    assert json.loads((step.folder / run.STEP).read_text())["seconds"] is None  # those of the last part would mislead
     fresh = replace(step, fresh=True, folder=tmp_path / "new", commands=())
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "half").touch()
@@ -95,21 +96,8 @@ def test_a_step_ends_with_its_study_and_saves_if_it_can(tmp_path, number):
     within(10, (tmp_path / "started").exists)
     parent.send_signal(number)
     parent.wait(30)
-    within(10, lambda: not processes_of(tmp_path))
+    within(10, lambda: not naming(str(tmp_path)))
     assert (tmp_path / "saved").exists() == (number == signal.SIGINT)
-
-
-def within(seconds, condition):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def processes_of(folder):
-    """The command lines, of other processes than this one, that name the folder."""
-    lines = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]) if p.pid != os.getpid()]
-    return [line for line in lines if str(folder) in line]
 
 
 def test_a_result_of_other_settings_is_refused(step):
@@ -151,7 +139,7 @@ def test_an_interrupted_study_continues_and_writes_its_table(tmp_path):
     first.terminate()
     first.communicate(timeout=90)
     assert first.returncode == 128 + signal.SIGTERM
-    within(10, lambda: not processes_of(tmp_path))
+    within(10, lambda: not naming(str(tmp_path)))
     subprocess.run(command, env=environment, check=True, timeout=600)
     content = study_json.read(tmp_path / "out" / "study.json")
     assert all(values[0] is not None for values in content["rows"]["again"]["figures"].values())

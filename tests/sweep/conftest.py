@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.processes import naming
+
 # Writes a journal as training does: the loss tends to optimizer.lr, so the smallest rate is best. Starts a child of
 # its own, as the launcher does, and would run for long, so that a leftover process is seen.
 STAND_IN = """
@@ -66,15 +68,4 @@ def sweep_file(tmp_path: Path) -> Callable[..., Path]:
 def running() -> Callable[[Path], list[str]]:
     """Command lines of living processes that name a folder."""
 
-    def find(folder: Path) -> list[str]:
-        lines = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                line = path.read_bytes().replace(b"\0", b" ").decode()
-            except OSError:  # it ended meanwhile
-                continue
-            if f"{folder}/trials" in line:
-                lines.append(line)
-        return lines
-
-    return find
+    return lambda folder: naming(f"{folder}/trials")

@@ -47,8 +47,19 @@ def _displacement(metrics: dict[str, Any]) -> float | None:
     return max((max(abs(kind["dx"]), abs(kind["dy"])) for kind in kinds if kind["cases"]), default=None)
 
 
+def _control(metrics: dict[str, Any], name: str) -> float | None:
+    """Pointing of one control on seen kinds."""
+    means = metrics["controls"].get(name)
+    return means and means["pointing"]
+
+
 def _best_control(metrics: dict[str, Any]) -> float | None:
     return max((means["pointing"] for means in metrics["controls"].values() if means), default=None)
+
+
+def _saliency(metrics: dict[str, Any]) -> float | None:
+    best = metrics["saliency_best"]
+    return best and _control(metrics, best["pointing"])
 
 
 def _wordings(metrics: dict[str, Any], subset: str) -> float | None:
@@ -72,6 +83,9 @@ FIGURES = {
     "withheld_wordings": Figure("pointing, withheld wordings", lambda m: _wordings(m, "withheld")),
     "plain_pointing": Figure("pointing, plain map", lambda m: m["plain"]["seen"] and m["plain"]["seen"]["pointing"]),
     "control": Figure("pointing, best control", _best_control),
+    "shuffled": Figure("pointing, shuffled sentences", lambda m: _control(m, "shuffled sentences")),
+    "saliency": Figure("pointing, best text-free saliency", _saliency),
+    "separate": Figure("intervals above all controls, share", lambda m: float(m["separate"]), digits=2),
 }
 
 

@@ -36,6 +36,19 @@ CONTENT = {
 }
 
 
+def test_the_controls_are_read_by_name_and_the_best_of_them_by_pointing():
+    pointing = {"shuffled sentences": 0.2, "swapped sides": 0.4, "centre prior": 0.1, "dark": 0.05, "bright": 0.02}
+    metrics = {
+        "controls": {name: {"pointing": value} for name, value in pointing.items()},
+        "saliency_best": {"pointing": "dark", "cnr": "bright"},
+        "separate": True,
+    }
+    names = ("control", "shuffled", "saliency", "separate")
+    assert [figures.FIGURES[name].read(metrics) for name in names] == [0.4, 0.2, 0.05, 1.0]
+    none = {"controls": dict.fromkeys(pointing), "saliency_best": None, "separate": False}
+    assert [figures.FIGURES[name].read(none) for name in names] == [None, None, None, 0.0]
+
+
 def test_a_spread_is_over_the_seeds_that_have_the_figure():
     found = figures.spread(CONTENT, "base", "cnr")
     assert (found.values, found.low, found.high) == ({0: 1.0, 1: 1.0, 2: 2.0}, 1.0, 2.0)

@@ -16,6 +16,7 @@ from sharding.command_line import Subcommands, add_command, add_json
 EXAMPLES = """\
   sentalign study configs/study/demo.yaml
   sentalign study configs/study/levers.yaml --seeds 0 1 --rows best "without mirror" --out runs/levers
+  sentalign study configs/study/levers.yaml --ray local          (as many trainings at once as there are cores for)
   sentalign study configs/study/demo.yaml --ray auto             (on all machines of a Ray cluster)
   sentalign study --table docs/study/demo.json                   (the table of a finished study)
   sentalign study --table a/study.json b/study.json --out both   (the runs of two machines in one table)
@@ -39,7 +40,11 @@ def add_parser(commands: Subcommands) -> None:
     study.add_argument("--seeds", type=int, nargs="+", default=[], help="these seeds in place of the file's")
     study.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="these rows only, and the reference")
     study.add_argument("--out", type=Path, metavar="DIR", help="folder in place of the file's")
-    study.add_argument("--ray", metavar="ADDRESS", help="address of a Ray cluster that runs the trainings")
+    study.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="run the trainings on the Ray cluster at this address; local: on the cores of this machine",
+    )
     study.add_argument("--gpus", type=int, default=0, help="GPUs of one training on the cluster (default: 0)")
     study.add_argument(
         "--table",

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from sentalign.study.run import METRICS, STEP, evaluation_step, training_step
-from sentalign.study.spec import StudyPlan
+from sentalign.study.spec import StudyPlan, settings_of
 
 CONFIDENCE = 0.95
 
@@ -119,7 +119,12 @@ def _row(study: StudyPlan, name: str) -> dict[str, Any]:
         for figure in FIGURES:
             values[figure].append(FIGURES[figure].read(metrics) if metrics else None)
         seconds.append(json.loads((trained.folder / STEP).read_text())["seconds"] if complete else None)
-    settings = {"set": row.set, "data": study.data_of(name), "runs_of": row.runs_of, "evaluate": row.evaluate}
+    settings = {
+        "set": {} if row.runs_of else settings_of(study, name),
+        "data": study.data_of(name),
+        "runs_of": row.runs_of,
+        "evaluate": row.evaluate,
+    }
     return settings | {"figures": values, "training_seconds": seconds}
 
 

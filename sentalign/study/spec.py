@@ -56,6 +56,7 @@ class StudyPlan(StrictModel):
     title: str = Field(description="heading of the table")
     seeds: list[int] = Field(min_length=1, description="each row is trained once with each")
     ranks: int = Field(1, ge=1, description="processes of one training")
+    set: dict[str, Any] = Field(default_factory=dict, description="dotted settings of every row in place of the base's")
     data: dict[str, Phantoms] = Field(min_length=1)
     rows: dict[str, StudyRow] = Field(min_length=1)
     reference: str | None = Field(None, description="row that the others are compared with, seed by seed")
@@ -111,7 +112,12 @@ def _with_origins(study: StudyPlan, names: Sequence[str]) -> dict[str, StudyRow]
     return {name: row for name, row in study.rows.items() if name in kept}
 
 
+def settings_of(study: StudyPlan, name: str) -> dict[str, Any]:
+    """The dotted settings of a row in place of the base's: those of the study, then its own."""
+    return study.set | study.rows[name].set
+
+
 def overrides(study: StudyPlan, name: str, seed: int, run: Path, shards: Path) -> list[str]:
     """The `key=value` overrides of one training; JSON values are YAML values."""
-    settings = {**study.rows[name].set, "seed": seed, "run": str(run), "data.shards": str(shards)}
+    settings = {**settings_of(study, name), "seed": seed, "run": str(run), "data.shards": str(shards)}
     return [f"{key}={json.dumps(value)}" for key, value in settings.items()]

@@ -1,4 +1,4 @@
-"""A study on a Ray cluster of two nodes: the table of one machine."""
+"""A study on a Ray cluster of two nodes, and on the cores of one machine: the table of one training at a time."""
 
 from __future__ import annotations
 
@@ -44,5 +44,6 @@ def test_two_nodes_reach_the_metrics_of_one_machine(cluster, tmp_path):
     assert all(values[0] is not None for row in by_row.values() for values in row.values())
     assert by_row["base"] != by_row["fast"]
     # Shards made again have other pseudonyms, and another order of samples.
-    shutil.copytree(tmp_path / "cluster" / "data", tmp_path / "alone" / "data")
-    assert study(tmp_path / "alone") == (by_row, table)
+    for name, words in (("alone", ()), ("local", ("--ray", "local"))):
+        shutil.copytree(tmp_path / "cluster" / "data", tmp_path / name / "data")
+        assert study(tmp_path / name, *words) == (by_row, table)

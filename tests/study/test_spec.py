@@ -91,6 +91,19 @@ def test_a_file_that_is_no_study_is_refused_in_one_line(tmp_path, content, messa
     assert "\n" not in str(caught.value)
 
 
+def test_settings_of_the_study_are_those_of_every_row_that_has_no_others(file):
+    study = spec.load(file(set={"train.epochs": 4, "data.batch": 16}))
+    assert spec.settings_of(study, "base") == {"train.epochs": 1, "data.batch": 16}
+    for name, epochs in (("base", 1), ("long", 2)):
+        resolved = config.load(study.base, spec.overrides(study, name, 3, Path("r"), Path("s")))
+        assert (resolved.train.epochs, resolved.data.batch, resolved.seed) == (epochs, 16, 3)
+
+
+def test_a_mistake_in_the_studys_settings_is_refused(file):
+    with pytest.raises(UserError, match=r"loss\.t9"):
+        spec.load(file(set={"loss.t9": 1}))
+
+
 def test_an_unknown_row_is_named(file):
     with pytest.raises(UserError, match="no row 'x'"):
         spec.load(file(), rows=["x"])

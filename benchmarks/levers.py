@@ -23,13 +23,12 @@ from sentalign.engine import build
 from sentalign.engine.step import train_step
 
 STEPS = 12
-PLAIN = ["data.mirror=0", "data.upside_down=0", "model.image.fused_stages=[]", "data.length_buckets=1"]
+PLAIN = ["data.mirror=0", "model.image.fused_stages=[]", "data.length_buckets=1"]
 VIEWS = ["loss.view_share=0.5"]
 # Settings beside those of PLAIN; the configuration itself has all of its own.
 LEVERS: dict[str, list[str]] = {
     "plain": PLAIN,
     "mirrored images": [*PLAIN, "data.mirror=0.5"],
-    "images upside down": [*PLAIN, "data.upside_down=0.5"],
     "a second stage in the regions": [*PLAIN, "model.image.fused_stages=[stage1]"],
     "length buckets": [*PLAIN, "data.length_buckets=4"],
     "learned temperatures": [*PLAIN, "loss.tau_contrast=0.12", "loss.learn=[tau, tau_contrast, t3]"],

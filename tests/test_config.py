@@ -83,7 +83,6 @@ def test_a_section_without_settings_can_be_overridden(write):
         (["optimizer.betas=[0.9]"], "optimizer.betas.1"),
         (["data.long_side=400"], "data.long_side 400 is larger than data.image_size 224"),
         (["model.width=128"], "model.width 128 must equal model.text.backbone.hidden_size 768"),
-        (["data.upside_down=0.5"], "data.upside_down needs model.image.coordinates=true"),
         (["loss.aggregate=sentence"], "needs loss.attention=cosine"),
         (["loss.units=word", "loss.weight_swapped=0.5"], "set loss.units=sentence, or loss.weight_swapped=0"),
         (["train.epochs"], "key=value"),

@@ -32,7 +32,7 @@ SeedRng = Callable[..., None]  # seeds the generators for one part of a step, na
 class StepInputs:
     """One rank's share of a batch, as towers and losses read it."""
 
-    images_bCHH: Tensor
+    images_b1HH: Tensor
     buckets: list[TextBucket]
     reports: GlobalReports
     config: Config
@@ -43,7 +43,7 @@ class StepInputs:
 
     def in_float32(self) -> torch.autocast:
         """The losses run in float32 whatever the towers' precision: logits of 10·cos and sums of exponentials."""
-        return torch.autocast(self.images_bCHH.device.type, enabled=False)
+        return torch.autocast(self.images_b1HH.device.type, enabled=False)
 
     def with_loss(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """The terms and their weighted sum `loss`."""
@@ -96,7 +96,7 @@ class StepInputs:
 
 def prepare(
     batch: Batch,
-    images_bCHH: Tensor,
+    images_b1HH: Tensor,
     config: Config,
     seed_rng: SeedRng,
     views: ViewMaker | None = None,
@@ -117,4 +117,4 @@ def prepare(
         swapped = SwappedReports(swapped_present_bK, batch.negative_BK)
     reports = objective.gather_report_ids(present_bK, ids)
     attraction = training and config.loss.weight_attraction > 0
-    return StepInputs(images_bCHH, buckets, reports, config, seed_rng, swapped, views, attraction)
+    return StepInputs(images_b1HH, buckets, reports, config, seed_rng, swapped, views, attraction)

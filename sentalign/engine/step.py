@@ -21,8 +21,7 @@ from sentalign.loss import objective, retrieval
 from sentalign.loss.objective import GlobalReports
 from sentalign.model import norm
 from sentalign.model.dual import Features
-from sentalign.model.image import with_coordinates
-from sentalign.stream.augment import augment, normalize, upside_down
+from sentalign.stream.augment import augment, normalize
 from sentalign.stream.batch import Batch
 from sentalign.stream.views import ViewMaker, has_view
 from sentalign.stream.word_units import by_word
@@ -38,9 +37,9 @@ class PlainStep:
     def forward(self) -> dict[str, Tensor]:
         """The terms and their weighted sum, over the batch of all ranks."""
         inputs = self._inputs
-        whole = slice(0, len(inputs.images_bCHH))
+        whole = slice(0, len(inputs.images_b1HH))
         inputs.seed_rng()
-        features: Features = self._engine(inputs.images_bCHH, inputs.buckets).float()
+        features: Features = self._engine(inputs.images_b1HH, inputs.buckets).float()
         with inputs.in_float32():
             config = loss_scalars.loss_config(inputs.config.loss, features.loss_scalars_N)
             units_mD, report_bD, swapped_bKD = inputs.split_texts(features.units_MD, features.report_BD)
@@ -63,14 +62,14 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
     for group in engine.optimizer.param_groups:
         group["lr"] = lr
     batch = batch.to(engine.device)
-    images_bCHH = training_images(batch, config)
+    images_B1HH = augment(normalize(batch.images_BHH), batch.keys, config.data.augment, config.seed, batch.epochs)
 
     # Dropout is a function of (seed, pairs, rank, part): a resumed run, and a second pass, draw the same.
     def seed_rng(*part: str | int) -> None:
         torch.manual_seed(_seed(config.seed, pairs, dist.rank(), *part))
 
-    views = views_of(batch, images_bCHH, config, pairs)
-    inputs = prepare(in_loss_units(batch, config), images_bCHH, config, seed_rng, views, training=True)
+    views = views_of(batch, images_B1HH, config, pairs)
+    inputs = prepare(in_loss_units(batch, config), images_B1HH, config, seed_rng, views, training=True)
     step = (cached_step.CachedStep if config.train.micro_batch else PlainStep)(engine, inputs)
     buffers = optimizer_step.copy_buffers(engine.module, config)
     terms = step.forward()
@@ -86,22 +85,13 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
     return values | applied
 
 
-def training_images(batch: Batch, config: Config) -> Tensor:
-    """The batch's images with their random changes, and with coordinates where some are turned upside down."""
-    data, seed, keys, epochs = config.data, config.seed, batch.keys, batch.epochs
-    images_b1HH = augment(normalize(batch.images_BHH), keys, data.augment, seed, epochs)
-    if not data.upside_down:
-        return images_b1HH
-    return upside_down(with_coordinates(images_b1HH), keys, data.upside_down, seed, epochs)
-
-
-def views_of(batch: Batch, images_bCHH: Tensor, config: Config, pairs: int) -> ViewMaker | None:
+def views_of(batch: Batch, images_b1HH: Tensor, config: Config, pairs: int) -> ViewMaker | None:
     """The second views of this rank's images; None where the loss has none, or none yet."""
     if not config.loss.views or pairs < config.loss.view_after_pairs:
         return None
     rows, step = len(batch.keys), pairs // config.data.batch
     chosen = has_view(config.data.batch, config.loss.view_share, dist.rank() * rows, rows, step)
-    return ViewMaker(images_bCHH, batch.keys, batch.epochs, chosen, config.seed, config.loss)
+    return ViewMaker(images_b1HH, batch.keys, batch.epochs, chosen, config.seed, config.loss)
 
 
 @torch.no_grad()
@@ -114,8 +104,8 @@ def validate(engine: Any, batches: Iterable[Batch], config: Config) -> dict[str,
     values, label_free = [], LabelFree()
     for batch in batches:
         batch = batch.to(engine.device)
-        images_bCHH = normalize(batch.images_BHH)
-        inputs = prepare(batch, images_bCHH, config, lambda *_: None)
+        images_b1HH = normalize(batch.images_BHH)
+        inputs = prepare(batch, images_b1HH, config, lambda *_: None)
         scores = cached_step.compute_scores(engine, inputs)
         values.append(_floats(_validation_terms(engine, batch, inputs, scores)))
         local_bJK = objective.by_report(scores.local_bM, inputs.reports)
@@ -138,7 +128,7 @@ def _validation_terms(
     """The terms of a validation batch; `inputs` and `scores` are those of its sentences."""
     config = inputs.config
     if config.loss.units != "sentence":
-        inputs = prepare(in_loss_units(batch, config), inputs.images_bCHH, config, inputs.seed_rng)
+        inputs = prepare(in_loss_units(batch, config), inputs.images_b1HH, config, inputs.seed_rng)
         scores = cached_step.compute_scores(engine, inputs)
     # The loss has the four terms only, whichever are trained on: swapped reports are for the margins.
     return cached_step.loss_terms(scores, replace(inputs, swapped=None))

@@ -57,7 +57,7 @@ def _divergence(
     grid = CellGrid(stride, offset, math.isqrt(regions_vRD.shape[1]))
     view = inputs.views.make(kind, chosen, grid)
     with norm.frozen_running_stats(engine.module):
-        view_vRD = engine(view.images_vCHH).regions_BRD.float()
+        view_vRD = engine(view.images_v1HH).regions_BRD.float()
     with inputs.in_float32():
         plain_vKR, other_vKR = (
             consistency.attention_logits(v_vRD, units_vKD, present_vK, config) for v_vRD in (regions_vRD, view_vRD)

@@ -51,11 +51,11 @@ class DualEncoder(nn.Module):
         # One vector: DeepSpeed cannot partition tensors without dimensions.
         self.loss_scalars = nn.Parameter(torch.tensor(list(learned.values()))) if learned else None
 
-    def forward(self, images_BCHW: Tensor | None, buckets: Sequence[TextBucket] = ()) -> Features:
+    def forward(self, images_B1HW: Tensor | None, buckets: Sequence[TextBucket] = ()) -> Features:
         """Features of images, of the texts of some buckets (zero for the other rows of the batch), or of both."""
         features = Features()
-        if images_BCHW is not None:
-            regions_BHWD, image_BD = self.image(images_BCHW)
+        if images_B1HW is not None:
+            regions_BHWD, image_BD = self.image(images_B1HW)
             # A copy: DeepSpeed releases the parameter itself again.
             scalars_N = torch.zeros(0) if self.loss_scalars is None else self.loss_scalars.clone()
             features = Features(regions_BHWD.flatten(1, 2), image_BD, loss_scalars_N=scalars_N)

@@ -1,10 +1,10 @@
 """Grey pictures → the network's input, with random changes that depend on the seed, the epoch and the sample.
 
-In: uint8 pictures on any device. Out: float pictures in [-1, 1]. Nothing here exchanges left and right: they are words
-of the reports, so `mirror` changes both before they are a batch.
+In: uint8 pictures on any device. Out: float pictures in [-1, 1]. Nothing here mirrors a picture: left and right are
+words of the reports, so `mirror` changes both before they are a batch.
 """
 
-# B images, H side; 1 channel (grey) or C
+# B images, H side; 1 channel
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from sentalign.config import Augment
-from sentalign.stream.order.plan import is_drawn, short_draws
+from sentalign.stream.order.plan import short_draws
 
 
 def normalize(images_BHH: Tensor) -> Tensor:
@@ -40,17 +40,6 @@ def augment(images_B1HH: Tensor, keys: Sequence[str], strengths: Augment, seed: 
         # The range [-1, 1] is 2 wide, hence the factor of the brightness.
         images_B1HH = (images_B1HH * (1 + contrast_B111)).add_(2 * brightness_B111).clamp_(-1, 1)
     return images_B1HH
-
-
-def upside_down(images_BCHH: Tensor, keys: Sequence[str], share: float, seed: int, epochs: Sequence[int]) -> Tensor:
-    """The images, a random `share` of them with the last row first.
-
-    The row of each pixel is to be among the channels: it turns with the picture and still tells where the patient's
-    head is, so no sentence becomes false.
-    """
-    drawn = [is_drawn(share, "upside down", seed, epoch, key) for key, epoch in zip(keys, epochs, strict=True)]
-    drawn_B111 = torch.tensor(drawn, device=images_BCHH.device)[:, None, None, None]
-    return torch.where(drawn_B111, images_BCHH.flip(2), images_BCHH)
 
 
 def _uniform(keys: Sequence[str], seed: int, epochs: Sequence[int]) -> NDArray[np.float64]:

@@ -15,11 +15,17 @@ import numpy as np
 
 from sentalign.sides import swap
 from sentalign.stream.batch import without_tags
+from sentalign.stream.order.plan import short_draws
 from sentalign.stream.read.byte_ranges import DamagedError
 from sentalign.stream.read.fetch import THREADS, DecodedSample, Shards
 from sharding.contract import text_hash
 
 LOOKED_AT = 1000  # reports of a data set that are read before a run, to say how many cannot be mirrored
+
+
+def is_drawn(share: float, seed: int, epoch: int, key: str) -> bool:
+    """Whether a sample is among the `share` that is mirrored in this epoch: of (seed, epoch, key) alone."""
+    return short_draws(1, "mirror", seed, epoch, key)[0] < share * 2**64
 
 
 def mirrored(sample: DecodedSample, trained_on: Sequence[int]) -> DecodedSample | None:

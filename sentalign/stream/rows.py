@@ -90,7 +90,7 @@ class RowDataset(Dataset[Rows | UserError]):
             # The full-size picture is released here: a batch of them would be many times the batch.
             sample = replace(sample, grey_HW=image_HH)
             chosen = without_tags(sample.tags, self._dropped)
-            if item.step is not None and plan.is_drawn(self.data.mirror, "mirror", self.seed, ref.epoch, sample.key):
+            if item.step is not None and mirror.is_drawn(self.data.mirror, self.seed, ref.epoch, sample.key):
                 sample = mirror.mirrored(sample, chosen) or sample
             if item.step is not None and self.data.sentence_subset:
                 chosen = random_subset(chosen, self.seed, ref.epoch, sample.key)

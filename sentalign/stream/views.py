@@ -27,7 +27,7 @@ from sentalign.stream.order.plan import short_draws
 class View(NamedTuple):
     """Other views of some images. Cell (y, x) of a view's map is to equal the plain map at places_vGG2[:, y, x]."""
 
-    images_vCHH: Tensor
+    images_v1HH: Tensor
     places_vGG2: Tensor  # x, y in the coordinates of torch's grid_sample, align_corners=False
     compared_vGG: Tensor  # bool: the cells that take part
 
@@ -54,7 +54,7 @@ def has_view(batch: int, share: float, first: int, rows: int, step: int) -> list
 class ViewMaker:
     """The views of a rank's images of one step, made when they are needed."""
 
-    images_bCHH: Tensor
+    images_b1HH: Tensor
     keys: Sequence[str]
     epochs: Sequence[int]
     has_view: Sequence[bool]
@@ -68,13 +68,10 @@ class ViewMaker:
     def make(self, kind: str, rows: Sequence[int], grid: CellGrid) -> View:
         """View `kind`, rescale or window, of some rows."""
         draws = [short_draws(3, "view", self.seed, self.epochs[n], self.keys[n]) for n in rows]
-        # Coordinates, where the images have some, are those of the network's input, not of what it shows.
-        images_v1HH, coordinates_vCHH = self.images_bCHH[list(rows)].split([1, self.images_bCHH.shape[1] - 1], dim=1)
+        images_v1HH = self.images_b1HH[list(rows)]
         if kind == "rescale":
-            view = rescaled(images_v1HH, [zoom(draw[0], *self.loss.rescale) for draw in draws], grid)
-        else:
-            view = windowed(images_v1HH, [(draw[1], draw[2]) for draw in draws], self.loss.window, grid)
-        return view._replace(images_vCHH=torch.cat([view.images_vCHH, coordinates_vCHH], dim=1))
+            return rescaled(images_v1HH, [zoom(draw[0], *self.loss.rescale) for draw in draws], grid)
+        return windowed(images_v1HH, [(draw[1], draw[2]) for draw in draws], self.loss.window, grid)
 
 
 def zoom(draw: int, low: float, high: float) -> float:

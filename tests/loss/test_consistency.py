@@ -103,7 +103,7 @@ def rescale_loss(factor, right):
     images = picture(POINTS)
     view = rescaled(images, [factor] * len(POINTS), GRID)
     plain = consistency.resampled(tower(images, right), view.places_vGG2)
-    return float(consistency.divergence(plain, tower(view.images_vCHH, right), view.compared_vGG.flatten(1)).mean())
+    return float(consistency.divergence(plain, tower(view.images_v1HH, right), view.compared_vGG.flatten(1)).mean())
 
 
 @pytest.mark.parametrize("factor", [0.66, 0.8, 1.25, 1.5])
@@ -120,7 +120,7 @@ def window_loss(right, side=1.0):
     images = picture(POINTS)
     view = windowed(images, [(0, 0), (1, 0), (0, 1), (1, 1)], side, GRID)
     plain = consistency.resampled(tower(images, right), view.places_vGG2)
-    return float(consistency.divergence(plain, tower(view.images_vCHH, right), view.compared_vGG.flatten(1)).mean())
+    return float(consistency.divergence(plain, tower(view.images_v1HH, right), view.compared_vGG.flatten(1)).mean())
 
 
 def test_windows_see_evidence_from_outside_of_the_own_cell():

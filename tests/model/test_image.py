@@ -146,31 +146,6 @@ def test_coordinates_are_columns_then_rows():
     assert seen_BCHW[0, 2].std(dim=1).max() == 0
 
 
-def test_images_may_bring_their_coordinates():
-    tower, images_B1HW = (
-        image.build(None, RESNET, "stage2", "stage3", 8, coordinates=True).eval(),
-        torch.randn(2, 1, 33, 65),
-    )
-    for own, brought in zip(tower(images_B1HW), tower(image.with_coordinates(images_B1HW)), strict=True):
-        assert torch.equal(own, brought)
-
-
-@pytest.mark.parametrize("fused", [(), ("stage1",)])
-def test_an_image_that_is_upside_down_with_its_coordinates_is_seen_by_kernels_that_are_upside_down(fused):
-    """An odd side, so that convolutions of stride 2 pad both ends alike."""
-    tower = image.build(None, RESNET, "stage2", "stage3", 8, coordinates=True, fused_stages=fused).eval()
-    images_BCHW = image.with_coordinates(torch.randn(2, 1, 65, 33))
-    regions_BHWD, global_BD = tower(images_BCHW.flip(2))
-    with torch.no_grad():
-        for parameter in tower.backbone.parameters():
-            if parameter.dim() == 4:
-                parameter.copy_(parameter.flip(2))
-    turned_BHWD, turned_BD = tower(images_BCHW)
-    torch.testing.assert_close(turned_BHWD.flip(1), regions_BHWD, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(turned_BD, global_BD, atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(regions_BHWD.flip(1), regions_BHWD, atol=1e-2)
-
-
 def test_coordinates_need_three_channels():
     with pytest.raises(WeightsError, match="num_channels: 3"):
         image.build(None, RESNET | {"num_channels": 1}, "stage2", "stage3", 8, coordinates=True)

@@ -17,7 +17,7 @@ from sentalign.model import dual, image, text
 from sentalign.stream.augment import normalize
 from tests.multiproc.own_pair_losses import attraction_loss, swapped_loss
 from tests.multiproc.ranks import on_ranks, rows_of_rank
-from tests.multiproc.test_engine import BATCH, SETTINGS, batch, reference_terms, upside_down
+from tests.multiproc.test_engine import BATCH, SETTINGS, batch, reference_terms
 from tests.stream.plain_words import words_batch
 
 STEPS = 5
@@ -85,29 +85,26 @@ class Case(NamedTuple):
     compiled: bool = False
     fused: tuple[str, ...] = ()
     context: str = "report"
-    upside_down: float = 0.0
 
 
 def towers(case):
     """Small towers without batch norm, the same on every call."""
     torch.manual_seed(0)
-    vision = {"model_type": "convnext", "num_channels": 3 if case.upside_down else 1, "hidden_sizes": [8, 16, 16, 16],
-              "depths": [1, 1, 1, 1], "drop_path_rate": case.dropout}  # fmt: skip
+    vision = {"model_type": "convnext", "num_channels": 1, "hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1],
+              "drop_path_rate": case.dropout}  # fmt: skip
     bert = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
             "hidden_dropout_prob": case.dropout, "attention_probs_dropout_prob": case.dropout}  # fmt: skip
     from sentalign.engine import loss_scalars
 
-    tower = image.build(None, vision, "stage1", "stage2", 16, case.upside_down > 0, fused_stages=case.fused)
-    return dual.DualEncoder(tower, text.build(None, bert, 40, 4), loss_scalars.initial_values(settings(case).loss))
+    built = (image.build(None, vision, "stage1", "stage2", 16, fused_stages=case.fused), text.build(None, bert, 40, 4))
+    return dual.DualEncoder(*built, loss_scalars.initial_values(settings(case).loss))
 
 
 def settings(case):
     train = {"zero_stage": case.stage, "micro_batch": case.micro, "offload": case.offload}
     train |= {"precision": case.precision, "compile": case.compiled}
     tree: dict[str, Any] = SETTINGS | {"train": train, "loss": LOSSES[case.loss]}
-    tree["data"] = SETTINGS["data"] | {"context": case.context, "upside_down": case.upside_down}
-    if case.upside_down:
-        tree["model"] = SETTINGS["model"] | {"image": SETTINGS["model"]["image"] | {"coordinates": True}}
+    tree["data"] = SETTINGS["data"] | {"context": case.context}
     tree["optimizer"] = {"kind": "sgd", "lr": LR, "weight_decay": 0.0, "gradient_clipping": case.clipping}
     return configuration.check(tree)
 
@@ -134,8 +131,7 @@ def plain(case, more_loss=None):
             whole = whole if config.loss.units == "sentence" else words_batch(whole, 10)
             inputs = prepared(whole, config)
             loss_config = loss_scalars.loss_config(config.loss, model.loss_scalars)
-            images = upside_down(whole, config.seed, case.upside_down) if case.upside_down else None
-            terms = reference_terms(model, whole, loss_config, inputs.reports.own, images)
+            terms = reference_terms(model, whole, loss_config, inputs.reports.own)
         loss = reference.total(terms).sum()
         if config.loss.weight_swapped:
             loss = loss + swapped_loss(model, config, step, inputs.reports.own)
@@ -166,13 +162,13 @@ def terms_by_parts(model, config, step):
     from sentalign.engine.step import _seed
 
     inputs = prepared(batch(step, rows_of_rank(BATCH)), config)
-    parts = {"images": torch.arange(len(inputs.images_bCHH)).split(config.train.micro_batch), "texts": inputs.buckets}
+    parts = {"images": torch.arange(len(inputs.images_b1HH)).split(config.train.micro_batch), "texts": inputs.buckets}
     features = {}
     for kind, pieces in parts.items():
         features[kind] = []
         for number, piece in enumerate(pieces):
             torch.manual_seed(_seed(config.seed, step * BATCH, dist.rank(), kind, number))
-            features[kind].append(model(inputs.images_bCHH[piece]) if kind == "images" else model(None, [piece]))
+            features[kind].append(model(inputs.images_b1HH[piece]) if kind == "images" else model(None, [piece]))
     vectors = [torch.cat([getattr(f, name) for f in features["images"]]) for name in ("regions_BRD", "image_BD")]
     vectors += [sum(getattr(f, name) for f in features["texts"]) for name in ("units_MD", "report_BD")]
     loss_config = loss_scalars.loss_config(config.loss, features["images"][0].loss_scalars_N)
@@ -261,10 +257,6 @@ OPTIONS += [
     Case(3, 0, "sentence", context="sentence"),
     Case(1, 1, "soft-paper", context="sentence"),
     Case(2, 0, "swapped", context="sentence"),
-    Case(3, 2, "sentence", upside_down=0.5),
-    Case(0, 0, "sentence", upside_down=0.5),
-    Case(2, 1, "paper", upside_down=0.25),
-    Case(1, 0, "multi", upside_down=0.75),
 ]
 OPTIONS += [Case(stage, 1, "learned", dropout=0.2) for stage in (0, 2, 3)]
 OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all"), Case(1, 4, clipping=0.5, offload="optimizer")]

@@ -13,7 +13,6 @@ from sentalign.loss import reference
 from sentalign.model import dual, image, text
 from sentalign.stream.augment import normalize
 from sentalign.stream.batch import Batch
-from sentalign.stream.order import plan
 from tests.loss.cases import distinct_reports
 from tests.multiproc.ranks import on_ranks, rows_of_rank
 
@@ -102,20 +101,10 @@ def random_ids(present, generator):
     return study, (unit * 7 ** torch.arange(unit.shape[1])).sum(1), unit[:, 1:], unit, tags
 
 
-def upside_down(rows, seed, share):
-    """Grey, x and y of every image as lists of rows, last row first where the image is drawn."""
-    ramp, made = torch.linspace(-1, 1, 32), []
-    for grey, key, epoch in zip(normalize(rows.images_BHH)[:, 0], rows.keys, rows.epochs, strict=True):
-        channels = grey, ramp.expand(32, 32), ramp[:, None].expand(32, 32)
-        step = -1 if plan.is_drawn(share, "upside down", seed, epoch, key) else 1
-        made.append(torch.stack([torch.stack(list(channel)[::step]) for channel in channels]))
-    return torch.stack(made)
-
-
-def reference_terms(model, step_batch, config=None, ids=None, images=None):
+def reference_terms(model, step_batch, config=None, ids=None):
     """The reference loss of a batch by one graph over all of it; of distinct reports without `ids`."""
-    images = normalize(step_batch.images_BHH) if images is None else images
-    present, features = step_batch.word_counts_BK > 0, model(images.to(next(model.parameters()).dtype))
+    images = normalize(step_batch.images_BHH).to(next(model.parameters()).dtype)
+    present, features = step_batch.word_counts_BK > 0, model(images)
     units_BKD, report_BD = text_vectors(model, step_batch, slice(None))
     vectors = (features.regions_BRD, features.image_BD, units_BKD, present, report_BD)
     return reference.four_terms(*vectors, config or reference.LossConfig(), ids or distinct_reports(present))

@@ -36,7 +36,7 @@ def view_loss(model, config, step, ids):
         terms, weights = 0, 0
         for n in chosen:
             view = maker.make(kind, [n], GRID)
-            seen = model(view.images_vCHH).regions_BRD[0]
+            seen = model(view.images_v1HH).regions_BRD[0]
             first, second = (attention(v, sentences[n], current) for v in (features.regions_BRD[n], seen))
             cells = view.compared_vGG[0].flatten()
             for k in range(1, len(sentences[n])):

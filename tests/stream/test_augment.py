@@ -1,7 +1,4 @@
-"""Random changes: identity at strength zero, points move as the formula says, no mirror, seeds of sample and epoch.
-
-And images that are turned upside down with all of their channels.
-"""
+"""Random changes: identity at strength zero, points move as the formula says, no mirror, seeds of sample and epoch."""
 
 import numpy as np
 import pytest
@@ -10,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentalign.config import Augment
-from sentalign.stream.augment import _motion, _uniform, augment, normalize, upside_down
+from sentalign.stream.augment import _motion, _uniform, augment, normalize
 
 SIDE = 48
 ALL = Augment(shift=0.15, scale=0.3, rotate=0.6, contrast=0.4, brightness=0.2)
@@ -106,24 +103,3 @@ def test_seed_and_epoch_change_it():
     first, other_seed, other_epoch = (changed(images, KEYS, ALL, *name) for name in ((0, 0), (1, 0), (0, 1)))
     assert not torch.equal(first, other_seed)
     assert not torch.equal(first, other_epoch)
-
-
-def test_some_images_are_upside_down_in_every_channel_and_the_others_as_they_were():
-    keys = [f"k{i}" for i in range(400)]
-    images = torch.arange(400 * 2 * 3 * 5).reshape(400, 2, 3, 5)
-    turned = upside_down(images, keys, 0.25, 0, [0] * 400)
-    drawn = [turned[n, 0, 0, 0] != images[n, 0, 0, 0] for n in range(400)]
-    assert 75 < sum(drawn) < 125
-    for n, c, row in np.ndindex(400, 2, 3):
-        assert torch.equal(turned[n, c, row], images[n, c, 2 - row if drawn[n] else row])
-    assert torch.equal(upside_down(images, keys, 0.0, 0, [0] * 400), images)
-    assert torch.equal(upside_down(images, keys, 1.0, 0, [0] * 400), images.flip(2))
-
-
-def test_which_image_is_upside_down_belongs_to_the_seed_the_epoch_and_the_sample():
-    keys, images = [f"k{i}" for i in range(64)], torch.arange(64 * 2.0).reshape(64, 1, 2, 1)
-    whole = upside_down(images, keys, 0.5, 3, [1] * 64)
-    assert torch.equal(upside_down(images[5:9], keys[5:9], 0.5, 3, [1] * 4), whole[5:9])
-    assert torch.equal(upside_down(images.flip(0), keys[::-1], 0.5, 3, [1] * 64).flip(0), whole)
-    assert not torch.equal(upside_down(images, keys, 0.5, 4, [1] * 64), whole)
-    assert not torch.equal(upside_down(images, keys, 0.5, 3, [2] * 64), whole)

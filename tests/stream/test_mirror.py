@@ -16,7 +16,6 @@ from sentalign.config import Data
 from sentalign.loss.targets import ReportIds, same_report, shared_sentences
 from sentalign.stream import mirror
 from sentalign.stream.dataset import Stream
-from sentalign.stream.order import plan
 from sentalign.tokenizer import Tokenizer
 from sharding.contract import Sentence
 from tests.stream.conftest import tuples, write
@@ -188,7 +187,7 @@ def test_validation_is_never_mirrored(shards, words):
 
 def test_another_seed_epoch_or_sample_draws_again():
     names = [(seed, epoch, key) for seed in range(10) for epoch in range(10) for key in "abcdefghij"]
-    drawn = [plan.is_drawn(0.3, "mirror", *name) for name in names]
+    drawn = [mirror.is_drawn(0.3, *name) for name in names]
     assert 250 < sum(drawn) < 350
     by_name = dict(zip(names, drawn, strict=True))
     for other in ((1, 0, 0), (0, 1, 0)):

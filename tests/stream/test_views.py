@@ -50,7 +50,7 @@ def test_a_view_belongs_to_the_sample_its_epoch_and_the_seed(kind):
     for found, expected in zip(back, whole, strict=True):
         torch.testing.assert_close(found, expected[[3, 5]])
     for other in (maker(seed=1), maker(epoch=1)):
-        assert not torch.equal(other.make(kind, range(6), GRID).images_vCHH, whole.images_vCHH)
+        assert not torch.equal(other.make(kind, range(6), GRID).images_v1HH, whole.images_v1HH)
 
 
 @pytest.mark.parametrize("grid", [GRID, CellGrid(8, 0.5, 9), CellGrid(16, 7.0, 4)], ids=str)
@@ -71,7 +71,7 @@ def test_places_are_where_the_zoom_took_them_from(grid, factor):
         # The pixel in whose middle, or at whose left edge, the cell is centred.
         exact = (column + 0.5 - half) / factor / side
         if all(abs(c / factor) < half - 1 for c in centre):
-            assert float(view.images_vCHH[0, 0, row, column]) == pytest.approx(exact, abs=1e-4)
+            assert float(view.images_v1HH[0, 0, row, column]) == pytest.approx(exact, abs=1e-4)
     assert view.compared_vGG.any()
 
 
@@ -89,22 +89,11 @@ def test_windows_are_sharp_around_the_compared_cells_and_nothing_else_is(grid, s
         cells = [[i for i in range(-grid.cells, 2 * grid.cells) if (i - f) % period == 0] for f in first]
         compared = {(y, x) for y in cells[0] for x in cells[1] if min(x, y) >= 0 and max(x, y) < grid.cells}
         assert {tuple(place) for place in view.compared_vGG[n].nonzero().tolist()} == compared
-        same = (view.images_vCHH == pictures)[n, 0]
+        same = (view.images_v1HH == pictures)[n, 0]
         for row, column in np.ndindex(tuple(same.shape)):
             inside = all(
                 any(abs(p + 0.5 - grid.offset - grid.stride * i) < side * grid.stride / 2 for i in along)
                 for p, along in zip((row, column), cells, strict=True)
             )
             assert bool(same[row, column]) == inside
-    assert view.images_vCHH.std() < 0.8 * pictures.std(), "the rest is blurred"
-
-
-@pytest.mark.parametrize("kind", ["rescale", "window"])
-def test_coordinates_are_those_of_the_networks_input_in_every_view(kind):
-    coordinates = torch.rand(6, 2, SIDE, SIDE)
-    found = maker(pictures=torch.cat([images(), coordinates], dim=1)).make(kind, [1, 4], GRID)
-    expected = maker().make(kind, [1, 4], GRID)
-    assert torch.equal(found.images_vCHH[:, :1], expected.images_vCHH)
-    assert torch.equal(found.images_vCHH[:, 1:], coordinates[[1, 4]])
-    assert torch.equal(found.places_vGG2, expected.places_vGG2)
-    assert torch.equal(found.compared_vGG, expected.compared_vGG)
+    assert view.images_v1HH.std() < 0.8 * pictures.std(), "the rest is blurred"

@@ -61,11 +61,6 @@ def short_draws(count: int, *name: str | int) -> list[int]:
     return list(struct.unpack(f"<{count}Q", b"".join(blocks)[: 8 * count]))
 
 
-def is_drawn(share: float, *name: str | int) -> bool:
-    """Whether what `name` stands for is among a random `share`: a function of the name alone."""
-    return short_draws(1, *name)[0] < share * 2**64
-
-
 @dataclass(frozen=True)
 class Epoch:
     """One epoch: `lanes_PB[p, b]` is the sample of lane b in batch p; `block_N` the block of each sample."""

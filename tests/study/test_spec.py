@@ -104,6 +104,11 @@ def test_a_mistake_in_the_studys_settings_is_refused(file):
         spec.load(file(set={"loss.t9": 1}))
 
 
+def test_a_mistake_of_the_whole_is_said_once(file):
+    with pytest.raises(UserError, match=r"^study: reference: no row 'nothing'$"):
+        spec.load(file(reference="nothing"))
+
+
 def test_an_unknown_row_is_named(file):
     with pytest.raises(UserError, match="no row 'x'"):
         spec.load(file(), rows=["x"])

@@ -21,7 +21,7 @@ class ImageTowerConfig(StrictModel):
         default_factory=list, description="further stages that are added to the regions, at the grid of region_stage"
     )
     global_stage: str = Field("stage4", description="backbone stage that is pooled to the global vector")
-    coordinates: bool = Field(False, description="a learned polynomial of its place is added to each region")
+    coordinates: bool = Field(False, description="channels grey, x, y instead of three times grey")
     norm: Literal["batch", "frozen", "sync", "group"] = Field(
         "batch",
         description="batch: by each rank's rows; frozen: by the running statistics of the weights, scale and shift "

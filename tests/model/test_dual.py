@@ -64,8 +64,8 @@ def outputs(model, images, buckets):
 
 
 @pytest.mark.parametrize("coordinates", [False, True])
-def test_round_trip_is_bit_equal(tmp_path, images, buckets, coordinates):
-    model = both(coordinates=coordinates)
+def test_round_trip_is_bit_equal(tmp_path, model, images, buckets, coordinates):
+    model.image.coordinates = coordinates
     model.train()(images, buckets)  # so that the running statistics are not those of a new model
     dual.save(tmp_path / "run", model.describe(), model.state_dict())
     again = dual.load(tmp_path / "run")

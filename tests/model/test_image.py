@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 
@@ -138,26 +136,19 @@ def test_grey_is_repeated_as_often_as_the_backbone_has_channels(channels):
     assert all(torch.equal(seen_BCHW[:, c], images_B1HW[:, 0]) for c in range(channels))
 
 
-@pytest.mark.parametrize(
-    ("settings", "stage"), [(RESNET | {"num_channels": 1}, "stage2"), ({"model_type": "dinov2"} | DINO, "stage2")]
-)
-@pytest.mark.parametrize("fused", [(), ("stage1",)])
-def test_coordinates_add_a_polynomial_of_the_place_to_every_region(settings, stage, fused):
-    """The plain twin: the tower without coordinates, and one region at a time."""
-    torch.manual_seed(3)
-    tower = image.build(None, settings, stage, "stage3", 5, coordinates=True, fused_stages=fused).eval()
-    images_B1HW = torch.randn(2, 1, 42, 70)
-    found_BHWD, global_BD = tower(images_B1HW)
-    weights_D6, tower.place_to_regions = tower.place_to_regions.weight[:, :, 0, 0], None
-    plain_BHWD, plain_BD = tower(images_B1HW)
-    height, width = plain_BHWD.shape[1:3]
-    for row, column in itertools.product(range(height), range(width)):
-        x, y = 2 * column / (width - 1) - 1, 2 * row / (height - 1) - 1
-        added_D = sum(w * t for w, t in zip(weights_D6.T, (1, x, y, x * x, x * y, y * y), strict=True))
-        expected_BD = plain_BHWD[:, row, column] + added_D
-        torch.testing.assert_close(found_BHWD[:, row, column], expected_BD, atol=1e-5, rtol=1e-4)
-    assert torch.equal(global_BD, plain_BD)
-    assert (found_BHWD[:, 0, 0] - found_BHWD[:, -1, -1]).abs().max() > 0.1
+def test_coordinates_are_columns_then_rows():
+    images_B1HW = torch.randn(2, 1, 32, 64)
+    seen_BCHW = seen_by_backbone(image.build(None, RESNET, "stage2", "stage3", 8, coordinates=True), images_B1HW)
+    assert torch.equal(seen_BCHW[:, :1], images_B1HW)
+    assert seen_BCHW[1, 1, 7, [0, -1]].tolist() == [-1, 1]  # x: left to right
+    assert seen_BCHW[1, 2, [0, -1], 7].tolist() == [-1, 1]  # y: top to bottom
+    assert seen_BCHW[0, 1].std(dim=0).max() == 0
+    assert seen_BCHW[0, 2].std(dim=1).max() == 0
+
+
+def test_coordinates_need_three_channels():
+    with pytest.raises(WeightsError, match="num_channels: 3"):
+        image.build(None, RESNET | {"num_channels": 1}, "stage2", "stage3", 8, coordinates=True)
 
 
 @pytest.mark.parametrize(

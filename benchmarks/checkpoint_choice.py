@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from sentalign.evaluate.datasets import ms_cxr
-from sentalign.evaluate.datasets.ms_cxr import Case
+from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.predict_cases import fit_boxes, read_picture
 from sentalign.localize import heatmap
 from sentalign.localize.predict import Predictor

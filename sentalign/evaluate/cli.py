@@ -16,40 +16,67 @@ from sharding.command_line import Subcommands, add_command
 from sharding.contract import UserError
 
 if TYPE_CHECKING:
-    from sentalign.evaluate.datasets.ms_cxr import Case
+    from sentalign.evaluate.datasets.case import Case
 
-EXAMPLES = """\
+MS_CXR_EXAMPLES = """\
   sentalign evaluate ms-cxr --data ms-cxr --run runs/paper --out results
   sentalign evaluate ms-cxr --data phantoms --run demo/run --out demo --withheld Cavity,Nodule --json
   sentalign evaluate ms-cxr --data phantoms --run demo/run --out demo --withheld-phrases phantoms/phantom.json
 
 --data holds MS_CXR_Local_Alignment_*.json or .csv and the images under the paths that this file names.
-written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page)"""
+"""
+RSNA_EXAMPLES = """\
+  sentalign evaluate rsna --data rsna-pneumonia --run runs/paper --out results
+  sentalign evaluate rsna --data rsna-pneumonia --list test.csv --run runs/paper --out results
+  sentalign evaluate rsna --data rsna-pneumonia --phrase "Lung opacity." --run runs/paper --out results
+
+--data holds stage_2_train_labels.csv, stage_2_detailed_class_info.csv and the folder stage_2_train_images.
+"""
+WRITTEN = "written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page)"
 
 
 def add_parser(commands: Subcommands) -> None:
     """Adds `evaluate` to the command line."""
     evaluate = commands.add_parser("evaluate", help="measure a trained run on a set with boxes")
     sets = evaluate.add_subparsers(dest="set", required=True, metavar="SET")
-    parser = add_command(
+    of_ms_cxr = add_command(
         sets,
         "ms-cxr",
         ms_cxr,
         "phrases with radiologists' boxes (v1.0.0, v1.1.0 and phantoms)",
         description="Zero-shot localization on MS-CXR: two protocols, 95% intervals by patient, controls.",
-        examples=EXAMPLES,
+        examples=MS_CXR_EXAMPLES + WRITTEN,
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotation file and images")
-    add_run_arguments(parser, "metrics.json")
-    parser.add_argument(
-        "--withheld", default="", metavar="CATEGORY,...", help="categories withheld from training, reported separately"
-    )
-    parser.add_argument(
+    of_ms_cxr.add_argument(
         "--withheld-phrases",
         type=Path,
         metavar="JSON",
         help="phantom.json, or another file with a list withheld_phrases: their wording was withheld from training; "
         "reported separately",
+    )
+    of_rsna = add_command(
+        sets,
+        "rsna",
+        rsna,
+        "boxes of opacities that suggest pneumonia (Kaggle, stage 2)",
+        description="Zero-shot localization on RSNA Pneumonia, on the images that have boxes: two protocols, 95% "
+        "intervals, controls.",
+        examples=RSNA_EXAMPLES + WRITTEN,
+    )
+    of_rsna.add_argument(
+        "--list", type=Path, metavar="CSV", help="these images and boxes only: a table of ID, boxes, classes"
+    )
+    of_rsna.add_argument("--phrase", help="the sentence (default: Findings suggesting pneumonia.)")
+    for parser in (of_ms_cxr, of_rsna):
+        _add_arguments(parser)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every data set has."""
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotation file and images")
+    add_run_arguments(parser, "metrics.json")
+    parser.add_argument(
+        "--withheld", default="", metavar="CATEGORY,...", help="categories withheld from training, reported separately"
     )
     parser.add_argument("--replicates", type=int, default=1000, help="bootstrap replicates (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the shuffled sentences (default: 0)")
@@ -57,25 +84,42 @@ def add_parser(commands: Subcommands) -> None:
 
 def ms_cxr(args: argparse.Namespace) -> None:
     """Runs the command. Raises UserError for missing data, an unusable run or an unknown category."""
+    from sentalign.evaluate.datasets import ms_cxr as reader
+
+    withheld_phrases = phrases(args.withheld_phrases) if args.withheld_phrases else frozenset()
+    _measure(args, reader.read(args.data), "MS-CXR", withheld_phrases)
+
+
+def rsna(args: argparse.Namespace) -> None:
+    """Runs the command. Raises UserError for missing data, an unusable run or an unknown category."""
+    from sentalign.evaluate.datasets import rsna as reader
+
+    phrase = " ".join((reader.PHRASE if args.phrase is None else args.phrase).split())
+    if not phrase:
+        raise UserError("--phrase is empty; give a sentence")
+    _measure(args, reader.read(args.data, args.list, phrase), "RSNA Pneumonia")
+
+
+def _measure(
+    args: argparse.Namespace, cases: list[Case], name: str, withheld_phrases: frozenset[str] = frozenset()
+) -> None:
+    """Measures the run on the cases of a set, and shows or prints what is written."""
     if args.replicates < 1 or args.seed < 0:
         raise UserError("--replicates must be 1 or more and --seed 0 or more")
-    from sentalign.evaluate import evaluation
-    from sentalign.evaluate.datasets import ms_cxr as reader
-    from sentalign.localize.predict import Predictor
-
-    cases = reader.read(args.data)
-    withheld = categories(args.withheld, cases)
-    withheld_phrases = phrases(args.withheld_phrases) if args.withheld_phrases else frozenset()
-    predictor = Predictor.load(args.run, pick_device(args.device), args.map)
     from rich.console import Console
     from rich.progress import Progress
 
+    from sentalign.evaluate import evaluation
+    from sentalign.localize.predict import Predictor
+
+    withheld = categories(args.withheld, cases)
+    predictor = Predictor.load(args.run, pick_device(args.device), args.map)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("localizing and scoring", total=1.0)
         progress = lambda share: bar.update(task, completed=share)  # noqa: E731
         metrics = evaluation.evaluate(
-            predictor, cases, args.out, withheld, args.replicates, args.seed, progress, withheld_phrases
+            predictor, cases, args.out, withheld, args.replicates, args.seed, progress, withheld_phrases, name
         )
     if args.json:
         print(json.dumps(metrics, indent=1, allow_nan=False))

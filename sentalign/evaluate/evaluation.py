@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sentalign.evaluate import page
-from sentalign.evaluate.datasets.ms_cxr import Case
+from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.diagnosis import health, peaks, probe
 from sentalign.evaluate.diagnosis.probe import Probes
 from sentalign.evaluate.predict_cases import MODEL, Localizer
@@ -57,18 +57,19 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
     withheld_phrases: Collection[str] = (),
+    name: str = "MS-CXR",
 ) -> dict[str, Any]:
     """Measures the model and its controls on all cases; the content of metrics.json (see `summary`).
 
-    `withheld` are the categories withheld from training, `withheld_phrases` the phrases whose wording was. `progress`
-    gets the share that is done. With `out` the three files are written there. Raises UserError where nothing can be
-    scored or the folder cannot be written.
+    `withheld` are the categories withheld from training, `withheld_phrases` the phrases whose wording was; `name` is
+    that of the data set. `progress` gets the share that is done. With `out` the three files are written there. Raises
+    UserError where nothing can be scored or the folder cannot be written.
     """
     if out is not None:
         make_folder(out)
     scores = measure(localizer, cases, withheld, seed, lambda share: progress(0.7 * share))
     probes = probe.probe(localizer, scores, peaks.diagnose(scores)["peak"], seed)
-    metrics = summarise(scores, replicates, seed, withheld_phrases) | probed(scores, probes)
+    metrics = summarise(scores, replicates, seed, withheld_phrases, name) | probed(scores, probes)
     if out is not None:
         write(out, scores, metrics, probes)
     progress(1.0)
@@ -127,7 +128,7 @@ def probe_arrays(probes: Probes) -> dict[str, np.ndarray]:
 
 def table(metrics: dict[str, Any]) -> Table:
     """The headline metrics and the controls, narrow enough for a terminal; every interval is in metrics.json."""
-    title = f"MS-CXR, {metrics['cases']} cases, {metrics['patients']} patients (95% intervals)"
+    title = f"{metrics['set']}, {metrics['cases']} cases, {metrics['patients']} patients (95% intervals)"
     printed = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, title=title)
     for name in ("map", "pointing", "CNR", "mIoU", "Dice"):
         printed.add_column(name, justify="left" if name == "map" else "right", no_wrap=True)

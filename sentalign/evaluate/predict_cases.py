@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sentalign import sides
 from sentalign.evaluate import controls
-from sentalign.evaluate.datasets.ms_cxr import Case
+from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.metrics import Array
 from sentalign.localize.heatmap import shape
 from sentalign.localize.predict import SentenceMap
@@ -71,8 +71,10 @@ def make_queries(cases: Sequence[Case], seen_N: NDArray[np.bool_], seed: int) ->
     queries = [
         {MODEL: case.phrase} | {template: prompt(template, case.phrase) for template in PROMPTS[1:]} for case in cases
     ]
+    # A set of one phrase has no other sentence to query.
+    several = len({cases[i].phrase for i in seen}) > 1
     for i, other in zip(seen, controls.shuffle([cases[i].image_id for i in seen], seed), strict=True):
-        queries[i] |= {SHUFFLED: cases[seen[other]].phrase} if other >= 0 else {}
+        queries[i] |= {SHUFFLED: cases[seen[other]].phrase} if several and other >= 0 else {}
         if sides.names_side(cases[i].phrase) and (swapped := sides.swap(cases[i].phrase)):
             queries[i] |= {SWAPPED: swapped}
     return queries

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentalign.evaluate import controls
-from sentalign.evaluate.datasets.ms_cxr import Case
+from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.predict_cases import (
     BOXES,

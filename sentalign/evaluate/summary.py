@@ -2,6 +2,8 @@
 
 In: `Scores`. Out: one plain dictionary, NaN written as None. Files are written in `evaluation`.
 
+`set` is the name of the data set.
+
 Means. `seen` and `withheld` (categories withheld from training; None where there are none) and every entry of
 `controls` (on the seen cases; None where no case applies) hold pointing, cnr, miou, dice, each with `_ci`:
   pointing           clean protocol, mean over all cases
@@ -90,7 +92,11 @@ class Subset:
 
 
 def summarise(
-    scores: Scores, replicates: int = 1000, seed: int = 0, withheld_phrases: Collection[str] = ()
+    scores: Scores,
+    replicates: int = 1000,
+    seed: int = 0,
+    withheld_phrases: Collection[str] = (),
+    name: str = "MS-CXR",
 ) -> dict[str, Any]:
     """The content of metrics.json (see the module's docstring)."""
     seen, withheld = (
@@ -102,6 +108,7 @@ def summarise(
     figures = peaks.diagnose(scores)
     separate_from = _separate(headline, controls)
     return {
+        "set": name,
         "seen": headline,
         "withheld": withheld.headline(MODEL) if withheld else None,
         "plain": {

@@ -17,34 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sentalign.evaluate.datasets.case import Case, find_image
 from sharding.contract import UserError
 
 OFFICIAL = "MS_CXR_Local_Alignment"
-SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png")
 JSON_KEYS = frozenset({"images", "annotations", "categories"})
 CSV_COLUMNS = ("dicom_id", "category_name", "label_text", "path", "x", "y", "w", "h", "image_width", "image_height")
 PATIENT, STUDY = re.compile(r"p\d{3,}"), re.compile(r"s\d+")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One (image, phrase) with all its boxes, whose union is the target.
-
-    `boxes_xywh_N4` is in original pixels, `image` is None where the file is missing, `patient` and `study` are the
-    pseudonyms of the set.
-    """
-
-    image: Path | None
-    image_id: str
-    phrase: str
-    category: str
-    boxes_xywh_N4: NDArray[np.float64]
-    patient: str
-    study: str
-    height: int
-    width: int
 
 
 @dataclass(frozen=True)
@@ -75,7 +55,7 @@ def read(data: Path) -> list[Case]:
         grouped.setdefault((row.image_id, row.phrase), []).append(row)
     if not grouped:
         raise UserError(f"{file.name} holds no annotation; give the complete MS-CXR file")
-    cases = [_case(data, same) for same in grouped.values()]
+    cases = [_case(file, same) for same in grouped.values()]
     if all(case.image is None for case in cases):
         raise UserError(
             f"none of the images of {file.name} is below {data}; put the images (files/p1x/...) beside that file"
@@ -83,22 +63,14 @@ def read(data: Path) -> list[Case]:
     return cases
 
 
-def _case(data: Path, same: list[_Row]) -> Case:
+def _case(file: Path, same: list[_Row]) -> Case:
     first = same[0]
     boxes_xywh_N4 = np.array([row.box for row in same], float)
-    image = _find(data, first.path)
+    image = find_image(file.parent, first.path, file.name)
     return Case(
         image, first.image_id, first.phrase, first.category, boxes_xywh_N4,
         first.patient, first.study, first.height, first.width,
     )  # fmt: skip
-
-
-def _find(data: Path, path: str) -> Path | None:
-    """The image of a path of the file, whatever its type: MIMIC-CXR has .dcm where MIMIC-CXR-JPG has .jpg."""
-    stem = (data / path).with_suffix("")
-    if not stem.resolve().is_relative_to(data.resolve()):
-        raise UserError("the annotation file names an image outside its folder; give an unchanged MS-CXR file")
-    return next((p for s in SUFFIXES if (p := stem.parent / f"{stem.name}{s}").is_file()), None)
 
 
 def _annotations(data: Path) -> tuple[Path, list[_Row]]:

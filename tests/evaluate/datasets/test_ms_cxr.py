@@ -133,3 +133,14 @@ def test_user_errors_are_one_line(tmp_path):
         with pytest.raises(UserError, match=message) as error:
             ms_cxr.read(tmp_path)
         assert "\n" not in str(error.value)
+
+
+def test_images_behind_a_link_are_read(tmp_path):
+    """A large archive is linked beside the small file of annotations."""
+    (tmp_path / "set").mkdir()
+    write_json(tmp_path / "set", "1.1.0")
+    put_image(tmp_path / "archive")
+    (tmp_path / "set/files").symlink_to(tmp_path / "archive/files")
+    image = ms_cxr.read(tmp_path / "set")[0].image
+    assert image is not None
+    assert image.resolve().is_relative_to(tmp_path / "archive")

@@ -1,0 +1,49 @@
+"""What every data set is read to: cases, each an image, a sentence and the boxes of what it says.
+
+In: the paths of images as annotation files name them. Out: `Case`s. The readers are beside this file.
+"""
+
+# N boxes
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharding.contract import UserError
+
+SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One (image, phrase) with all its boxes, whose union is the target.
+
+    `boxes_xywh_N4` is in pixels of the annotated picture, `height` x `width`. `image` is None where the file is
+    missing, `patient` and `study` are the pseudonyms of the set.
+    """
+
+    image: Path | None
+    image_id: str
+    phrase: str
+    category: str
+    boxes_xywh_N4: NDArray[np.float64]
+    patient: str
+    study: str
+    height: int
+    width: int
+
+
+def find_image(folder: Path, path: str, file: str) -> Path | None:
+    """The image of a path in the annotations `file`, whatever its type: a set may be at hand as DICOM or as JPEG.
+
+    None where it is missing. Links are followed: a large archive is linked beside a small file of annotations, not
+    copied. Raises UserError where the path itself leads out of the folder.
+    """
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise UserError(f"{file} names an image outside its folder; give an unchanged file")
+    stem = (folder / path).with_suffix("")
+    return next((p for s in SUFFIXES if (p := stem.parent / f"{stem.name}{s}").is_file()), None)

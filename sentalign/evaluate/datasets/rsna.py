@@ -1,0 +1,127 @@
+"""RSNA Pneumonia (Kaggle, stage 2) → cases: the images in which radiologists boxed an opacity that suggests pneumonia.
+
+In: the folder of the tables and the images, or a list of test images with boxes. Out: `Case`s, all of one sentence.
+Nothing is scored here. Format: docs/formats.md, RSNA Pneumonia.
+"""
+
+# N boxes
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sentalign.evaluate.datasets.case import Case, find_image
+from sharding.contract import UserError
+
+LABELS, CLASSES, IMAGES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv", "stage_2_train_images"
+LABEL_COLUMNS = ("patientId", "x", "y", "width", "height", "Target")
+CLASS_COLUMNS, OPACITY = ("patientId", "class"), "Lung Opacity"
+LIST_COLUMNS = ("ID", "boxes", "classes")
+PHRASE, CATEGORY = "Findings suggesting pneumonia.", "Pneumonia"
+SIDE = 1024  # of every image that was annotated, pixels
+Box = tuple[float, float, float, float]
+
+
+def read(data: Path, test_list: Path | None = None, phrase: str = PHRASE) -> list[Case]:
+    """The images with boxes, in the order of the file; see `Case.image` for those whose image is missing.
+
+    `data` holds the two tables of the challenge and `stage_2_train_images`. With `test_list`, a table of ID, boxes and
+    classes, the images and boxes are its own. Raises UserError where a table is missing or not as it should be, or not
+    one image is there.
+    """
+    if test_list is not None:
+        file, boxes = test_list, _of_list(test_list)
+    else:
+        file, boxes = data / LABELS, _of_labels(data / LABELS)
+        _check_classes(data / CLASSES, boxes)
+    positive = {patient: own for patient, own in boxes.items() if own}
+    if not positive:
+        raise UserError(f"{file.name} holds no box; give the complete file")
+    cases = [_case(data, file.name, patient, own, phrase) for patient, own in positive.items()]
+    if all(case.image is None for case in cases):
+        raise UserError(f"none of the images of {file.name} is in {data / IMAGES}; put them there, <patientId>.dcm")
+    return cases
+
+
+def _case(data: Path, file: str, patient: str, boxes: list[Box], phrase: str) -> Case:
+    image = find_image(data, f"{IMAGES}/{patient}.dcm", file)
+    return Case(image, patient, phrase, CATEGORY, np.array(boxes, float), patient, patient, SIDE, SIDE)
+
+
+def _of_labels(file: Path) -> dict[str, list[Box]]:
+    """The boxes of every patient, none where Target is 0; a row is a box."""
+
+    def add(row: dict[str, str]) -> None:
+        own, target = boxes.setdefault(row["patientId"], []), row["Target"].strip()
+        values = [row[name].strip() for name in ("x", "y", "width", "height")]
+        if target not in ("0", "1") or (target == "1") != any(values):
+            raise ValueError(f"Target {target!r} with {'a' if any(values) else 'no'} box")
+        if target == "1" and (box := _box(values)) not in own:
+            own.append(box)
+
+    boxes: dict[str, list[Box]] = {}
+    _read(file, LABEL_COLUMNS, add)
+    return boxes
+
+
+def _of_list(file: Path) -> dict[str, list[Box]]:
+    """The boxes of every image of a list of tests; `boxes` is "x;y;w;h|x;y;w;h", empty for none."""
+
+    def add(row: dict[str, str]) -> None:
+        if row["ID"] in boxes:
+            raise ValueError(f"a second row of {row['ID']}")
+        texts = [text for text in row["boxes"].split("|") if text.strip()]
+        boxes[row["ID"]] = list(dict.fromkeys(_box(text.split(";")) for text in texts))
+
+    boxes: dict[str, list[Box]] = {}
+    _read(file, LIST_COLUMNS, add)
+    return boxes
+
+
+def _check_classes(file: Path, boxes: dict[str, list[Box]]) -> None:
+    """Raises UserError where the table of classes is there and not of the same challenge: it has a row a box too."""
+    if not file.is_file():
+        return
+    opacity: dict[str, bool] = {}
+    _read(file, CLASS_COLUMNS, lambda row: opacity.__setitem__(row["patientId"], row["class"].strip() == OPACITY))
+    others = sum(opacity.get(patient) is not bool(own) for patient, own in boxes.items())
+    if others:
+        raise UserError(
+            f"{CLASSES} and {LABELS} differ in {others} of {len(boxes)} patients (boxes go with {OPACITY!r} and "
+            "nothing else); take both from the same stage of the challenge"
+        )
+
+
+def _box(values: list[str]) -> Box:
+    x, y, width, height = (float(value) for value in values)
+    if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
+        raise ValueError("a box without area")
+    return x, y, width, height
+
+
+def _read(file: Path, columns: tuple[str, ...], add: Callable[[dict[str, str]], None]) -> None:
+    """Gives every row to `add`. Raises UserError, with the number of a row that is not as it should be."""
+    number = 1
+    try:
+        for row in _rows(file, columns):
+            number += 1
+            add({name: row[name] or "" for name in columns})
+    except ValueError as error:
+        raise UserError(f"{file.name}: line {number} cannot be read ({error}); fetch the file again") from None
+
+
+def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream)
+            missing = [name for name in columns if name not in (table.fieldnames or ())]
+            if missing:
+                raise UserError(f"{file.name} has no column {missing[0]}; it needs {', '.join(columns)}")
+            yield from table
+    except (OSError, csv.Error):
+        raise UserError(f"no table {file.name} in {file.parent}; it needs the columns {', '.join(columns)}") from None

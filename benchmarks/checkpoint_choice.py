@@ -19,7 +19,7 @@ from scipy import stats
 
 from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.datasets.case import Case
-from sentalign.evaluate.predict_cases import fit_boxes, read_picture
+from sentalign.evaluate.predict_cases import fit_target, read_picture
 from sentalign.localize import heatmap
 from sentalign.localize.predict import Predictor
 from sentalign.track import journal
@@ -76,13 +76,13 @@ def points_right(run: Path, checkpoint: Path, cases: Sequence[Case]) -> float:
     right = []
     for case in cases:
         picture = read_picture(case)
-        fitted = picture and fit_boxes(case, picture)
+        fitted = picture and fit_target(case, picture)
         if not picture or not fitted:
             continue
         features = predictor.image(picture.grey_HW)
         (one,) = predictor.maps(features, [case.phrase])
         peak = heatmap.peak(one.grid_HW, picture.geometry.then(features.cells))
-        left_M, top_M, width_M, height_M = np.asarray(fitted.boxes_xywh_N4).T
+        left_M, top_M, width_M, height_M = np.asarray(fitted.boxes).T
         x, y = (peak[0] + 0.5, peak[1] + 0.5) if peak else (np.nan, np.nan)
         right.append(((left_M <= x) & (x < left_M + width_M) & (top_M <= y) & (y < top_M + height_M)).any())
     return float(np.mean(right))

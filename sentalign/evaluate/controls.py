@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sentalign.evaluate.metrics import Array
+from sentalign.evaluate.target import Target
 from sharding.pixels import Geometry, Picture, shrink
 
 SALIENCY_SIDE = 224
@@ -89,13 +90,9 @@ class Cells:
         means_HW[counts_HW == 0] = means_HW[counts_HW > 0].min()
         return means_HW
 
-    def share(self, boxes_xywh_N4: Array) -> Array:
-        """The share of each cell that the union of the boxes covers (H, W)."""
-        covered_PP = np.zeros(self._inside_PP.shape, bool)
-        for x, y, width, height in boxes_xywh_N4:
-            rows_P = (self._rows_P >= y) & (self._rows_P < y + height)
-            covered_PP |= rows_P[:, None] & (self._columns_P >= x) & (self._columns_P < x + width)
-        return self._per_cell(covered_PP.astype(float)) / SUB**2
+    def share(self, target: Target) -> Array:
+        """The share of each cell that the target covers (H, W)."""
+        return self._per_cell(target.covers(self._rows_P, self._columns_P).astype(float)) / SUB**2
 
     def centre(self) -> Array:
         """The centre prior (H, W): a Gaussian at the picture's centre, its sigma a quarter of the picture's sides."""

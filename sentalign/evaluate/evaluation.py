@@ -6,6 +6,8 @@ cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid)
   phrase, category, patient, study, image_id   (N,) text; patient and study are the set's own pseudonyms
   seen                    (N,) bool; False: its category was withheld from training
   boxes_xywh, boxes_case  (M, 4) in original pixels and (M,) the case of each box
+  mask_case, mask_shape, mask_start, mask_bits   (M,), (M, 2), (M,), bytes: the masks, of np.packbits, each from its
+                          start on; a mask is stretched over the original; the boxes of its case surround its parts
   rows, columns           (N,) size of the original
   crop, scale, pad        (N, 4), (N, 2), (N, 2): x_square = (x - crop[1]) * scale[1] + pad[1], y likewise with 0
   square                  (N, 2) height and width of the square that the grid covers, in its pixels
@@ -44,6 +46,7 @@ from sentalign.evaluate.predict_cases import MODEL, Localizer
 from sentalign.evaluate.protocols import METRICS
 from sentalign.evaluate.score_cases import Scores, measure
 from sentalign.evaluate.summary import HEADLINE, JUDGED, summarise
+from sentalign.evaluate.target import PixelMask
 from sentalign.localize.arguments import make_folder
 from sentalign.localize.prompts import PROMPTS
 
@@ -104,8 +107,9 @@ def arrays(scores: Scores) -> dict[str, np.ndarray]:
         for name in ("phrase", "category", "patient", "study", "image_id")
     }
     stored["seen"], stored["mirrored"] = scores.seen_N, scores.mirrored_N
-    stored["boxes_xywh"] = np.concatenate([case.boxes_xywh_N4 for case in cases])
-    stored["boxes_case"] = np.repeat(np.arange(len(cases)), [len(case.boxes_xywh_N4) for case in cases])
+    stored["boxes_xywh"] = np.concatenate([case.boxes for case in cases])
+    stored["boxes_case"] = np.repeat(np.arange(len(cases)), [len(case.boxes) for case in cases])
+    stored |= masks(cases)
     for name in ("rows", "columns", "crop", "scale"):
         stored[name] = np.array([getattr(frame, name) for frame in frames[""]])
     for prefix, frames_N in frames.items():
@@ -118,6 +122,18 @@ def arrays(scores: Scores) -> dict[str, np.ndarray]:
         stored |= {f"clean__{slug(name)}": kind.clean_NHW}
         stored |= {} if kind.paper_NHW is None else {f"paper__{slug(name)}": kind.paper_NHW}
     return stored | {f"sentence__{slug(kind)}": np.array(texts, str) for kind, texts in scores.sentences.items()}
+
+
+def masks(cases: Sequence[Case]) -> dict[str, np.ndarray]:
+    """The arrays of cases.npz that hold the targets that are masks."""
+    found = [(n, case.target) for n, case in enumerate(cases) if isinstance(case.target, PixelMask)]
+    bits = [target.bits for _, target in found]
+    return {
+        "mask_case": np.array([n for n, _ in found], int),
+        "mask_shape": np.array([target.shape for _, target in found], int).reshape(-1, 2),
+        "mask_start": np.cumsum([0, *map(len, bits)])[:-1],
+        "mask_bits": np.concatenate([np.zeros(0, np.uint8), *bits]),
+    }
 
 
 def probe_arrays(probes: Probes) -> dict[str, np.ndarray]:

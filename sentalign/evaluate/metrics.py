@@ -1,6 +1,6 @@
-"""The metrics of a score map against boxes, each a function of arrays.
+"""The metrics of a score map against a mask, each a function of arrays.
 
-In: a map, a mask of the same shape, or a peak and boxes. Out: one number, NaN where a metric is undefined. `protocols`
+In: a map and a mask of the same shape; boxes on a raster. Out: one number, NaN where a metric is undefined. `protocols`
 decides which map is scored on which raster.
 """
 
@@ -16,18 +16,6 @@ Mask = NDArray[np.bool_]
 
 # On a map of [-1, 1] (docs/method.md: evaluation protocols); fixed, never tuned on the cases.
 THRESHOLDS = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
-
-
-def hit(peak: tuple[int, int] | None, boxes_xywh_N4: Array) -> float:
-    """The pointing game: 1 if the centre of the peak pixel (x, y) lies in one of the boxes, else 0.
-
-    A constant map has no peak and counts 0.
-    """
-    if peak is None:
-        return 0.0
-    x, y = peak[0] + 0.5, peak[1] + 0.5
-    left, top, width, height = np.asarray(boxes_xywh_N4, float).T
-    return float(((left <= x) & (x < left + width) & (top <= y) & (y < top + height)).any())
 
 
 def cnr(map_hw: Array, mask_hw: Mask) -> float:

@@ -94,7 +94,7 @@ def _picture(scores: Scores, n: int) -> dict[str, Any]:
     grid_HW = model.clean_NHW[n].astype(float)
     picture = read_picture(case)
     assert picture is not None, "a scored picture was readable"
-    truth = [(float(x), float(y), float(w), float(h)) for x, y, w, h in case.boxes_xywh_N4]
+    truth = [(float(x), float(y), float(w), float(h)) for x, y, w, h in case.boxes]
     peak = heatmap.peak(grid_HW, frame)
     image = overlay.draw(picture, grid_HW, frame, truth=truth, peak=peak, long_side=PICTURE_SIDE)
     jpeg = io.BytesIO()

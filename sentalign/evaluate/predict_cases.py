@@ -96,7 +96,7 @@ def predict_cases(
             if picture is None:
                 lost["image refused"] += len(members)
             else:
-                fitted = {i: case for i in members if (case := fit_boxes(cases[i], picture))}
+                fitted = {i: case for i in members if (case := fit_target(cases[i], picture))}
                 lost["image has another shape than annotated"] += len(members) - len(fitted)
                 yield from _predict_image(localizer, fitted, picture, next(features), queries)
             done += len(members)
@@ -120,7 +120,7 @@ def _predict_image(
     cells = controls.Cells(frames[0], shape(maps[sentences[0]].plain_HW))
     saliency = _saliency(picture, cells)
     for i, case in cases.items():
-        text_free = {CENTRE: cells.centre(), BOXES: cells.share(case.boxes_xywh_N4), **saliency}
+        text_free = {CENTRE: cells.centre(), BOXES: cells.share(case.target), **saliency}
         own = {kind: maps[sentence] for kind, sentence in queries[i].items()}
         yield CaseGrids(i, case, frames[0], frames[1], own, text_free)
 
@@ -149,14 +149,14 @@ def read_picture(case: Case) -> Picture | None:
         return None
 
 
-def fit_boxes(case: Case, picture: Picture) -> Case | None:
-    """The case with its boxes in the pixels of this picture, whose size may differ from the annotated one.
+def fit_target(case: Case, picture: Picture) -> Case | None:
+    """The case with its target in the pixels of this picture, whose size may differ from the annotated one.
 
-    None where the aspect ratio differs by more than 1%: then the boxes belong to another picture.
+    None where the aspect ratio differs by more than 1%: then the target belongs to another picture.
     """
     scale_y, scale_x = picture.geometry.rows / case.height, picture.geometry.columns / case.width
     if abs(scale_y / scale_x - 1) > ASPECT_TOLERANCE:
         return None
     if scale_y == scale_x == 1:
         return case
-    return replace(case, boxes_xywh_N4=case.boxes_xywh_N4 * np.array([scale_x, scale_y, scale_x, scale_y]))
+    return replace(case, target=case.target.scaled(scale_x, scale_y))

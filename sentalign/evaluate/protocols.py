@@ -1,14 +1,14 @@
 """One case under both protocols (docs/method.md: evaluation protocols).
 
-In: score grids, the geometries from the original pixels to them, boxes in original pixels. Out: one number per metric.
-The model and every control are scored by this code.
+In: score grids, the geometries from the original pixels to them, a target in original pixels. Out: one number per
+metric. The model and every control are scored by this code.
 
 clean   the whole image, the letterbox undone. Pointing is exact on the original pixels (the peak of the full-resolution
         map, computed without that map). Average precision and IoU: the map sampled on a raster of the original with a
-        long side of at most 256, at its pixel centres, boxes rasterised at the same points; IoU on the min-max map at
-        the published thresholds. A box that contains no such point gets the pixel that contains its centre.
-paper   `heatmap.paper_map`; boxes taken through the letterbox to the same 224 x 224, its central 7/8 scored. A case
-        whose boxes lie wholly outside that centre (or fill it) has no value in the paper protocol: NaN, counted.
+        long side of at most 256, at its pixel centres, the target taken at the same points; IoU on the min-max map at
+        the published thresholds. A box, or a part of a mask, that holds no such point gets the pixel at its centre.
+paper   `heatmap.paper_map`; the target taken through the letterbox to the same 224 x 224, its central 7/8 scored. A
+        case whose target lies wholly outside that centre, or fills it, has no value there: NaN, counted.
         A grid is scored where its cells lie (`paper`), or as published, stretched over the input (`stretched`).
 """
 
@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentalign.evaluate.metrics import THRESHOLDS, Array, Mask, Sorted, box_mask, cnr, hit
+from sentalign.evaluate.metrics import THRESHOLDS, Array, Mask, Sorted, box_mask, cnr
+from sentalign.evaluate.target import Target
 from sentalign.localize import heatmap
 from sharding.pixels import Geometry
 
@@ -29,21 +30,21 @@ METRICS = CLEAN + PAPER
 
 
 class Scorer:
-    """Scores grids against the boxes of one case; what depends only on the case is computed once."""
+    """Scores grids against the target of one case; what depends only on the case is computed once."""
 
     def __init__(
-        self, geometry: Geometry, boxes_xywh_N4: Array, regions: tuple[int, int], square: Geometry | None = None
+        self, geometry: Geometry, target: Target, regions: tuple[int, int], square: Geometry | None = None
     ) -> None:
         """`geometry` leads to the square of the cells, `square` (None: the same) to the network's input.
 
         `regions` are the rows and columns of the model's own grid; the grids that are scored may have more.
         """
-        assert len(boxes_xywh_N4), "a case has at least one box"
+        assert len(target.boxes), "a case has at least one box"
         self._geometry, self._square, self._regions = geometry, square or geometry, regions
-        self._boxes_xywh_N4 = np.asarray(boxes_xywh_N4, float)
+        self._target = target
         self._raster = heatmap.raster(geometry, CLEAN_SIDE)
-        self._clean_hw = clean_mask(self._boxes_xywh_N4, geometry, *self._raster)
-        self._paper_hw = paper_mask(self._boxes_xywh_N4, self._square)
+        self._clean_hw = clean_mask(target, geometry, *self._raster)
+        self._paper_hw = paper_mask(target, self._square)
 
     def __call__(self, grid_HW: Array, stretched_HW: Array | None = None) -> dict[str, float]:
         """All `METRICS` of a grid; the paper ones of `stretched_HW`, as published, where one is given."""
@@ -55,7 +56,7 @@ class Scorer:
         taps = heatmap.original_taps(self._geometry, heatmap.shape(grid_HW), *self._raster)
         signed = Sorted(heatmap.to_signed(heatmap.bilinear(grid_HW, *taps)), self._clean_hw)
         iou_T, _ = signed.overlap(THRESHOLDS)
-        pointing = hit(heatmap.peak(grid_HW, self._geometry), self._boxes_xywh_N4)
+        pointing = hit(heatmap.peak(grid_HW, self._geometry), self._target)
         values = (pointing, signed.average_precision(), iou_T.mean())
         return {name: float(value) for name, value in zip(CLEAN, values, strict=True)}
 
@@ -68,7 +69,7 @@ class Scorer:
         return self._paper(grid_HW, self._square)
 
     def _paper(self, grid_HW: Array, frame: Geometry) -> dict[str, float]:
-        """NaN where the scored centre holds no box or only boxes."""
+        """NaN where the scored centre holds nothing of the target or nothing else."""
         if not self._paper_hw.any() or self._paper_hw.all():
             return dict.fromkeys(PAPER, float("nan"))
         map_hw = heatmap.paper_map(grid_HW, frame, self._square, len(grid_HW) / self._regions[0])
@@ -77,21 +78,27 @@ class Scorer:
         return {name: float(value) for name, value in zip(PAPER, values, strict=True)}
 
 
-def clean_mask(boxes_xywh_N4: Array, geometry: Geometry, rows_h: Array, columns_w: Array) -> Mask:
-    """The boxes on a raster of the original; a box between its points gets the nearest one."""
-    mask_hw = box_mask(boxes_xywh_N4, rows_h, columns_w)
-    for x, y, width, height in boxes_xywh_N4:
+def hit(peak: tuple[int, int] | None, target: Target) -> float:
+    """The pointing game: 1 if the target covers the centre of the peak pixel (x, y), else 0.
+
+    A constant map has no peak and counts 0.
+    """
+    return 0.0 if peak is None else float(target.covers(np.array([peak[1] + 0.5]), np.array([peak[0] + 0.5]))[0, 0])
+
+
+def clean_mask(target: Target, geometry: Geometry, rows_h: Array, columns_w: Array) -> Mask:
+    """The target on a raster of the original; a box or part between its points gets the nearest one."""
+    mask_hw = target.covers(rows_h, columns_w)
+    for x, y, width, height in target.boxes:
         row = int(np.clip((y + height / 2) / geometry.rows * len(rows_h), 0, len(rows_h) - 1))
         column = int(np.clip((x + width / 2) / geometry.columns * len(columns_w), 0, len(columns_w) - 1))
         mask_hw[row, column] |= not box_mask(np.array([[x, y, width, height]]), rows_h, columns_w).any()
     return mask_hw
 
 
-def paper_mask(boxes_xywh_N4: Array, geometry: Geometry) -> Mask:
-    """The boxes on the central 7/8 of the square, (196, 196)."""
-    corners_xy = boxes_xywh_N4[:, :2]
-    to_side = np.array([heatmap.PAPER_SIDE / geometry.width, heatmap.PAPER_SIDE / geometry.height])
-    low_N2 = geometry.to_output(corners_xy) * to_side
-    high_N2 = geometry.to_output(corners_xy + boxes_xywh_N4[:, 2:]) * to_side
+def paper_mask(target: Target, geometry: Geometry) -> Mask:
+    """The target on the central 7/8 of the square, (196, 196)."""
     centres = np.arange(*heatmap.PAPER_SCORED, dtype=float) + 0.5
-    return box_mask(np.concatenate([low_N2, high_N2 - low_N2], axis=1), centres, centres)
+    of_side = np.array([geometry.width, geometry.height]) / heatmap.PAPER_SIDE
+    columns, rows = geometry.to_original(np.stack([centres, centres], axis=1) * of_side).T
+    return target.covers(rows, columns)

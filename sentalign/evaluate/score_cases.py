@@ -138,7 +138,7 @@ def _score(
 ) -> dict[str, dict[str, Array]]:
     values = {kind: {metric: np.full(len(cases), np.nan) for metric in METRICS} for kind in grids}
     for n, case in enumerate(cases):
-        scorer = Scorer(case.clean_frame, case.case.boxes_xywh_N4, shape(grids[PLAIN][n]), case.paper_frame)
+        scorer = Scorer(case.clean_frame, case.case.target, shape(grids[PLAIN][n]), case.paper_frame)
         for kind, grids_NHW in grids.items():
             if np.isfinite(grids_NHW[n]).all():
                 paper_HW = stretched[kind][n] if kind in stretched else None

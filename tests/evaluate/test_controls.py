@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sentalign.evaluate.controls import Cells, mean_masks, saliency, shuffle
+from sentalign.evaluate.target import Boxes
 from sharding.pixels import Geometry, Picture, letterbox
 
 
@@ -48,7 +49,7 @@ def test_cells_average_the_picture_and_skip_padding():
 
 def test_share_of_a_cell_that_boxes_cover():
     cells = Cells(Geometry.identity(80, 80), (8, 8))
-    share = cells.share(np.array([[10.0, 20.0, 10.0, 5.0], [10.0, 20.0, 5.0, 5.0], [40.0, 40.0, 20.0, 20.0]]))
+    share = cells.share(Boxes(np.array([[10.0, 20.0, 10.0, 5.0], [10.0, 20.0, 5.0, 5.0], [40.0, 40.0, 20.0, 20.0]])))
     assert share[2, 1] == pytest.approx(0.5)
     assert share[4:6, 4:6] == pytest.approx(1.0)
     assert share.sum() == pytest.approx(4.5)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sentalign.evaluate.metrics import THRESHOLDS, Sorted, box_mask, cnr, hit
+from sentalign.evaluate.metrics import THRESHOLDS, Sorted, box_mask, cnr
 
 MAP = np.array([[0.9, 0.4, -0.2], [0.35, 0.05, -0.8]])
 MASK = np.array([[True, True, False], [False, False, False]])
@@ -106,17 +106,6 @@ def test_metrics_without_a_mask_have_no_value():
     assert math.isnan(cnr(values, ~empty))
     assert math.isnan(Sorted(values, empty).average_precision())
     assert np.isnan(Sorted(values, empty).overlap(THRESHOLDS)).all()
-
-
-def test_pointing_edges():
-    boxes = np.array([[2.0, 3.0, 2.0, 1.0], [7.0, 7.0, 1.0, 1.0]])
-    assert hit((2, 3), boxes) == 1.0
-    assert hit((3, 3), boxes) == 1.0
-    assert hit((7, 7), boxes) == 1.0
-    assert hit((4, 3), boxes) == 0.0  # the pixel right of the box
-    assert hit((1, 3), boxes) == 0.0
-    assert hit((2, 4), boxes) == 0.0
-    assert hit(None, boxes) == 0.0
 
 
 def test_box_mask_is_a_union_on_pixel_centres():

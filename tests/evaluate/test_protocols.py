@@ -9,7 +9,8 @@ import pytest
 from scipy import ndimage
 
 from sentalign.evaluate.metrics import THRESHOLDS
-from sentalign.evaluate.protocols import METRICS, PAPER, Scorer, paper_mask
+from sentalign.evaluate.protocols import METRICS, PAPER, Scorer, hit, paper_mask
+from sentalign.evaluate.target import Boxes
 from sentalign.localize.heatmap import axis_taps, bilinear, paper_map
 from sharding.pixels import Geometry, letterbox
 
@@ -29,7 +30,7 @@ def grid_of(boxes, geometry, cells=14):
 def test_every_metric_is_high_for_the_right_map_and_low_for_the_opposite():
     boxes = np.array([[60.0, 100.0, 90.0, 110.0]])
     grid = grid_of(boxes, TALL)
-    scorer = Scorer(TALL, boxes, grid.shape)
+    scorer = Scorer(TALL, Boxes(boxes), grid.shape)
     right, wrong = scorer(grid), scorer(-grid)
     assert set(right) == set(METRICS)
     assert right["pointing"] == 1.0
@@ -41,7 +42,7 @@ def test_every_metric_is_high_for_the_right_map_and_low_for_the_opposite():
 
 
 def test_constant_map_misses_everywhere():
-    values = Scorer(TALL, np.array([[0.0, 0.0, 300.0, 200.0]]), (14, 14))(np.full((14, 14), 0.3))
+    values = Scorer(TALL, Boxes(np.array([[0.0, 0.0, 300.0, 200.0]])), (14, 14))(np.full((14, 14), 0.3))
     assert [values[name] for name in ("pointing", "iou", "cnr", "miou", "dice")] == [0.0] * 5
     assert values["average_precision"] == pytest.approx(0.5)  # the share that the box covers
 
@@ -50,13 +51,13 @@ def test_overlapping_boxes_are_one_region():
     grid = np.random.default_rng(0).random((14, 14))
     one = np.array([[60.0, 100.0, 90.0, 110.0]])
     twice = np.concatenate([one, one, [[70.0, 120.0, 20.0, 20.0]]])
-    assert Scorer(TALL, one, grid.shape)(grid) == Scorer(TALL, twice, grid.shape)(grid)
+    assert Scorer(TALL, Boxes(one), grid.shape)(grid) == Scorer(TALL, Boxes(twice), grid.shape)(grid)
 
 
 def test_box_outside_the_scored_centre_has_no_paper_value_but_a_clean_one():
     grid = np.zeros((14, 14))
     grid[0, 7] = 1.0
-    values = Scorer(TALL, np.array([[100.0, 0.0, 100.0, 20.0]]), grid.shape)(grid)
+    values = Scorer(TALL, Boxes(np.array([[100.0, 0.0, 100.0, 20.0]])), grid.shape)(grid)
     assert all(np.isnan(values[name]) for name in PAPER)
     assert values["pointing"] == 1.0
     assert values["average_precision"] > 0
@@ -64,7 +65,7 @@ def test_box_outside_the_scored_centre_has_no_paper_value_but_a_clean_one():
 
 def test_tiny_box_is_not_lost_between_points():
     geometry = letterbox(np.zeros((3000, 2000), np.uint8), 224)[1]
-    values = Scorer(geometry, np.array([[1001.0, 1500.0, 2.0, 2.0]]), (14, 14)).clean(np.eye(14))
+    values = Scorer(geometry, Boxes(np.array([[1001.0, 1500.0, 2.0, 2.0]])), (14, 14)).clean(np.eye(14))
     assert np.isfinite(list(values.values())).all()
 
 
@@ -92,8 +93,8 @@ def test_paper_protocol_against_its_slow_reference():
                 mask[row, column] |= inside_x and y * 0.56 <= row + 0.5 < (y + h) * 0.56
     scored, mask = large[14:210, 14:210], mask[14:210, 14:210]
     scored = 2 * (scored - scored.min()) / (scored.max() - scored.min()) - 1
-    values = Scorer(TALL, boxes, grid.shape).paper(grid)
-    assert (paper_mask(boxes, TALL) == mask).all()
+    values = Scorer(TALL, Boxes(boxes), grid.shape).paper(grid)
+    assert (paper_mask(Boxes(boxes), TALL) == mask).all()
     assert np.allclose(paper_map(grid, TALL, TALL), scored)
     inside, outside = scored[mask], scored[~mask]
     expected = (inside.mean() - outside.mean()) / np.sqrt(inside.var() + outside.var())
@@ -112,7 +113,7 @@ def test_clean_protocol_on_the_original_pixels():
     mask[4:9, 3:9] = True
     order = np.argsort(-grid.ravel())
     ranks = np.flatnonzero(mask.ravel()[order]) + 1
-    values = Scorer(geometry, boxes, grid.shape).clean(grid)
+    values = Scorer(geometry, Boxes(boxes), grid.shape).clean(grid)
     assert values["average_precision"] == pytest.approx(np.mean(np.arange(1, 31) / ranks))
     assert values["pointing"] == float(mask.ravel()[order[0]])
 
@@ -124,9 +125,9 @@ def test_paper_metrics_of_a_map_lie_where_its_cells_lie_and_the_plain_reading_is
     boxes = np.array([[*box[0], *(box[1] - box[0])]])
     grid = np.zeros((7, 7))
     grid[3:5, 2:4] = 1
-    scorer = Scorer(cells, boxes, grid.shape, TALL)
+    scorer = Scorer(cells, Boxes(boxes), grid.shape, TALL)
     assert scorer(grid)["cnr"] > scorer(grid, grid)["cnr"] + 0.5
-    assert scorer(grid, grid)["cnr"] == Scorer(TALL, boxes, grid.shape)(grid)["cnr"]
+    assert scorer(grid, grid)["cnr"] == Scorer(TALL, Boxes(boxes), grid.shape)(grid)["cnr"]
     assert scorer(grid, grid)["pointing"] == scorer(grid)["pointing"] == 1
 
 
@@ -138,8 +139,19 @@ def test_a_finer_grid_is_smoothed_alike():
         np.abs(paper_map(fine, TALL, TALL, 4) - coarse).max() < 0.3 < np.abs(paper_map(fine, TALL, TALL) - coarse).max()
     )
     boxes = np.array([[60.0, 100.0, 90.0, 110.0]])
-    values = Scorer(TALL, boxes, (8, 8))(fine)
-    inside = paper_mask(boxes, TALL)
+    values = Scorer(TALL, Boxes(boxes), (8, 8))(fine)
+    inside = paper_mask(Boxes(boxes), TALL)
     mapped = paper_map(fine, TALL, TALL, 4)
     expected = (mapped[inside].mean() - mapped[~inside].mean()) / np.sqrt(mapped[inside].var() + mapped[~inside].var())
     assert values["cnr"] == pytest.approx(expected)
+
+
+def test_pointing_edges():
+    boxes = np.array([[2.0, 3.0, 2.0, 1.0], [7.0, 7.0, 1.0, 1.0]])
+    assert hit((2, 3), Boxes(boxes)) == 1.0
+    assert hit((3, 3), Boxes(boxes)) == 1.0
+    assert hit((7, 7), Boxes(boxes)) == 1.0
+    assert hit((4, 3), Boxes(boxes)) == 0.0  # the pixel right of the box
+    assert hit((1, 3), Boxes(boxes)) == 0.0
+    assert hit((2, 4), Boxes(boxes)) == 0.0
+    assert hit(None, Boxes(boxes)) == 0.0

@@ -20,6 +20,7 @@ from sentalign.evaluate.predict_cases import MODEL, SHUFFLED, SWAPPED
 from sentalign.evaluate.protocols import Scorer
 from sentalign.evaluate.score_cases import measure
 from sentalign.evaluate.summary import HEADLINE, summarise
+from sentalign.evaluate.target import Boxes
 from sentalign.localize.predict import SentenceMap
 from sharding.contract import UserError
 from sharding.pixels import Geometry
@@ -156,7 +157,7 @@ def test_figures_can_be_recomputed_from_the_stored_arrays(scores, tmp_path):
             height, width = stored["paper_square"][n].tolist()
             square = replace(frame, pad=tuple(stored["paper_pad"][n]), height=height, width=width)
             paper = stored["paper__plain_map"][n] if kind == "plain_map" else None
-            again = Scorer(frame, boxes, stored["clean__plain_map"][n].shape, square)(clean, paper)
+            again = Scorer(frame, Boxes(boxes), stored["clean__plain_map"][n].shape, square)(clean, paper)
             assert [again[name] for name in names] == stored["values"][kinds.index(kind), :, n].tolist()
     pointing = stored["values"][kinds.index("model"), names.index("pointing")]
     assert pointing[stored["seen"]].mean() == metrics["seen"]["pointing"]

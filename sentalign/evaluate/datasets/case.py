@@ -1,4 +1,4 @@
-"""What every data set is read to: cases, each an image, a sentence and the boxes of what it says.
+"""What every data set is read to: cases, each an image, a sentence and where it is true.
 
 In: the paths of images as annotation files name them. Out: `Case`s. The readers are beside this file.
 """
@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from sentalign.evaluate.target import Target
 from sharding.contract import UserError
 
 SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png")
@@ -20,21 +21,26 @@ SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class Case:
-    """One (image, phrase) with all its boxes, whose union is the target.
+    """One (image, phrase) and what the phrase says is there.
 
-    `boxes_xywh_N4` is in pixels of the annotated picture, `height` x `width`. `image` is None where the file is
-    missing, `patient` and `study` are the pseudonyms of the set.
+    `target` is in pixels of the annotated picture, `height` x `width`. `image` is None where the file is missing,
+    `patient` and `study` are the pseudonyms of the set.
     """
 
     image: Path | None
     image_id: str
     phrase: str
     category: str
-    boxes_xywh_N4: NDArray[np.float64]
+    target: Target
     patient: str
     study: str
     height: int
     width: int
+
+    @property
+    def boxes(self) -> NDArray[np.float64]:
+        """The boxes of the target (N, 4), x y width height; of a mask, those around its connected parts."""
+        return self.target.boxes
 
 
 def find_image(folder: Path, path: str, file: str) -> Path | None:

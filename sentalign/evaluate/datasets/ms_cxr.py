@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from sentalign.evaluate.datasets.case import Case, find_image
+from sentalign.evaluate.target import Boxes
 from sharding.contract import UserError
 
 OFFICIAL = "MS_CXR_Local_Alignment"
@@ -65,10 +66,10 @@ def read(data: Path) -> list[Case]:
 
 def _case(file: Path, same: list[_Row]) -> Case:
     first = same[0]
-    boxes_xywh_N4 = np.array([row.box for row in same], float)
+    target = Boxes(np.array([row.box for row in same], float))
     image = find_image(file.parent, first.path, file.name)
     return Case(
-        image, first.image_id, first.phrase, first.category, boxes_xywh_N4,
+        image, first.image_id, first.phrase, first.category, target,
         first.patient, first.study, first.height, first.width,
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from sentalign.evaluate.datasets.case import Case, find_image
+from sentalign.evaluate.target import Boxes
 from sharding.contract import UserError
 
 LABELS, CLASSES, IMAGES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv", "stage_2_train_images"
@@ -50,7 +51,7 @@ def read(data: Path, test_list: Path | None = None, phrase: str = PHRASE) -> lis
 
 def _case(data: Path, file: str, patient: str, boxes: list[Box], phrase: str) -> Case:
     image = find_image(data, f"{IMAGES}/{patient}.dcm", file)
-    return Case(image, patient, phrase, CATEGORY, np.array(boxes, float), patient, patient, SIDE, SIDE)
+    return Case(image, patient, phrase, CATEGORY, Boxes(np.array(boxes, float)), patient, patient, SIDE, SIDE)
 
 
 def _of_labels(file: Path) -> dict[str, list[Box]]:

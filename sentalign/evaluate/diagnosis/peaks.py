@@ -39,10 +39,8 @@ def diagnose(scores: Scores) -> dict[str, Array]:
         if peak is not None:
             peaks_N2[n] = peak
         if sides.names_side(case.phrase):
-            figures["side"][n] = right_side(peak, case.boxes_xywh_N4, scores.clean_frames[n].columns)
-        figures["near"][n], figures["dx"][n], figures["dy"][n] = offset(
-            peak, case.boxes_xywh_N4, scores.paper_frames[n]
-        )
+            figures["side"][n] = right_side(peak, case.boxes, scores.clean_frames[n].columns)
+        figures["near"][n], figures["dx"][n], figures["dy"][n] = offset(peak, case.boxes, scores.paper_frames[n])
     return figures | {"peak": peaks_N2}
 
 

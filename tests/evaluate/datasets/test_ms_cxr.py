@@ -78,12 +78,12 @@ def test_every_form_gives_the_same_cases(tmp_path, write, version):
     write(tmp_path, version)
     put_image(tmp_path)
     cases = ms_cxr.read(tmp_path)
-    assert [(c.phrase, c.category, len(c.boxes_xywh_N4)) for c in cases] == [
+    assert [(c.phrase, c.category, len(c.boxes)) for c in cases] == [
         ("right lower lobe opacity", "Pneumonia", 2),
         ("small effusion", "Pleural Effusion", 1),
         ("left apical pneumothorax", "Pneumothorax", 1),
     ]
-    assert cases[0].boxes_xywh_N4.tolist() == [[100, 200, 300, 150], [500.5, 210, 80, 90]]
+    assert cases[0].boxes.tolist() == [[100, 200, 300, 150], [500.5, 210, 80, 90]]
     assert (cases[0].image_id, cases[0].patient, cases[0].study) == (DICOM_ID, "10000032", "50414267")
     assert (cases[0].height, cases[0].width) == (1000, 800)
     assert cases[2].patient == "11000183"

@@ -53,7 +53,7 @@ def folder(tmp_path):
 
 def test_the_images_with_boxes_are_the_cases(folder):
     cases = rsna.read(folder)
-    assert {case.image_id: case.boxes_xywh_N4.tolist() for case in cases} == BOXES
+    assert {case.image_id: case.boxes.tolist() for case in cases} == BOXES
     assert {case.phrase for case in cases} == {"Findings suggesting pneumonia."}
     assert [case.image.name for case in cases] == ["a-1.dcm", "c-3.dcm"]
     assert {(case.patient == case.image_id, case.height, case.width) for case in cases} == {(True, 1024, 1024)}
@@ -64,7 +64,7 @@ def test_a_list_of_tests_has_its_own_images_and_boxes(folder, tmp_path):
     (folder / "test.csv").write_text(LIST)
     (folder / rsna.LABELS).unlink()
     (case,) = rsna.read(folder, folder / "test.csv")
-    assert case.boxes_xywh_N4.tolist() == BOXES["a-1"]
+    assert case.boxes.tolist() == BOXES["a-1"]
 
 
 def test_the_table_of_classes_may_be_missing_and_an_image_too(folder):

@@ -1,0 +1,82 @@
+"""COVID Rural (TCIA COVID-19-AR, masks by Tang et al.) → cases: images with a mask of the opacities that a reader saw.
+
+In: the folder `covid_rural_annot`. Out: `Case`s, all of one sentence. Nothing is scored here. Format: docs/formats.md,
+COVID Rural.
+"""
+
+# H W rows and columns of a picture
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from sentalign.evaluate.datasets.case import Case
+from sentalign.evaluate.target import PixelMask
+from sharding.contract import UserError
+
+FOLDER, IMAGES, MASKS, SHAPES = "covid_rural_annot", "jpgs", "pngs_masks", "jpgs/jsons"
+LUNGS = ("left_lung", "right_lung")
+PHRASE, CATEGORY = "Findings suggesting pneumonia.", "COVID-19 pneumonia"
+
+
+def read(data: Path, phrase: str = PHRASE) -> list[Case]:
+    """The images whose mask is not empty, by name; without a mask file, of the polygons of its labelme file.
+
+    `data` is `covid_rural_annot` or the folder that holds it. Raises UserError where a folder is missing or a file
+    cannot be read.
+    """
+    root = data / FOLDER if (data / FOLDER).is_dir() else data
+    if not (root / IMAGES).is_dir():
+        raise UserError(f"no folder {root / IMAGES}; give the folder that holds {FOLDER}/{IMAGES} and {FOLDER}/{MASKS}")
+    cases = [_case(root, image, phrase) for image in sorted((root / IMAGES).glob("*.jpg"))]
+    found = [case for case in cases if case is not None]
+    if not found:
+        raise UserError(f"{root / IMAGES} has no .jpg with a mask in {MASKS} or shapes in {SHAPES}; take the whole set")
+    return found
+
+
+def _case(root: Path, image: Path, phrase: str) -> Case | None:
+    """The case of an image; None where nothing is marked. A name is PATIENT_DATE-XR."""
+    mask_HW = _mask(root, image.stem)
+    if mask_HW is None or not mask_HW.any():
+        return None
+    patient, study = image.stem.split("_")[0], image.stem
+    return Case(image, image.stem, phrase, CATEGORY, PixelMask.of(mask_HW), patient, study, *mask_HW.shape)
+
+
+def _mask(root: Path, name: str) -> NDArray[np.bool_] | None:
+    file, shapes = root / MASKS / f"{name}.png", root / SHAPES / f"{name}.json"
+    try:
+        if file.is_file():
+            with Image.open(file) as opened:
+                values_HW = np.asarray(
+                    opened.convert("L") if opened.mode not in ("L", "P", "1", "I", "I;16") else opened
+                )
+            return values_HW > 0
+        return _drawn(json.loads(shapes.read_text(encoding="utf-8"))) if shapes.is_file() else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        bad = file if file.is_file() else shapes
+        raise UserError(f"{bad} cannot be read ({type(error).__name__}); fetch it again or remove it") from None
+
+
+def _drawn(tree: dict[str, Any]) -> NDArray[np.bool_]:
+    """The union of a labelme file's shapes but the lungs."""
+    canvas = Image.new("1", (int(tree["imageWidth"]), int(tree["imageHeight"])))
+    draw = ImageDraw.Draw(canvas)
+    for shape in tree["shapes"]:
+        points = [(float(x), float(y)) for x, y in shape["points"]]
+        if shape["label"] in LUNGS:
+            continue
+        if shape["shape_type"] == "rectangle":
+            (left, top), (right, bottom) = points
+            points = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        elif shape["shape_type"] != "polygon":
+            raise ValueError(shape["shape_type"])
+        draw.polygon(points, fill=1)
+    return np.asarray(canvas)

@@ -38,6 +38,14 @@ COVID_RURAL_EXAMPLES = """\
 
 --data holds covid_rural_annot with jpgs, pngs_masks and jpgs/jsons. Everything is measured on the pixels of the masks.
 """
+TABLE_EXAMPLES = """\
+  sentalign evaluate table --data cases.csv --run runs/paper --out results
+  sentalign evaluate table --data cases.tsv --sentence-column phrase --mask-column lesion --run runs/a --out results
+
+--data is a CSV, TSV or Parquet file with the columns image and sentence, and for each row a mask (a file), a box (x, y,
+width, height) or boxes ("x;y;width;height|..."), in pixels of the image; optionally category and patient. Paths are
+relative to the table. Rows of one image and sentence are one case.
+"""
 WRITTEN = "written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page)"
 
 
@@ -81,15 +89,25 @@ def add_parser(commands: Subcommands) -> None:
         "intervals by patient, controls.",
         examples=COVID_RURAL_EXAMPLES + WRITTEN,
     )
+    of_table = add_command(
+        sets,
+        "table",
+        table,
+        "a table of images, sentences and boxes or masks",
+        description="Zero-shot localization on cases of one's own: two protocols, 95% intervals by patient, controls.",
+        examples=TABLE_EXAMPLES + WRITTEN,
+    )
+    for name in ("image", "sentence", "mask", "boxes", "category", "patient"):
+        of_table.add_argument(f"--{name}-column", default=name, metavar="NAME", help=f"default: {name}")
     for parser in (of_rsna, of_covid_rural):
         parser.add_argument("--phrase", help="the sentence (default: Findings suggesting pneumonia.)")
-    for parser in (of_ms_cxr, of_rsna, of_covid_rural):
+    for parser in (of_ms_cxr, of_rsna, of_covid_rural, of_table):
         _add_arguments(parser)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """What every data set has."""
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotation file and images")
+    parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="the set, see below")
     add_run_arguments(parser, "metrics.json")
     parser.add_argument(
         "--withheld", default="", metavar="CATEGORY,...", help="categories withheld from training, reported separately"
@@ -118,6 +136,14 @@ def covid_rural(args: argparse.Namespace) -> None:
     from sentalign.evaluate.datasets import covid_rural as reader
 
     _measure(args, reader.read(args.data, _phrase(args, reader.PHRASE)), "COVID Rural")
+
+
+def table(args: argparse.Namespace) -> None:
+    """Runs the command. Raises UserError for missing data, an unusable run or an unknown category."""
+    from sentalign.evaluate.datasets import table as reader
+
+    names = {name: getattr(args, f"{name}_column") for name in reader.RENAMED}
+    _measure(args, reader.read(args.data, names), args.data.name)
 
 
 def _phrase(args: argparse.Namespace, usual: str) -> str:

@@ -154,6 +154,8 @@ def fit_target(case: Case, picture: Picture) -> Case | None:
 
     None where the aspect ratio differs by more than 1%: then the target belongs to another picture.
     """
+    if not case.height:
+        return case
     scale_y, scale_x = picture.geometry.rows / case.height, picture.geometry.columns / case.width
     if abs(scale_y / scale_x - 1) > ASPECT_TOLERANCE:
         return None

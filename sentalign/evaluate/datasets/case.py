@@ -23,8 +23,8 @@ SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png")
 class Case:
     """One (image, phrase) and what the phrase says is there.
 
-    `target` is in pixels of the annotated picture, `height` x `width`. `image` is None where the file is missing,
-    `patient` and `study` are the pseudonyms of the set.
+    `target` is in pixels of the annotated picture, `height` x `width`, or 0 x 0 for the image itself. `image` is None
+    where the file is missing, `patient` and `study` are the pseudonyms of the set.
     """
 
     image: Path | None

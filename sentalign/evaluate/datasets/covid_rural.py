@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from sentalign.evaluate.datasets import mask_file
 from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.target import PixelMask
 from sharding.contract import UserError
@@ -54,11 +55,7 @@ def _mask(root: Path, name: str) -> NDArray[np.bool_] | None:
     file, shapes = root / MASKS / f"{name}.png", root / SHAPES / f"{name}.json"
     try:
         if file.is_file():
-            with Image.open(file) as opened:
-                values_HW = np.asarray(
-                    opened.convert("L") if opened.mode not in ("L", "P", "1", "I", "I;16") else opened
-                )
-            return values_HW > 0
+            return mask_file.read(file)
         return _drawn(json.loads(shapes.read_text(encoding="utf-8"))) if shapes.is_file() else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         bad = file if file.is_file() else shapes

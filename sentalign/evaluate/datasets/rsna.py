@@ -8,13 +8,12 @@ Nothing is scored here. Format: docs/formats.md, RSNA Pneumonia.
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from sentalign.evaluate.datasets import rows
 from sentalign.evaluate.datasets.case import Case, find_image
 from sentalign.evaluate.target import Boxes
 from sharding.contract import UserError
@@ -66,7 +65,7 @@ def _of_labels(file: Path) -> dict[str, list[Box]]:
             own.append(box)
 
     boxes: dict[str, list[Box]] = {}
-    _read(file, LABEL_COLUMNS, add)
+    rows.read(file, LABEL_COLUMNS, add)
     return boxes
 
 
@@ -80,7 +79,7 @@ def _of_list(file: Path) -> dict[str, list[Box]]:
         boxes[row["ID"]] = list(dict.fromkeys(_box(text.split(";")) for text in texts))
 
     boxes: dict[str, list[Box]] = {}
-    _read(file, LIST_COLUMNS, add)
+    rows.read(file, LIST_COLUMNS, add)
     return boxes
 
 
@@ -89,7 +88,7 @@ def _check_classes(file: Path, boxes: dict[str, list[Box]]) -> None:
     if not file.is_file():
         return
     opacity: dict[str, bool] = {}
-    _read(file, CLASS_COLUMNS, lambda row: opacity.__setitem__(row["patientId"], row["class"].strip() == OPACITY))
+    rows.read(file, CLASS_COLUMNS, lambda row: opacity.__setitem__(row["patientId"], row["class"].strip() == OPACITY))
     others = sum(opacity.get(patient) is not bool(own) for patient, own in boxes.items())
     if others:
         raise UserError(
@@ -103,26 +102,3 @@ def _box(values: list[str]) -> Box:
     if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
         raise ValueError("a box without area")
     return x, y, width, height
-
-
-def _read(file: Path, columns: tuple[str, ...], add: Callable[[dict[str, str]], None]) -> None:
-    """Gives every row to `add`. Raises UserError, with the number of a row that is not as it should be."""
-    number = 1
-    try:
-        for row in _rows(file, columns):
-            number += 1
-            add({name: row[name] or "" for name in columns})
-    except ValueError as error:
-        raise UserError(f"{file.name}: line {number} cannot be read ({error}); fetch the file again") from None
-
-
-def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream)
-            missing = [name for name in columns if name not in (table.fieldnames or ())]
-            if missing:
-                raise UserError(f"{file.name} has no column {missing[0]}; it needs {', '.join(columns)}")
-            yield from table
-    except (OSError, csv.Error):
-        raise UserError(f"no table {file.name} in {file.parent}; it needs the columns {', '.join(columns)}") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentalign.localize.arguments import add_run_arguments, pick_device
-from sharding.command_line import Subcommands, add_command
+from sharding.command_line import Subcommands, add_command, add_json
 from sharding.contract import UserError
 
 if TYPE_CHECKING:
@@ -46,11 +46,15 @@ TABLE_EXAMPLES = """\
 width, height) or boxes ("x;y;width;height|..."), in pixels of the image; optionally category and patient. Paths are
 relative to the table. Rows of one image and sentence are one case.
 """
+COMPARE_EXAMPLES = """\
+  sentalign compare results/paper results/recipe
+  sentalign compare results/paper results/recipe --kind plain_map --json"""
 WRITTEN = "written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page)"
 
 
 def add_parser(commands: Subcommands) -> None:
-    """Adds `evaluate` to the command line."""
+    """Adds `evaluate` and `compare` to the command line."""
+    _add_compare(commands)
     evaluate = commands.add_parser("evaluate", help="measure a trained run on a set with boxes")
     sets = evaluate.add_subparsers(dest="set", required=True, metavar="SET")
     of_ms_cxr = add_command(
@@ -105,6 +109,50 @@ def add_parser(commands: Subcommands) -> None:
         _add_arguments(parser)
 
 
+def _add_compare(commands: Subcommands) -> None:
+    """Adds `compare` to the command line."""
+    parser = add_command(
+        commands,
+        "compare",
+        compare,
+        "the differences of two evaluations, case by case",
+        description="The difference of every metric between two results on the same cases, with 95% intervals.",
+        examples=COMPARE_EXAMPLES,
+    )
+    parser.add_argument("first", type=Path, metavar="A", help="folder of a result")
+    parser.add_argument("second", type=Path, metavar="B", help="folder of another; the difference is B minus A")
+    parser.add_argument("--kind", default="model", help="map that is compared, of those in cases.npz (default: model)")
+    _add_bootstrap(parser)
+    add_json(parser, "print all numbers as JSON")
+
+
+def _add_bootstrap(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--replicates", type=int, default=1000, help="bootstrap replicates (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the shuffled sentences (default: 0)")
+
+
+def _check_bootstrap(args: argparse.Namespace) -> None:
+    if args.replicates < 1 or args.seed < 0:
+        raise UserError("--replicates must be 1 or more and --seed 0 or more")
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Runs the command. Raises UserError where a folder holds no result, or one of other cases."""
+    _check_bootstrap(args)
+    from rich.console import Console
+
+    from sentalign.evaluate import compare as results
+
+    compared = results.compare(args.first, args.second, args.kind, args.replicates, args.seed)
+    if args.json:
+        print(json.dumps(compared, indent=1, allow_nan=False))
+        return
+    console = Console()
+    console.print(results.table(compared, args.first.name, args.second.name))
+    if any(compared["only"]):
+        console.print(f"not compared: {compared['only'][0]} cases of A alone, {compared['only'][1]} of B alone")
+
+
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """What every data set has."""
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="the set, see below")
@@ -112,8 +160,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--withheld", default="", metavar="CATEGORY,...", help="categories withheld from training, reported separately"
     )
-    parser.add_argument("--replicates", type=int, default=1000, help="bootstrap replicates (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the shuffled sentences (default: 0)")
+    _add_bootstrap(parser)
 
 
 def ms_cxr(args: argparse.Namespace) -> None:
@@ -157,8 +204,7 @@ def _measure(
     args: argparse.Namespace, cases: list[Case], name: str, withheld_phrases: frozenset[str] = frozenset()
 ) -> None:
     """Measures the run on the cases of a set, and shows or prints what is written."""
-    if args.replicates < 1 or args.seed < 0:
-        raise UserError("--replicates must be 1 or more and --seed 0 or more")
+    _check_bootstrap(args)
     from rich.console import Console
     from rich.progress import Progress
 

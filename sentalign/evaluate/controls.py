@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sentalign.evaluate.metrics import Array
-from sentalign.evaluate.target import Target
+from sentalign.evaluate.scoring.metrics import Array
+from sentalign.evaluate.scoring.target import Target
 from sharding.pixels import Geometry, Picture, shrink
 
 SALIENCY_SIDE = 224

@@ -43,10 +43,10 @@ from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.diagnosis import health, peaks, probe
 from sentalign.evaluate.diagnosis.probe import Probes
 from sentalign.evaluate.predict_cases import MODEL, Localizer
-from sentalign.evaluate.protocols import METRICS
 from sentalign.evaluate.score_cases import Scores, measure
+from sentalign.evaluate.scoring.protocols import METRICS
+from sentalign.evaluate.scoring.target import PixelMask
 from sentalign.evaluate.summary import HEADLINE, JUDGED, summarise
-from sentalign.evaluate.target import PixelMask
 from sentalign.localize.arguments import make_folder
 from sentalign.localize.prompts import PROMPTS
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from sentalign.evaluate import controls
 from sentalign.evaluate.datasets.case import Case
-from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.predict_cases import (
     BOXES,
     MODEL,
@@ -27,7 +26,8 @@ from sentalign.evaluate.predict_cases import (
     make_queries,
     predict_cases,
 )
-from sentalign.evaluate.protocols import METRICS, Scorer
+from sentalign.evaluate.scoring.metrics import Array
+from sentalign.evaluate.scoring.protocols import METRICS, Scorer
 from sentalign.localize.heatmap import shape
 from sentalign.localize.predict import SentenceMap
 from sentalign.localize.prompts import PROMPTS

@@ -41,10 +41,10 @@ from numpy.typing import NDArray
 
 from sentalign.evaluate.bootstrap import Bootstrap, Estimate
 from sentalign.evaluate.diagnosis import peaks
-from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.predict_cases import BOXES, CENTRE, MODEL, PLAIN, SHUFFLED, SWAPPED
-from sentalign.evaluate.protocols import CLEAN, PAPER
 from sentalign.evaluate.score_cases import Scores
+from sentalign.evaluate.scoring.metrics import Array
+from sentalign.evaluate.scoring.protocols import CLEAN, PAPER
 from sentalign.localize.prompts import PROMPTS
 
 HEADLINE = ("pointing", "cnr", "miou", "dice")

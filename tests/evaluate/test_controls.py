@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sentalign.evaluate.controls import Cells, mean_masks, saliency, shuffle
-from sentalign.evaluate.target import Boxes
+from sentalign.evaluate.scoring.target import Boxes
 from sharding.pixels import Geometry, Picture, letterbox
 
 

@@ -17,10 +17,10 @@ from rich.console import Console
 from sentalign.evaluate import evaluation, page
 from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.predict_cases import MODEL, SHUFFLED, SWAPPED
-from sentalign.evaluate.protocols import Scorer
 from sentalign.evaluate.score_cases import measure
+from sentalign.evaluate.scoring.protocols import Scorer
+from sentalign.evaluate.scoring.target import Boxes
 from sentalign.evaluate.summary import HEADLINE, summarise
-from sentalign.evaluate.target import Boxes
 from sentalign.localize.predict import SentenceMap
 from sharding.contract import UserError
 from sharding.pixels import Geometry

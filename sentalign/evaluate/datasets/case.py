@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from sentalign.evaluate.target import Target
+from sentalign.evaluate.scoring.target import Target
 from sharding.contract import UserError
 
 SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png")

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from sentalign.evaluate.datasets import mask_file
 from sentalign.evaluate.datasets.case import Case
-from sentalign.evaluate.target import PixelMask
+from sentalign.evaluate.scoring.target import PixelMask
 from sharding.contract import UserError
 
 FOLDER, IMAGES, MASKS, SHAPES = "covid_rural_annot", "jpgs", "pngs_masks", "jpgs/jsons"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from sentalign.evaluate.datasets.case import Case, find_image
-from sentalign.evaluate.target import Boxes
+from sentalign.evaluate.scoring.target import Boxes
 from sharding.contract import UserError
 
 OFFICIAL = "MS_CXR_Local_Alignment"

@@ -15,7 +15,7 @@ import numpy as np
 
 from sentalign.evaluate.datasets import rows
 from sentalign.evaluate.datasets.case import Case, find_image
-from sentalign.evaluate.target import Boxes
+from sentalign.evaluate.scoring.target import Boxes
 from sharding.contract import UserError
 
 LABELS, CLASSES, IMAGES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv", "stage_2_train_images"

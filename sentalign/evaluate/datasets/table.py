@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sentalign.evaluate.datasets import mask_file, rows
 from sentalign.evaluate.datasets.case import Case
-from sentalign.evaluate.target import Boxes, PixelMask
+from sentalign.evaluate.scoring.target import Boxes, PixelMask
 from sharding.contract import UserError
 
 IMAGE, SENTENCE, MASK, BOXES, CATEGORY, PATIENT = "image", "sentence", "mask", "boxes", "category", "patient"

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentalign.evaluate.diagnosis.probe import Probes
-from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.score_cases import Scores
+from sentalign.evaluate.scoring.metrics import Array
 from sentalign.localize import attribution
 from sentalign.word_recall import WordRecall, found_within
 from sharding.contract import text_hash

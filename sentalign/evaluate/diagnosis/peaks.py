@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentalign import sides
-from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.predict_cases import MODEL
 from sentalign.evaluate.score_cases import Scores
+from sentalign.evaluate.scoring.metrics import Array
 from sentalign.localize import heatmap
 from sharding.pixels import Geometry
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from sentalign import sides
-from sentalign.evaluate.metrics import Array
 from sentalign.evaluate.predict_cases import Localizer, read_picture
 from sentalign.evaluate.score_cases import Scores
+from sentalign.evaluate.scoring.metrics import Array
 from sentalign.localize import attribution
 from sharding.pixels import Geometry
 

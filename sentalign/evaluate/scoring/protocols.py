@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentalign.evaluate.metrics import THRESHOLDS, Array, Mask, Sorted, box_mask, cnr
-from sentalign.evaluate.target import Target
+from sentalign.evaluate.scoring.metrics import THRESHOLDS, Array, Mask, Sorted, box_mask, cnr
+from sentalign.evaluate.scoring.target import Target
 from sentalign.localize import heatmap
 from sharding.pixels import Geometry
 

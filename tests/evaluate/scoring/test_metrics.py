@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sentalign.evaluate.metrics import THRESHOLDS, Sorted, box_mask, cnr
+from sentalign.evaluate.scoring.metrics import THRESHOLDS, Sorted, box_mask, cnr
 
 MAP = np.array([[0.9, 0.4, -0.2], [0.35, 0.05, -0.8]])
 MASK = np.array([[True, True, False], [False, False, False]])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentalign.evaluate.metrics import THRESHOLDS
-from sentalign.evaluate.protocols import METRICS, Scorer, clean_mask, hit, paper_mask
-from sentalign.evaluate.target import Boxes, PixelMask
+from sentalign.evaluate.scoring.metrics import THRESHOLDS
+from sentalign.evaluate.scoring.protocols import METRICS, Scorer, clean_mask, hit, paper_mask
+from sentalign.evaluate.scoring.target import Boxes, PixelMask
 from sentalign.localize import heatmap
 from sharding.pixels import letterbox
 

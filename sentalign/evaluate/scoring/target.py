@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sentalign.evaluate.metrics import Array, Mask, box_mask
+from sentalign.evaluate.scoring.metrics import Array, Mask, box_mask
 
 
 class Target(Protocol):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sentalign.evaluate.metrics import THRESHOLDS
-from sentalign.evaluate.protocols import METRICS, PAPER, Scorer, hit, paper_mask
-from sentalign.evaluate.target import Boxes
+from sentalign.evaluate.scoring.metrics import THRESHOLDS
+from sentalign.evaluate.scoring.protocols import METRICS, PAPER, Scorer, hit, paper_mask
+from sentalign.evaluate.scoring.target import Boxes
 from sentalign.localize.heatmap import axis_taps, bilinear, paper_map
 from sharding.pixels import Geometry, letterbox
 

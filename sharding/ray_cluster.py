@@ -44,8 +44,9 @@ def start() -> Any:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
+    # "local": not a cluster that another process has started on this host.
     with warnings.catch_warnings(action="ignore"):
-        return _init(ray, include_dashboard=False, _node_ip_address="127.0.0.1") if own else _init(ray)
+        return _init(ray, address="local", include_dashboard=False, _node_ip_address="127.0.0.1") if own else _init(ray)
 
 
 def _init(ray: Any, **settings: Any) -> Any:

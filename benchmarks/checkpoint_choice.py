@@ -20,6 +20,7 @@ from scipy import stats
 from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.predict_cases import fit_target, read_picture
+from sentalign.evaluate.scoring.protocols import hit
 from sentalign.localize import heatmap
 from sentalign.localize.predict import Predictor
 from sentalign.track import journal
@@ -82,9 +83,7 @@ def points_right(run: Path, checkpoint: Path, cases: Sequence[Case]) -> float:
         features = predictor.image(picture.grey_HW)
         (one,) = predictor.maps(features, [case.phrase])
         peak = heatmap.peak(one.grid_HW, picture.geometry.then(features.cells))
-        left_M, top_M, width_M, height_M = np.asarray(fitted.boxes).T
-        x, y = (peak[0] + 0.5, peak[1] + 0.5) if peak else (np.nan, np.nan)
-        right.append(((left_M <= x) & (x < left_M + width_M) & (top_M <= y) & (y < top_M + height_M)).any())
+        right.append(hit(peak, fitted.target))
     return float(np.mean(right))
 
 

@@ -29,7 +29,7 @@ from sentalign.phantom.lesions import Lesion
 from sentalign.phantom.study import Settings, Study
 
 NEAR = 24  # pixels of the network's input
-Maps = tuple[NDArray[np.uint8], NDArray[np.uint8], Lesion, str]
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8], Lesion, str]
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
         report(run, pairs)
 
 
-def with_and_without(settings: Settings) -> Iterator[Maps]:
+def with_and_without(settings: Settings) -> Iterator[Pair]:
     """Every lesion that has a phrase of its own: the picture with it, without it, and the phrase."""
     for number in range(settings.studies):
         whole = study.generate(number, settings)
@@ -77,7 +77,7 @@ def grey(drawn: Study) -> NDArray[np.uint8]:
     return (drawn.image_HW >> 4).astype(np.uint8)
 
 
-def report(run: Path, pairs: list[Maps]) -> None:
+def report(run: Path, pairs: list[Pair]) -> None:
     """Prints a line for each kind."""
     predictor = Predictor.load(run, maps="plain")
     found = defaultdict(list)

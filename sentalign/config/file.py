@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from sentalign.config import listing
 from sentalign.config.settings import Config
-from sentalign.config.yaml_file import as_it_says, read_mapping, read_override, validated
+from sentalign.config.yaml_file import error_line, read_mapping, read_override, validated
 from sharding.contract import UserError
 
 
@@ -35,7 +35,7 @@ def check(tree: dict[str, Any]) -> Config:
 def _message(error: ErrorDetails) -> str:
     name = ".".join(map(str, error["loc"]))
     if error["type"] != "extra_forbidden":
-        return as_it_says(error)
+        return error_line(error)
     if isinstance(error["input"], dict):  # an unknown section: its settings resemble a known one's
         name = next(iter(_flat(error["input"], f"{name}.")), name)
     return ", ".join(filter(None, [f"{name}: there is no such setting", listing.correction(name)]))

@@ -51,11 +51,11 @@ def validated(
         return model.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[:3]
-        lines = [(describe or as_it_says)(e) for e in first]
+        lines = [(describe or error_line)(e) for e in first]
         raise UserError(f"{kind}: {'; '.join(lines)}") from None
 
 
-def as_it_says(error: ErrorDetails) -> str:
+def error_line(error: ErrorDetails) -> str:
     """The setting and what is wrong with it, on one line; what holds of the whole names its settings itself."""
     name, message = ".".join(map(str, error["loc"])), " ".join(error["msg"].removeprefix("Value error, ").split())
     return f"{name}: {message}" if name else message

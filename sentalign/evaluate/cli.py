@@ -128,7 +128,7 @@ def _add_compare(commands: Subcommands) -> None:
 
 def _add_bootstrap(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replicates", type=int, default=1000, help="bootstrap replicates (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the shuffled sentences (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of all random draws (default: 0)")
 
 
 def _check_bootstrap(args: argparse.Namespace) -> None:
@@ -175,14 +175,14 @@ def rsna(args: argparse.Namespace) -> None:
     """Runs the command. Raises UserError for missing data, an unusable run or an unknown category."""
     from sentalign.evaluate.datasets import rsna as reader
 
-    _measure(args, reader.read(args.data, args.list, _phrase(args, reader.PHRASE)), "RSNA Pneumonia")
+    _measure(args, reader.read(args.data, args.list, _phrase(args)), "RSNA Pneumonia")
 
 
 def covid_rural(args: argparse.Namespace) -> None:
     """Runs the command. Raises UserError for missing data, an unusable run or an unknown category."""
     from sentalign.evaluate.datasets import covid_rural as reader
 
-    _measure(args, reader.read(args.data, _phrase(args, reader.PHRASE)), "COVID Rural")
+    _measure(args, reader.read(args.data, _phrase(args)), "COVID Rural")
 
 
 def table(args: argparse.Namespace) -> None:
@@ -193,8 +193,10 @@ def table(args: argparse.Namespace) -> None:
     _measure(args, reader.read(args.data, names), args.data.name)
 
 
-def _phrase(args: argparse.Namespace, usual: str) -> str:
-    phrase = " ".join((usual if args.phrase is None else args.phrase).split())
+def _phrase(args: argparse.Namespace) -> str:
+    from sentalign.evaluate.datasets.case import PNEUMONIA
+
+    phrase = " ".join((PNEUMONIA if args.phrase is None else args.phrase).split())
     if not phrase:
         raise UserError("--phrase is empty; give a sentence")
     return phrase

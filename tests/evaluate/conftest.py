@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 
 from sentalign import config
+from sentalign.evaluate import cli
 from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.score_cases import Scores, measure
 from sentalign.localize.predict import SentenceMap
@@ -66,6 +68,14 @@ class MarkLocalizer:
         # The image's left half is the patient's right, as radiologists look at it.
         sides = [float(side in sentence.lower()) for side in ("right", "left")]
         return features.regions * np.repeat(sides, CELLS // 2)
+
+
+def evaluate(data_set: str, *words: object) -> None:
+    """Runs `sentalign evaluate SET words` in this process."""
+    parser = argparse.ArgumentParser()
+    cli.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["evaluate", data_set, *map(str, words)])
+    args.command(args)
 
 
 def square_boxes(geometry: Geometry, boxes: np.ndarray) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from functools import partial
 from subprocess import run
 
 import pytest
@@ -13,17 +13,9 @@ from sentalign.evaluate import cli
 from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.summary import HEADLINE
 from sharding.contract import UserError
+from tests.evaluate.conftest import evaluate
 
-
-def parse(*words):
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers())
-    return parser.parse_args(["evaluate", "ms-cxr", *map(str, words)])
-
-
-def call(*words):
-    args = parse(*words)
-    return args.command(args)
+call = partial(evaluate, "ms-cxr")
 
 
 def test_from_data_and_run_to_files(marked, run_folder, tmp_path, capsys):

@@ -7,6 +7,8 @@ In: the paths of images as annotation files name them. Out: `Case`s. The readers
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +19,8 @@ from sentalign.evaluate.scoring.target import Target
 from sharding.contract import UserError
 
 SUFFIXES = (".dcm", ".jpg", ".jpeg", ".png")
+PNEUMONIA = "Findings suggesting pneumonia."  # the published sentence of the sets that have none (docs/method.md)
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,22 @@ class Case:
     def boxes(self) -> NDArray[np.float64]:
         """The boxes of the target (N, 4), x y width height; of a mask, those around its connected parts."""
         return self.target.boxes
+
+
+def box(values: Iterable[object]) -> Box:
+    """x, y, width and height. Raises ValueError, without the values, where they are not four numbers or no area."""
+    try:
+        x, y, width, height = (float(str(value)) for value in values)
+    except ValueError:
+        raise ValueError("a box is not four numbers") from None
+    if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
+        raise ValueError("a box without area")
+    return x, y, width, height
+
+
+def boxes_in(text: str) -> list[Box]:
+    """The boxes of "x;y;width;height|x;y;width;height". Raises ValueError as `box` does."""
+    return [box(part.split(";")) for part in text.split("|") if part.strip()]
 
 
 def find_image(folder: Path, path: str, file: str) -> Path | None:

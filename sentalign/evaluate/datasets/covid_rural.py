@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from sentalign.evaluate.datasets import mask_file
-from sentalign.evaluate.datasets.case import Case
+from sentalign.evaluate.datasets.case import PNEUMONIA, Case
 from sentalign.evaluate.scoring.target import PixelMask
 from sharding.contract import UserError
 
 FOLDER, IMAGES, MASKS, SHAPES = "covid_rural_annot", "jpgs", "pngs_masks", "jpgs/jsons"
 LUNGS = ("left_lung", "right_lung")
-PHRASE, CATEGORY = "Findings suggesting pneumonia.", "COVID-19 pneumonia"
+CATEGORY = "COVID-19 pneumonia"
 
 
-def read(data: Path, phrase: str = PHRASE) -> list[Case]:
+def read(data: Path, phrase: str = PNEUMONIA) -> list[Case]:
     """The images whose mask is not empty, by name; without a mask file, of the polygons of its labelme file.
 
     `data` is `covid_rural_annot` or the folder that holds it. Raises UserError where a folder is missing or a file

@@ -7,6 +7,7 @@ In: a PNG, JPEG, BMP, GIF or TIFF of any mode, or .npy. Out: which pixels are ma
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,15 @@ HALF = 127  # of a lossy grey mask, whose zeros are not all 0
 def read(file: Path) -> NDArray[np.bool_]:
     """The marked pixels (H, W): of a palette those of another number than 0, with transparency the opaque ones.
 
-    Raises OSError or ValueError where the file cannot be read.
+    Raises ValueError where the file cannot be read.
     """
+    try:
+        return _read(file)
+    except (OSError, EOFError, SyntaxError, struct.error, Image.DecompressionBombError) as error:  # Pillow's, numpy's
+        raise ValueError(f"{type(error).__name__}: no mask") from None
+
+
+def _read(file: Path) -> NDArray[np.bool_]:
     if file.suffix.lower() == ".npy":
         values_HW = np.load(file, allow_pickle=False)
         if values_HW.ndim != 2:

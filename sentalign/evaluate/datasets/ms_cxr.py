@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from sentalign.evaluate.datasets.case import Case, find_image
+from sentalign.evaluate.datasets.case import Box, Case, find_image
+from sentalign.evaluate.datasets.case import box as read_box
 from sentalign.evaluate.scoring.target import Boxes
 from sharding.contract import UserError
 
@@ -36,7 +37,7 @@ class _Row:
     path: str
     phrase: str
     category: str
-    box: tuple[float, float, float, float]
+    box: Box
     patient: str
     study: str
     height: int
@@ -161,15 +162,12 @@ def _row(
     height: Any,
     width: Any,
 ) -> _Row:
-    x, y, w, h = (float(value) for value in box)
-    if not (np.isfinite([x, y, w, h]).all() and w > 0 and h > 0):
-        raise ValueError("a box without area")
     words = " ".join(phrase.split())
     if not words:
         raise ValueError("an empty phrase")
     patient, study = _of_path(path, PATIENT), _of_path(path, STUDY)
     return _Row(
-        image_id, path, words, str(category), (x, y, w, h),
+        image_id, path, words, str(category), read_box(box),
         # v1.1.0 has columns for subject and study, v1.0.0 only the path.
         str(ids.get("subject_id") or patient or image_id).removeprefix("p"),
         str(ids.get("study_id") or study or image_id).removeprefix("s"),

@@ -8,13 +8,12 @@ Nothing is scored here. Format: docs/formats.md, RSNA Pneumonia.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 
 from sentalign.evaluate.datasets import rows
-from sentalign.evaluate.datasets.case import Case, find_image
+from sentalign.evaluate.datasets.case import PNEUMONIA, Box, Case, box, boxes_in, find_image
 from sentalign.evaluate.scoring.target import Boxes
 from sharding.contract import UserError
 
@@ -22,12 +21,11 @@ LABELS, CLASSES, IMAGES = "stage_2_train_labels.csv", "stage_2_detailed_class_in
 LABEL_COLUMNS = ("patientId", "x", "y", "width", "height", "Target")
 CLASS_COLUMNS, OPACITY = ("patientId", "class"), "Lung Opacity"
 LIST_COLUMNS = ("ID", "boxes", "classes")
-PHRASE, CATEGORY = "Findings suggesting pneumonia.", "Pneumonia"
+CATEGORY = "Pneumonia"
 SIDE = 1024  # of every image that was annotated, pixels
-Box = tuple[float, float, float, float]
 
 
-def read(data: Path, test_list: Path | None = None, phrase: str = PHRASE) -> list[Case]:
+def read(data: Path, test_list: Path | None = None, phrase: str = PNEUMONIA) -> list[Case]:
     """The images with boxes, in the order of the file; see `Case.image` for those whose image is missing.
 
     `data` holds the two tables of the challenge and `stage_2_train_images`. With `test_list`, a table of ID, boxes and
@@ -60,9 +58,9 @@ def _of_labels(file: Path) -> dict[str, list[Box]]:
         own, target = boxes.setdefault(row["patientId"], []), row["Target"].strip()
         values = [row[name].strip() for name in ("x", "y", "width", "height")]
         if target not in ("0", "1") or (target == "1") != any(values):
-            raise ValueError(f"Target {target!r} with {'a' if any(values) else 'no'} box")
-        if target == "1" and (box := _box(values)) not in own:
-            own.append(box)
+            raise ValueError("Target is 1 with a box and 0 without")
+        if target == "1" and (own_box := box(values)) not in own:
+            own.append(own_box)
 
     boxes: dict[str, list[Box]] = {}
     rows.read(file, LABEL_COLUMNS, add)
@@ -74,9 +72,8 @@ def _of_list(file: Path) -> dict[str, list[Box]]:
 
     def add(row: dict[str, str]) -> None:
         if row["ID"] in boxes:
-            raise ValueError(f"a second row of {row['ID']}")
-        texts = [text for text in row["boxes"].split("|") if text.strip()]
-        boxes[row["ID"]] = list(dict.fromkeys(_box(text.split(";")) for text in texts))
+            raise ValueError("a second row of its ID")
+        boxes[row["ID"]] = list(dict.fromkeys(boxes_in(row["boxes"])))
 
     boxes: dict[str, list[Box]] = {}
     rows.read(file, LIST_COLUMNS, add)
@@ -95,10 +92,3 @@ def _check_classes(file: Path, boxes: dict[str, list[Box]]) -> None:
             f"{CLASSES} and {LABELS} differ in {others} of {len(boxes)} patients (boxes go with {OPACITY!r} and "
             "nothing else); take both from the same stage of the challenge"
         )
-
-
-def _box(values: list[str]) -> Box:
-    x, y, width, height = (float(value) for value in values)
-    if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
-        raise ValueError("a box without area")
-    return x, y, width, height

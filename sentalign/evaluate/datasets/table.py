@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentalign.evaluate.datasets import mask_file, rows
-from sentalign.evaluate.datasets.case import Case
+from sentalign.evaluate.datasets.case import Box, Case, box, boxes_in
 from sentalign.evaluate.scoring.target import Boxes, PixelMask
 from sharding.contract import UserError
 
 IMAGE, SENTENCE, MASK, BOXES, CATEGORY, PATIENT = "image", "sentence", "mask", "boxes", "category", "patient"
 BOX = ("x", "y", "width", "height")
 RENAMED = (IMAGE, SENTENCE, MASK, BOXES, CATEGORY, PATIENT)  # columns that may have another name in the file
-Box = tuple[float, float, float, float]
 
 
 @dataclass
@@ -59,21 +58,14 @@ def _add(found: dict[tuple[str, str], _Marked], row: rows.Row, names: dict[str, 
         raise ValueError(f"no {names[SENTENCE] if image else names[IMAGE]}")
     category, patient = (row.get(names[name], "").strip() for name in (CATEGORY, PATIENT))
     marked = found.setdefault((image, sentence), _Marked(category or "all", patient or Path(image).stem))
-    mask, boxes = row.get(names[MASK], "").strip(), [t for t in row.get(names[BOXES], "").split("|") if t.strip()]
+    mask, boxes = row.get(names[MASK], "").strip(), boxes_in(row.get(names[BOXES], ""))
     single = [row.get(name, "").strip() for name in BOX]
     if bool(mask) + bool(boxes) + any(single) != 1:
         raise ValueError(f"it needs a {names[MASK]}, {names[BOXES]} or {', '.join(BOX)}, and one of them only")
     marked.masks += [Path(mask)] if mask else []
-    marked.boxes += [_box(text.split(";")) for text in boxes] + ([_box(single)] if any(single) else [])
+    marked.boxes += boxes + ([box(single)] if any(single) else [])
     if marked.masks and marked.boxes:
         raise ValueError("the same image and sentence have a mask and a box")
-
-
-def _box(values: list[str]) -> Box:
-    x, y, width, height = (float(value) for value in values)
-    if not np.isfinite([x, y, width, height]).all() or width <= 0 or height <= 0:
-        raise ValueError("a box without area")
-    return x, y, width, height
 
 
 def _case(file: Path, name: str, sentence: str, marked: _Marked) -> Case:
@@ -83,7 +75,7 @@ def _case(file: Path, name: str, sentence: str, marked: _Marked) -> Case:
         return Case(*of_case, Boxes(np.array(marked.boxes, float)), marked.patient, name, 0, 0)
     masks = [_mask(file.parent / mask, file) for mask in marked.masks]
     if any(mask_HW.shape != masks[0].shape for mask_HW in masks):
-        raise UserError(f"{file.name}: the masks of {name} and {sentence!r} have several sizes; mend them")
+        raise UserError(f"{file.name}: the masks of one sentence on {name} have several sizes; mend them")
     target = PixelMask.of(np.logical_or.reduce(masks))
     return Case(*of_case, target, marked.patient, name, *target.shape)
 
@@ -91,7 +83,7 @@ def _case(file: Path, name: str, sentence: str, marked: _Marked) -> Case:
 def _mask(path: Path, file: Path) -> NDArray[np.bool_]:
     try:
         mask_HW = mask_file.read(path)
-    except (OSError, ValueError):
+    except ValueError:
         raise UserError(f"{file.name}: mask {path} cannot be read; give an image file, or .npy, of the mask") from None
     if not mask_HW.any():
         raise UserError(f"{file.name}: mask {path} marks no pixel; leave its row out")

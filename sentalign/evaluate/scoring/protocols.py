@@ -87,12 +87,14 @@ def hit(peak: tuple[int, int] | None, target: Target) -> float:
 
 
 def clean_mask(target: Target, geometry: Geometry, rows_h: Array, columns_w: Array) -> Mask:
-    """The target on a raster of the original; a box or part between its points gets the nearest one."""
+    """The target on a raster of the original; a box or part between its points gets the one nearest to its centre."""
     mask_hw = target.covers(rows_h, columns_w)
     for x, y, width, height in target.boxes:
+        if (mask_hw & box_mask(np.array([[x, y, width, height]]), rows_h, columns_w)).any():
+            continue
         row = int(np.clip((y + height / 2) / geometry.rows * len(rows_h), 0, len(rows_h) - 1))
         column = int(np.clip((x + width / 2) / geometry.columns * len(columns_w), 0, len(columns_w) - 1))
-        mask_hw[row, column] |= not box_mask(np.array([[x, y, width, height]]), rows_h, columns_w).any()
+        mask_hw[row, column] = True
     return mask_hw
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sentalign.evaluate import cli
 from sentalign.evaluate.datasets import covid_rural
 from sharding.contract import UserError
+from tests.evaluate.conftest import evaluate
 
 ROWS, COLUMNS = 120, 100
 NAMES = ("16660_20200401-XR", "16660_20200403-XR", "16671_20200405-XR", "16672_20200409-XR")
@@ -99,11 +98,8 @@ def test_without_images_or_masks_it_says_what_is_missing(root, tmp_path):
 
 
 def test_from_the_sets_folder_to_metrics_and_masks_that_can_be_scored_again(root, run_folder, tmp_path, capsys):
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers())
     words = ("--data", root, "--run", run_folder, "--out", tmp_path / "results", "--replicates", 20)
-    args = parser.parse_args(["evaluate", "covid-rural", *map(str, words)])
-    args.command(args)
+    evaluate("covid-rural", *words)
     assert "COVID Rural, 3 cases, 2 patients" in capsys.readouterr().out
     stored = np.load(tmp_path / "results/cases.npz")
     assert stored["mask_case"].tolist() == [0, 1, 2]

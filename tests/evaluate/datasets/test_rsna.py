@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 
 import numpy as np
 import pytest
 
-from sentalign.evaluate import cli
 from sentalign.evaluate.datasets import rsna
 from sharding.contract import UserError
+from tests.evaluate.conftest import evaluate
 from tests.sharding.conftest import dicom_bytes
 
 # One row a box in both tables: two of patient a, one of c; and a repeated row.
@@ -77,11 +76,11 @@ def test_the_table_of_classes_may_be_missing_and_an_image_too(folder):
     ("file", "before", "after", "message"),
     [
         (rsna.LABELS, "Target", "target", "has no column Target; it needs patientId, x, y, width, height, Target"),
-        (rsna.LABELS, "379.0,1", "379.0,0", "line 2 cannot be read (Target '0' with a box)"),
-        (rsna.LABELS, "b-2,,,,,0", "b-2,,,,,1", "line 4 cannot be read (Target '1' with no box)"),
+        (rsna.LABELS, "379.0,1", "379.0,0", "line 2 cannot be read (Target is 1 with a box and 0 without)"),
+        (rsna.LABELS, "b-2,,,,,0", "b-2,,,,,1", "line 4 cannot be read (Target is 1 with a box and 0 without)"),
         (rsna.LABELS, "213.0", "-213.0", "line 2 cannot be read (a box without area)"),
         (rsna.LABELS, "256.0", "nan", "line 3 cannot be read (a box without area)"),
-        (rsna.LABELS, "152.0,256.0", "here,256.0", "line 3 cannot be read (could not convert string to float: 'here')"),
+        (rsna.LABELS, "152.0,256.0", "here,256.0", "line 3 cannot be read (a box is not four numbers)"),
         (rsna.LABELS, "a-1", "../a-1", "names an image outside its folder"),
         (rsna.CLASSES, "c-3,Lung Opacity\nc-3,Lung", "c-3,Normal\nc-3,No", "differ in 1 of 4 patients"),
         (rsna.CLASSES, "d-4,Normal", "d-4,Lung Opacity", "differ in 1 of 4 patients"),
@@ -100,8 +99,8 @@ def test_tables_that_are_not_the_challenges_are_refused_in_one_line(folder, file
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a-1,1;2;3;4,1", "line 4 cannot be read (a second row of a-1)"),
-        ("e-5,1;2;3,1", "line 4 cannot be read (not enough values to unpack (expected 4, got 3))"),
+        ("a-1,1;2;3;4,1", "line 4 cannot be read (a second row of its ID)"),
+        ("e-5,1;2;3,1", "line 4 cannot be read (a box is not four numbers)"),
     ],
 )
 def test_lists_that_cannot_be_read_are_refused(folder, row, message):
@@ -123,11 +122,8 @@ def test_without_tables_boxes_or_images_it_says_what_is_missing(folder):
 
 
 def test_from_the_challenges_folder_to_metrics(folder, run_folder, tmp_path, capsys):
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers())
     words = ("--data", folder, "--run", run_folder, "--out", tmp_path / "results", "--replicates", 20)
-    args = parser.parse_args(["evaluate", "rsna", *map(str, words)])
-    args.command(args)
+    evaluate("rsna", *words)
     assert "RSNA Pneumonia, 2 cases, 2 patients" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "results/metrics.json").read_text())
     assert (metrics["set"], metrics["cases"], metrics["lost"]) == ("RSNA Pneumonia", 2, {})

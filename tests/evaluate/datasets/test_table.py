@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
@@ -12,9 +11,9 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from sentalign.evaluate import cli
 from sentalign.evaluate.datasets import mask_file, table
 from sharding.contract import UserError
+from tests.evaluate.conftest import evaluate
 
 ROWS, COLUMNS = 90, 120
 BOXES = """image,sentence,x,y,width,height,category,patient
@@ -111,7 +110,7 @@ def test_a_transparent_pixel_and_the_noise_of_a_jpeg_mark_nothing(tmp_path):
         ),
         ("image,sentence,mask,boxes\na.png,Nodule,m.png,1;2;3;4\n", "and one of them only"),
         ("image,sentence,boxes\na.png,Nodule,1;2;3;0\n", "line 2 cannot be read (a box without area)"),
-        ("image,sentence,x,y,width,height\na.png,Nodule,1,2,3,\n", "line 2 cannot be read (could not convert"),
+        ("image,sentence,x,y,width,height\na.png,Nodule,1,2,3,\n", "line 2 cannot be read (a box is not four numbers)"),
         (
             "image,sentence,mask,boxes\na.png,N,mask.png,\na.png,N,,1;2;3;4\n",
             "line 3 cannot be read (the same image and sentence have a mask and a box)",
@@ -140,6 +139,19 @@ def test_empty_masks_and_masks_of_several_sizes_are_refused(folder):
         table.read(write(folder, "image,sentence,mask\na.png,Nodule,mask.png\na.png,Nodule,small.png\n"))
 
 
+@pytest.mark.parametrize("content", ["cut png", "cut npy", "nothing", "a bomb"])
+def test_a_mask_file_that_is_damaged_is_refused(folder, content, monkeypatch):
+    file = folder / ("mask.npy" if content == "cut npy" else "mask.png")
+    if content == "cut npy":
+        np.save(file, np.ones((40, 40)))
+    if content == "a bomb":
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    else:
+        file.write_bytes(file.read_bytes()[: {"cut png": 60, "cut npy": 200, "nothing": 0}[content]])
+    with pytest.raises(UserError, match=r"cannot be read; give an image file, or \.npy, of the mask"):
+        table.read(write(folder, f"image,sentence,mask\na.png,Nodule,{file.name}\n"))
+
+
 def test_what_is_no_table_is_refused(folder):
     (folder / "cases.csv").write_bytes(b"\xff\xfe\x00")
     (folder / "cases.parquet").write_bytes(b"no")
@@ -152,11 +164,8 @@ def test_what_is_no_table_is_refused(folder):
 
 def test_from_a_table_to_metrics_on_masks_of_another_size(folder, run_folder, tmp_path, capsys):
     file = write(folder, "image,phrase,mask,boxes\na.png,Nodule,mask.png,\nb/c.png,Effusion,,10;20;30;40\n")
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers())
     words = ("--data", file, "--sentence-column", "phrase", "--run", run_folder, "--out", tmp_path / "o")
-    args = parser.parse_args(["evaluate", "table", *map(str, words), "--replicates", "20"])
-    args.command(args)
+    evaluate("table", *words, "--replicates", 20)
     assert "cases.csv, 2 cases, 2 patients" in capsys.readouterr().out
     assert json.loads((tmp_path / "o/metrics.json").read_text())["lost"] == {}
     # The mask of half the size is stretched over the image.

@@ -107,3 +107,19 @@ def test_a_part_between_the_points_of_the_raster_gets_the_nearest_one():
     assert clean_mask(PixelMask.of(mask), geometry, *raster).sum() == 1
     assert hit((1002, 1501), PixelMask.of(mask)) == 1.0
     assert hit((1001, 1501), PixelMask.of(mask)) == hit(None, PixelMask.of(mask)) == 0.0
+
+
+def test_a_thin_part_that_no_point_of_the_raster_hits_counts_where_it_is():
+    """A diagonal line, whose box holds points of the raster, of which none lies on it."""
+    geometry = frame(2000, 2000)
+    rows, columns = heatmap.raster(geometry, 256)
+    mask = np.zeros((2000, 2000), bool)
+    line = np.arange(400, 700)
+    mask[line, 1000 + line - 397] = True
+    mask[np.ix_(np.floor(rows).astype(int), np.floor(columns).astype(int))] = False
+    found = clean_mask(PixelMask.of(mask), geometry, rows, columns)
+    assert not PixelMask.of(mask).covers(rows, columns).any()
+    assert found.any()
+    for i, j in np.argwhere(found):
+        assert 400 <= rows[i] < 700
+        assert abs((columns[j] - 1000) - (rows[i] - 397)) < 16

@@ -21,7 +21,7 @@ from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.predict_cases import fit_target, read_picture
 from sentalign.evaluate.scoring.protocols import hit
-from sentalign.localize import heatmap
+from sentalign.localize.maps import heatmap
 from sentalign.localize.predict import Predictor
 from sentalign.track import journal
 

@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "track/samples": {"config", "stream", "localize"},  # heat maps and attribution offsets of a run
     "localize": {"config", "tokenizer", "sides", "model"},
     "evaluate": {"config", "tokenizer", "sides", "word_recall", "model", "localize"},
+    "evaluate/retrieval": {"config", "stream", "localize", "evaluate"},  # reads shards
     "sweep": {"config", "launch", "track"},
     "study": {"config", "launch", "track"},  # starts the commands as processes
 }

@@ -4,7 +4,7 @@ In: one value per case, its category and its patient. Out: means and percentile 
 metric does not apply to; it is ignored. A patient's cases are not independent, so whole patients are drawn.
 """
 
-# N cases, P patients, C categories, R replicates
+# N cases, P patients, C categories, R replicates, r of a chunk
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+CHUNK = 64  # replicates that are multiplied at once, so that 100,000 patients need 50 MB
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,11 @@ class Bootstrap:
         _, patient_N = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
         self.categories, category_N = np.unique(np.asarray(categories, dtype=str), return_inverse=True)
         count = int(patient_N.max()) + 1 if len(patient_N) else 0
-        # How often each patient is drawn: (R, P), then each case with its patient: (R, N). Row 0 is the set itself.
-        draws_RP = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / max(count, 1)), size=replicates)
-        self._draws_RN = np.concatenate([np.ones((1, len(patient_N))), draws_RP[:, patient_N]])
+        self._patient_N, self._patients = patient_N, count
+        # How often each patient is drawn, (R, P); row 0 is the set itself.
+        rng, share_P = np.random.default_rng(seed), np.full(count, 1 / max(count, 1))
+        drawn = [rng.multinomial(count, share_P).astype(np.int16) for _ in range(replicates)]
+        self._draws_RP = np.stack([np.ones(count, np.int16), *drawn])
         self._member_NC = (category_N[:, None] == np.arange(len(self.categories))).astype(float)
 
     def pooled(self, values_N: Array) -> Estimate:
@@ -59,8 +62,8 @@ class Bootstrap:
         values_N = np.asarray(values_N, float)
         valid_N = np.isfinite(values_N)
         weights_NC = member_NC * valid_N[:, None]
-        sums_RC = self._draws_RN @ (weights_NC * np.where(valid_N, values_N, 0.0)[:, None])
-        counts_RC = self._draws_RN @ weights_NC
+        sums_RC = self._drawn(weights_NC * np.where(valid_N, values_N, 0.0)[:, None])
+        counts_RC = self._drawn(weights_NC)
         drawn_RC = counts_RC > 0
         means_RC = np.divide(sums_RC, counts_RC, out=np.zeros_like(sums_RC), where=drawn_RC)
         some_R = drawn_RC.any(axis=1)
@@ -71,3 +74,10 @@ class Bootstrap:
         replicates = means_R[1:] if len(means_R) > 1 else means_R
         low, high = np.percentile(replicates, [2.5, 97.5])
         return Estimate(float(means_R[0]), float(low), float(high), n)
+
+    def _drawn(self, values_NC: Array) -> Array:
+        """The sums over the cases of the drawn patients, (R, C)."""
+        columns = [np.bincount(self._patient_N, column_N, self._patients) for column_N in values_NC.T]
+        sums_PC = np.stack(columns, axis=1)
+        chunks = (self._draws_RP[start : start + CHUNK] for start in range(0, len(self._draws_RP), CHUNK))
+        return np.concatenate([draws_rP.astype(float) @ sums_PC for draws_rP in chunks])

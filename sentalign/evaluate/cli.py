@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentalign.evaluate.arguments import add_bootstrap, check_bootstrap
+from sentalign.evaluate.retrieval import cli as retrieval
 from sentalign.localize.arguments import add_run_arguments, pick_device
 from sharding.command_line import Subcommands, add_command, add_json
 from sharding.contract import UserError
@@ -107,6 +109,7 @@ def add_parser(commands: Subcommands) -> None:
         parser.add_argument("--phrase", help="the sentence (default: Findings suggesting pneumonia.)")
     for parser in (of_ms_cxr, of_rsna, of_covid_rural, of_table):
         _add_arguments(parser)
+    retrieval.add_parser(sets)
 
 
 def _add_compare(commands: Subcommands) -> None:
@@ -122,23 +125,13 @@ def _add_compare(commands: Subcommands) -> None:
     parser.add_argument("first", type=Path, metavar="A", help="folder of a result")
     parser.add_argument("second", type=Path, metavar="B", help="folder of another; the difference is B minus A")
     parser.add_argument("--kind", default="model", help="map that is compared, of those in cases.npz (default: model)")
-    _add_bootstrap(parser)
+    add_bootstrap(parser)
     add_json(parser, "print all numbers as JSON")
-
-
-def _add_bootstrap(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--replicates", type=int, default=1000, help="bootstrap replicates (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of all random draws (default: 0)")
-
-
-def _check_bootstrap(args: argparse.Namespace) -> None:
-    if args.replicates < 1 or args.seed < 0:
-        raise UserError("--replicates must be 1 or more and --seed 0 or more")
 
 
 def compare(args: argparse.Namespace) -> None:
     """Runs the command. Raises UserError where a folder holds no result, or one of other cases."""
-    _check_bootstrap(args)
+    check_bootstrap(args)
     from rich.console import Console
 
     from sentalign.evaluate import compare as results
@@ -160,7 +153,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--withheld", default="", metavar="CATEGORY,...", help="categories withheld from training, reported separately"
     )
-    _add_bootstrap(parser)
+    add_bootstrap(parser)
 
 
 def ms_cxr(args: argparse.Namespace) -> None:
@@ -206,7 +199,7 @@ def _measure(
     args: argparse.Namespace, cases: list[Case], name: str, withheld_phrases: frozenset[str] = frozenset()
 ) -> None:
     """Measures the run on the cases of a set, and shows or prints what is written."""
-    _check_bootstrap(args)
+    check_bootstrap(args)
     from rich.console import Console
     from rich.progress import Progress
 

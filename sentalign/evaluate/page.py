@@ -15,7 +15,8 @@ import numpy as np
 
 from sentalign.evaluate.predict_cases import MODEL, read_picture
 from sentalign.evaluate.score_cases import Scores
-from sentalign.localize import heatmap, overlay
+from sentalign.localize import overlay
+from sentalign.localize.maps import heatmap
 from sharding import page_templates
 
 PICTURES = 8  # of hits, and as many of misses

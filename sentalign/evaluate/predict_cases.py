@@ -21,7 +21,7 @@ from sentalign import sides
 from sentalign.evaluate import controls
 from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.scoring.metrics import Array
-from sentalign.localize.heatmap import shape
+from sentalign.localize.maps.heatmap import shape
 from sentalign.localize.predict import SentenceMap
 from sentalign.localize.prompts import PROMPTS, prompt
 from sharding import pixels

@@ -28,7 +28,7 @@ from sentalign.evaluate.predict_cases import (
 )
 from sentalign.evaluate.scoring.metrics import Array
 from sentalign.evaluate.scoring.protocols import METRICS, Scorer
-from sentalign.localize.heatmap import shape
+from sentalign.localize.maps.heatmap import shape
 from sentalign.localize.predict import SentenceMap
 from sentalign.localize.prompts import PROMPTS
 from sharding.contract import UserError

@@ -12,18 +12,19 @@ from sharding.command_line import add_json, add_run
 from sharding.contract import UserError
 
 
-def add_run_arguments(parser: argparse.ArgumentParser, json_file: str) -> None:
-    """Adds them; `json_file` is the name of the file whose content --json prints."""
+def add_run_arguments(parser: argparse.ArgumentParser, json_file: str, maps: bool = True) -> None:
+    """Adds them, --map only with `maps`; `json_file` is the name of the file whose content --json prints."""
     add_run(parser)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for the results; created if missing"
     )
     parser.add_argument("--device", help="where the model runs: cuda, cuda:1, cpu (default: a GPU if there is one)")
-    parser.add_argument(
-        "--map",
-        choices=("plain", "mirrored", "registered", "both"),
-        help="how maps are made, instead of by the run's maps.mirrored and maps.registered (docs/method.md)",
-    )
+    if maps:
+        parser.add_argument(
+            "--map",
+            choices=("plain", "mirrored", "registered", "both"),
+            help="how maps are made, instead of by the run's maps.mirrored and maps.registered (docs/method.md)",
+        )
     add_json(parser, f"print the content of {json_file}")
 
 

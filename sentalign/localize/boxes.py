@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from sentalign.localize.heatmap import Array, clean_map, is_flat, peak
+from sentalign.localize.maps.heatmap import Array, clean_map, is_flat, peak
 from sharding.pixels import Geometry
 
 RASTER = 1024

@@ -17,7 +17,7 @@ from sharding.contract import Rejected, UserError
 
 if TYPE_CHECKING:
     from sentalign.localize.boxes import Localization
-    from sentalign.localize.heatmap import Array
+    from sentalign.localize.maps.heatmap import Array
     from sharding.pixels import Geometry, Picture
 
 EXAMPLES = """\
@@ -89,7 +89,7 @@ def _write(out: Path, number: int, picture: Picture, grid_HW: Array, geometry: G
     import numpy as np
 
     from sentalign.localize import overlay
-    from sentalign.localize.heatmap import clean_map
+    from sentalign.localize.maps.heatmap import clean_map
 
     rectangles = [(b.x, b.y, b.width, b.height) for b in result.boxes]
     overlay.write(

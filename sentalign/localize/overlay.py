@@ -17,7 +17,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sentalign.localize.heatmap import Array, bilinear, is_flat, original_taps, shape
+from sentalign.localize.maps.heatmap import Array, bilinear, is_flat, original_taps, shape
 from sharding.pixels import Geometry, Picture, resize
 
 # Inferno is perceptually uniform and readable with colour blindness; its dark end is transparent.

@@ -8,7 +8,6 @@ score grids. Grids become maps on the original pixels in `heatmap`, boxes in `bo
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,16 +21,15 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sentalign import config, sides
-from sentalign.localize import register
-from sentalign.localize.heatmap import Array, cells_geometry
-from sentalign.localize.mirror import Mirror
+from sentalign.localize.maps import register
+from sentalign.localize.maps.heatmap import Array, cells_geometry
+from sentalign.localize.maps.mirror import Mirror
+from sentalign.localize.maps.register import Attention, Trace
 from sentalign.localize.prompts import prompt
-from sentalign.localize.register import Attention, Trace
 from sentalign.localize.texts import Texts
+from sentalign.localize.trained_run import TrainedRun
 from sentalign.model import dual
-from sentalign.model.pretrained import WeightsError
 from sentalign.tokenizer import Tokenizer
-from sharding.contract import UserError
 from sharding.pixels import Geometry, letterbox
 
 BATCH = 16
@@ -97,26 +95,11 @@ class Predictor:
 
         Raises UserError where the folder has none or the device does not exist.
         """
-        if not run.is_dir():
-            raise UserError(f"no run folder {run}; give the folder that training wrote (the `run` of its config)")
-        try:
-            torch.empty(0, device=device)
-            model = dual.load(run, device)
-            tokenizer = Tokenizer.load(run / "tokenizer")
-        except WeightsError as error:
-            raise UserError(str(error)) from None
-        except (RuntimeError, AssertionError) as error:
-            raise UserError(
-                f"cannot load the model on {device}: {str(error).splitlines()[0]}; try --device cpu"
-            ) from None
-        except (OSError, json.JSONDecodeError):
-            raise UserError(
-                f"the run folder {run} has no readable tokenizer/; give a run that training finished"
-            ) from None
-        settings = config.load(run / "config.yaml")
+        loaded = TrainedRun.load(run, device)
+        settings = loaded.settings
         if maps is not None:
             settings = settings.model_copy(update={"maps": settings.maps.model_copy(update=MAPS[maps])})
-        return cls(model, tokenizer, settings, device)
+        return cls(loaded.model, loaded.tokenizer, settings, device)
 
     def image(self, grey_HW: NDArray[np.uint8]) -> ImageFeatures:
         """Features of one grey picture (H, W) uint8, any size."""

@@ -112,11 +112,12 @@ class Stream:
         lanes = self._worker_lanes(plan.share(range(self.data.batch), self.rank, self.ranks))
         return (WorkItem(step, own) for step in count(state.step) for own in lanes)
 
-    def validation_batches(self) -> Iterator[Batch]:
+    def validation_batches(self, incomplete: bool = False) -> Iterator[Batch]:
         """The split in manifest order with whole reports (but for `data.drop_tags`), once.
 
-        An incomplete last batch is left out. A split smaller than `data.batch` is one batch of the largest size that
-        divides by the ranks. Raises UserError where even that is empty.
+        The last batch is left out if it is incomplete, or is shorter with `incomplete` (for one rank). A split smaller
+        than `data.batch` is one batch of the largest size that divides by the ranks. Raises UserError where even that
+        is empty.
         """
         sets = self.mixture.data_sets
         refs = [SampleRef(number, i, 0) for number, shards in enumerate(sets) for i in range(len(shards))]
@@ -125,8 +126,9 @@ class Stream:
             raise UserError(
                 f"split {self.split!r} has {len(refs)} samples for {self.ranks} ranks; use at most {len(refs)} ranks"
             )
-        begins = range(0, len(refs) - batch + 1, batch)
-        shares = [plan.share(range(begin, begin + batch), self.rank, self.ranks) for begin in begins]
+        begins = range(0, len(refs) - (0 if incomplete else batch - 1), batch)
+        spans = [range(begin, min(begin + batch, len(refs))) for begin in begins]
+        shares = [plan.share(span, self.rank, self.ranks) for span in spans]
         lanes = [own for share in shares for own in self._worker_lanes(share)]
         return self._run([WorkItem(None, own, tuple(refs[own.start : own.stop])) for own in lanes])
 

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from sentalign.config import Config
-from sentalign.localize import attribution, heatmap, overlay
+from sentalign.localize import overlay
+from sentalign.localize.maps import attribution, heatmap
 from sentalign.localize.predict import Predictor
 from sentalign.stream.read.fetch import Grey, Shards
 from sentalign.stream.read.manifest_index import count_with_text

@@ -9,8 +9,8 @@ import torch
 from sentalign.evaluate import evaluation
 from sentalign.evaluate.diagnosis import health, peaks, probe
 from sentalign.evaluate.diagnosis.probe import Probes, cover
+from sentalign.localize.maps.register import Attention
 from sentalign.localize.predict import Predictor
-from sentalign.localize.register import Attention
 from sentalign.loss import reference
 from tests.evaluate.conftest import MarkLocalizer
 

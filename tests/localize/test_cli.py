@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sentalign.localize import cli
-from sentalign.localize.heatmap import clean_map
+from sentalign.localize.maps.heatmap import clean_map
 from sharding.contract import UserError
 from sharding.pixels import Geometry
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from sentalign.localize import heatmap, predict
+from sentalign.localize import predict
+from sentalign.localize.maps import heatmap
 from sentalign.localize.predict import Predictor
 from sentalign.model import dual
 from sentalign.tokenizer import Tokenizer

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from sentalign import config as configuration
-from sentalign.localize import heatmap
+from sentalign.localize.maps import heatmap
 from sentalign.localize.predict import Predictor
 from sentalign.stream.read.fetch import Shards
 from sentalign.track import samples

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sentalign.evaluate.diagnosis.probe import Probes
 from sentalign.evaluate.score_cases import Scores
 from sentalign.evaluate.scoring.metrics import Array
-from sentalign.localize import attribution
+from sentalign.localize.maps import attribution
 from sentalign.word_recall import WordRecall, found_within
 from sharding.contract import text_hash
 

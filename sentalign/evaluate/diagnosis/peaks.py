@@ -17,7 +17,7 @@ from sentalign import sides
 from sentalign.evaluate.predict_cases import MODEL
 from sentalign.evaluate.score_cases import Scores
 from sentalign.evaluate.scoring.metrics import Array
-from sentalign.localize import heatmap
+from sentalign.localize.maps import heatmap
 from sharding.pixels import Geometry
 
 Peak = tuple[int, int] | None  # (x, y) in original pixels; None: the map is constant

@@ -22,7 +22,7 @@ from sentalign import sides
 from sentalign.evaluate.predict_cases import Localizer, read_picture
 from sentalign.evaluate.score_cases import Scores
 from sentalign.evaluate.scoring.metrics import Array
-from sentalign.localize import attribution
+from sentalign.localize.maps import attribution
 from sharding.pixels import Geometry
 
 WINDOW_CELLS = 2  # to each side of its centre

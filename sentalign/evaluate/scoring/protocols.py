@@ -20,7 +20,7 @@ import numpy as np
 
 from sentalign.evaluate.scoring.metrics import THRESHOLDS, Array, Mask, Sorted, box_mask, cnr
 from sentalign.evaluate.scoring.target import Target
-from sentalign.localize import heatmap
+from sentalign.localize.maps import heatmap
 from sharding.pixels import Geometry
 
 CLEAN_SIDE = 256

@@ -11,7 +11,7 @@ from scipy import ndimage
 from sentalign.evaluate.scoring.metrics import THRESHOLDS
 from sentalign.evaluate.scoring.protocols import METRICS, PAPER, Scorer, hit, paper_mask
 from sentalign.evaluate.scoring.target import Boxes
-from sentalign.localize.heatmap import axis_taps, bilinear, paper_map
+from sentalign.localize.maps.heatmap import axis_taps, bilinear, paper_map
 from sharding.pixels import Geometry, letterbox
 
 TALL = letterbox(np.zeros((400, 300), np.uint8), 224)[1]

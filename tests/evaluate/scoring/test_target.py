@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sentalign.evaluate.scoring.metrics import THRESHOLDS
 from sentalign.evaluate.scoring.protocols import METRICS, Scorer, clean_mask, hit, paper_mask
 from sentalign.evaluate.scoring.target import Boxes, PixelMask
-from sentalign.localize import heatmap
+from sentalign.localize.maps import heatmap
 from sharding.pixels import letterbox
 
 ROWS, COLUMNS = 200, 150

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sentalign.localize.heatmap import Array
+from sentalign.localize.maps.heatmap import Array
 from sentalign.model.receptive_field import RegionGrid
 
 BLACK = -1.0  # of the letterbox

@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import normalize
 
 from sentalign import config
-from sentalign.localize import register
-from sentalign.localize.heatmap import clean_map, peak
-from sentalign.localize.mirror import Mirror
+from sentalign.localize.maps import register
+from sentalign.localize.maps.heatmap import clean_map, peak
+from sentalign.localize.maps.mirror import Mirror
 from sentalign.localize.predict import MAPS, Predictor
 from sentalign.localize.prompts import PROMPTS, prompt
 from sentalign.model import dual, image, text

@@ -19,7 +19,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from sentalign.localize.heatmap import Array, axis_taps, bilinear, is_flat
+from sentalign.localize.maps.heatmap import Array, axis_taps, bilinear, is_flat
 from sentalign.model.receptive_field import RegionGrid
 
 SUB_CELLS = 4

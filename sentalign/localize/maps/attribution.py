@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sentalign.localize.heatmap import Array
+from sentalign.localize.maps.heatmap import Array
 
 NAN = float("nan")
 Point = tuple[float, float]  # x, y

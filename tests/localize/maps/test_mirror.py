@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sentalign.localize.mirror import Mirror
+from sentalign.localize.maps.mirror import Mirror
 from sentalign.model.receptive_field import RegionGrid
 from sharding.pixels import letterbox
 

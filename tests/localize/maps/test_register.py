@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from sentalign.localize import register
-from sentalign.localize.heatmap import clean_map, peak
-from sentalign.localize.register import SUB_CELLS, Attention, Trace
+from sentalign.localize.maps import register
+from sentalign.localize.maps.heatmap import clean_map, peak
+from sentalign.localize.maps.register import SUB_CELLS, Attention, Trace
 from sentalign.loss import reference
 from sentalign.model.receptive_field import RegionGrid
 from sharding.pixels import letterbox

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sentalign.localize import heatmap
+from sentalign.localize.maps import heatmap
 from sharding.pixels import Geometry, Picture, letterbox, shrink
 
 RNG = np.random.default_rng(0)

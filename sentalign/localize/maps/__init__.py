@@ -1,0 +1,1 @@
+"""Region vectors and sentences → score grids, and grids → maps on the original pixels."""

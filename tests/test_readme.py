@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sentalign.study import study_json, table
+from tests.localize.conftest import save_run
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,3 +50,14 @@ def test_tables_of_studies_are_those_of_their_files(page):
         r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", page.read_text(encoding="utf-8"), re.DOTALL
     ):
         assert text.strip() == table.markdown(study_json.read(page.parent / file)).strip(), file
+
+
+def test_the_python_lines_run(tmp_path, monkeypatch, capsys):
+    """With a tiny random model and a picture of noise in place of the reader's."""
+    save_run(tmp_path / "runs" / "paper", {"image_size": 96})
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 80), dtype=np.uint8)).save(tmp_path / "noise.png")
+    (tmp_path / "noise.png").rename(tmp_path / "image.dcm")  # read by its content
+    monkeypatch.chdir(tmp_path)
+    (lines,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    exec(lines, {})
+    assert capsys.readouterr().out.count("Box(x=") >= 2

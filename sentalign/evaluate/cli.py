@@ -51,6 +51,7 @@ relative to the table. Rows of one image and sentence are one case.
 COMPARE_EXAMPLES = """\
   sentalign compare results/paper results/recipe
   sentalign compare results/paper results/recipe --kind plain_map --json"""
+FEW_IMAGES = 32
 WRITTEN = "written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page)"
 
 
@@ -150,6 +151,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """What every data set has."""
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="the set, see below")
     add_run_arguments(parser, "metrics.json")
+    parser.add_argument("--workers", type=int, default=2, help="processes that decode; 0: none (default: 2)")
     parser.add_argument(
         "--withheld", default="", metavar="CATEGORY,...", help="categories withheld from training, reported separately"
     )
@@ -200,6 +202,10 @@ def _measure(
 ) -> None:
     """Measures the run on the cases of a set, and shows or prints what is written."""
     check_bootstrap(args)
+    if args.workers < 0:
+        raise UserError("--workers must be 0 or more")
+    # Processes cost a second to start.
+    workers = args.workers if len({case.image_id for case in cases}) > FEW_IMAGES else 0
     from rich.console import Console
     from rich.progress import Progress
 
@@ -213,7 +219,7 @@ def _measure(
         task = bar.add_task("localizing and scoring", total=1.0)
         progress = lambda share: bar.update(task, completed=share)  # noqa: E731
         metrics = evaluation.evaluate(
-            predictor, cases, args.out, withheld, args.replicates, args.seed, progress, withheld_phrases, name
+            predictor, cases, args.out, withheld, args.replicates, args.seed, progress, withheld_phrases, name, workers
         )
     if args.json:
         print(json.dumps(metrics, indent=1, allow_nan=False))

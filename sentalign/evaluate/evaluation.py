@@ -61,17 +61,18 @@ def evaluate(
     progress: Callable[[float], None] = lambda share: None,
     withheld_phrases: Collection[str] = (),
     name: str = "MS-CXR",
+    workers: int = 0,
 ) -> dict[str, Any]:
     """Measures the model and its controls on all cases; the content of metrics.json (see `summary`).
 
     `withheld` are the categories withheld from training, `withheld_phrases` the phrases whose wording was; `name` is
-    that of the data set. `progress` gets the share that is done. With `out` the three files are written there. Raises
-    UserError where nothing can be scored or the folder cannot be written.
+    that of the data set. `progress` gets the share that is done, `workers` processes decode the pictures. With `out`
+    the three files are written there. Raises UserError where nothing can be scored or the folder cannot be written.
     """
     if out is not None:
         make_folder(out)
-    scores = measure(localizer, cases, withheld, seed, lambda share: progress(0.7 * share))
-    probes = probe.probe(localizer, scores, peaks.diagnose(scores)["peak"], seed)
+    scores = measure(localizer, cases, withheld, seed, lambda share: progress(0.7 * share), workers)
+    probes = probe.probe(localizer, scores, peaks.diagnose(scores)["peak"], seed, workers)
     metrics = summarise(scores, replicates, seed, withheld_phrases, name) | probed(scores, probes)
     if out is not None:
         write(out, scores, metrics, probes)

@@ -21,11 +21,10 @@ from sentalign import sides
 from sentalign.evaluate import controls
 from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.scoring.metrics import Array
+from sentalign.localize.files.decode import decode, decoded
 from sentalign.localize.maps.heatmap import shape
 from sentalign.localize.predict import SentenceMap
 from sentalign.localize.prompts import PROMPTS, prompt
-from sharding import pixels
-from sharding.contract import Rejected
 from sharding.pixels import Geometry, Picture
 
 MODEL, SHUFFLED, SWAPPED = "model", "shuffled sentences", "swapped sides"
@@ -86,14 +85,19 @@ def predict_cases(
     queries: Sequence[dict[str, str]],
     lost: Counter[str],
     progress: Callable[[int], None],
+    workers: int = 0,
 ) -> Iterator[CaseGrids]:
-    """Every case whose image can be read; `lost` counts the others by reason, `progress` gets the cases done."""
-    done = 0
-    for chunk in _chunks(cases):
-        pictures = [read_picture(cases[members[0]]) for members in chunk]
-        features = localizer.images([picture.grey_HW for picture in pictures if picture is not None])
-        for members, picture in zip(chunk, pictures, strict=True):
-            if picture is None:
+    """Every case whose image can be read; `lost` counts the others by reason, `progress` gets the cases done.
+
+    `workers` processes decode pictures while the model works on others; 0: this one does.
+    """
+    done, groups = 0, group_by_image(cases)
+    pictures = decoded([str(cases[members[0]].image) for members in groups], workers)
+    for start in range(0, len(groups), IMAGES_PER_CHUNK):
+        chunk = list(zip(groups[start : start + IMAGES_PER_CHUNK], pictures, strict=False))
+        features = localizer.images([picture.grey_HW for _, picture in chunk if isinstance(picture, Picture)])
+        for members, picture in chunk:
+            if not isinstance(picture, Picture):
                 lost["image refused"] += len(members)
             else:
                 fitted = {i: case for i in members if (case := fit_target(cases[i], picture))}
@@ -130,23 +134,18 @@ def _saliency(picture: Picture, cells: controls.Cells) -> dict[str, Array]:
     return {name: cells.mean(map_hw, geometry) for name, map_hw in maps.items()}
 
 
-def _chunks(cases: Sequence[Case]) -> Iterator[list[list[int]]]:
-    """Case numbers grouped by image, a few images at a time."""
-    by_image: dict[str, list[int]] = {}
+def group_by_image(cases: Sequence[Case]) -> list[list[int]]:
+    """Case numbers grouped by image."""
+    groups: dict[str, list[int]] = {}
     for i, case in enumerate(cases):
-        by_image.setdefault(case.image_id, []).append(i)
-    groups = list(by_image.values())
-    for start in range(0, len(groups), IMAGES_PER_CHUNK):
-        yield groups[start : start + IMAGES_PER_CHUNK]
+        groups.setdefault(case.image_id, []).append(i)
+    return list(groups.values())
 
 
 def read_picture(case: Case) -> Picture | None:
     """The picture of a case; None where it cannot be decoded."""
-    assert case.image is not None
-    try:
-        return pixels.read(case.image.read_bytes(), case.image.name)
-    except (Rejected, OSError):
-        return None
+    picture = decode(str(case.image))
+    return picture if isinstance(picture, Picture) else None
 
 
 def fit_target(case: Case, picture: Picture) -> Case | None:

@@ -78,17 +78,20 @@ def measure(
     withheld: Sequence[str] = (),
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
+    workers: int = 0,
 ) -> Scores:
     """Scores the model on all cases, and the controls on those whose category was not withheld from training.
 
-    `progress` gets the share that is done. Raises UserError where no case is left or the model's map is not finite.
+    `progress` gets the share that is done, `workers` processes decode. Raises UserError where no case is left or the
+    model's map is not finite.
     """
     present = [case for case in cases if case.image is not None]
     if not present:
         raise UserError("not one case has an image; put the images beside the annotation file")
     seen_N = np.array([case.category not in set(withheld) for case in present], bool)
     queries, lost = make_queries(present, seen_N, seed), Counter({"image missing": len(cases) - len(present)})
-    predicted = predict_cases(localizer, present, queries, lost, lambda done: progress(0.5 * done / len(present)))
+    advance = lambda done: progress(0.5 * done / len(present))  # noqa: E731
+    predicted = predict_cases(localizer, present, queries, lost, advance, workers)
     readable = sorted(predicted, key=lambda case: case.number)
     if not readable:
         raise UserError("not one image can be read; check the files beside the annotation file")

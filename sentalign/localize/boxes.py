@@ -35,18 +35,23 @@ class Box:
 class Localization:
     """One sentence's boxes, best first, and its exact peak pixel (x, y); both empty where the map is constant.
 
-    `mirrored` says whether the mirrored picture took part in the map.
+    `mirrored` says whether the mirrored picture took part in the map. `score` is the highest score of a region with the
+    sentence on the picture as it is, a cosine after training with cosine attention: maps are scaled to their own range
+    and do not tell how well a sentence fits.
     """
 
     sentence: str
     boxes: tuple[Box, ...]
     peak: tuple[int, int] | None
     mirrored: bool = False
+    score: float = 0.0
 
 
-def localize(sentence: str, grid_HW: Array, geometry: Geometry, level: float, mirrored: bool = False) -> Localization:
+def localize(
+    sentence: str, grid_HW: Array, geometry: Geometry, level: float, mirrored: bool = False, score: float = 0.0
+) -> Localization:
     """Boxes and peak of one sentence's score grid."""
-    return Localization(sentence, tuple(boxes(grid_HW, geometry, level)), peak(grid_HW, geometry), mirrored)
+    return Localization(sentence, tuple(boxes(grid_HW, geometry, level)), peak(grid_HW, geometry), mirrored, score)
 
 
 def boxes(grid_HW: Array, geometry: Geometry, level: float) -> list[Box]:
@@ -70,14 +75,18 @@ def boxes(grid_HW: Array, geometry: Geometry, level: float) -> list[Box]:
     return sorted(results, key=lambda box: (-box.score, box.y, box.x))
 
 
-def as_json(localizations: Sequence[Localization], geometry: Geometry) -> dict[str, Any]:
-    """All sentences of one picture, in original pixels; without the names of file and patient."""
+def as_json(localizations: Sequence[Localization], geometry: Geometry, overlay: str | None = None) -> dict[str, Any]:
+    """All sentences of one picture, in original pixels; without the names of file and patient.
+
+    `overlay` is the file of all sentences in one picture, if there is one.
+    """
     sentences = []
     for number, result in enumerate(localizations, start=1):
-        entry: dict[str, Any] = {"number": number, "sentence": result.sentence}
+        entry: dict[str, Any] = {"number": number, "sentence": result.sentence, "score": round(result.score, 4)}
         entry["peak"] = None if result.peak is None else {"x": result.peak[0], "y": result.peak[1]}
         entry["boxes"] = [{k: round(v, 4) for k, v in asdict(box).items()} for box in result.boxes]
         entry["mirrored"] = result.mirrored
         entry["overlay"], entry["map"] = f"{number:02d}-overlay.png", f"{number:02d}-map.npz"
         sentences.append(entry)
-    return {"image": {"rows": geometry.rows, "columns": geometry.columns}, "sentences": sentences}
+    image = {"rows": geometry.rows, "columns": geometry.columns}
+    return {"image": image, "sentences": sentences} | ({"overlay": overlay} if overlay else {})

@@ -1,34 +1,35 @@
-"""`sentalign localize`: where in one picture sentences are true.
+"""`sentalign localize`: where in pictures sentences are true.
 
-In: an image file, sentences and a run. Out: overlays, maps and boxes.json in a folder. The other modules do the work
-and are imported when the command runs, so that `--help` is fast.
+In: image files, sentences and a run. Out: overlays, maps and boxes in a folder. The other modules do the work and are
+imported when the command runs, so that `--help` is fast.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sentalign.localize.arguments import add_run_arguments, make_folder, pick_device
 from sharding.command_line import Subcommands, add_command
-from sharding.contract import Rejected, UserError
-
-if TYPE_CHECKING:
-    from sentalign.localize.boxes import Localization
-    from sentalign.localize.maps.heatmap import Array
-    from sharding.pixels import Geometry, Picture
+from sharding.contract import UserError
 
 EXAMPLES = """\
   sentalign localize chest.dcm "Right pleural effusion." --run runs/paper --out maps
   sentalign localize chest.png "Left apical pneumothorax." "Cardiomegaly." --run runs/paper --out maps --json
+  sentalign localize studies/ more/*.dcm s3://bucket/xrays --sentences findings.txt --run runs/paper --out maps
 
 written to --out, NN the number of the sentence:
   NN-overlay.png   the image under its map, boxes (blue) and peak (cross)
-  NN-map.npz       map: float32 on the original pixels; grid: the map's own grid; geometry: JSON, original to grid
-  boxes.json       the boxes and the peak of every sentence in original pixels, and whether the mirrored picture
-                   took part in its map"""
+  NN-map.npz       grid: the map's own grid; geometry: JSON, original to grid; for one file also map: float32 on the
+                   original pixels
+  overlay.png      with several sentences: all of them in one picture
+  boxes.json       the boxes, the peak and the score of every sentence in original pixels, and whether the mirrored
+                   picture took part in its map
+With more than one file these lie in folders 000001, 000002, ..., beside:
+  results.csv      a row for each file and sentence; files that are no sound picture have their reason
+  results.jsonl    the same as JSON, a line for each file, written as they are done
+The same command goes on where a stopped one was, and tries again what failed. Exit code 1: some files failed."""
 
 
 def add_parser(commands: Subcommands) -> None:
@@ -38,81 +39,87 @@ def add_parser(commands: Subcommands) -> None:
         "localize",
         localize,
         "show where in an X-ray a sentence is true",
-        description="Shows where in a chest X-ray (DICOM, PNG or JPEG) each sentence is true.",
+        description="Shows where in chest X-rays (DICOM, PNG or JPEG) each sentence is true.",
         examples=EXAMPLES,
     )
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="DICOM, PNG or JPEG file")
-    parser.add_argument("sentences", nargs="+", metavar="SENTENCE", help="a finding in words, quoted")
-    add_run_arguments(parser, "boxes.json")
+    parser.add_argument("image", metavar="IMAGE", help="file, folder, pattern or URL of DICOM, PNG or JPEG files")
+    parser.add_argument("words", nargs="*", metavar="SENTENCE", help="a finding in words, quoted; or one more IMAGE")
+    parser.add_argument("--sentences", type=Path, metavar="FILE", help="text file with one sentence a line")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes that decode several files; 0: none (default: 2)"
+    )
+    add_run_arguments(parser, "boxes.json, or of results.jsonl with several files")
 
 
-def localize(args: argparse.Namespace) -> None:
-    """Runs the command. Raises UserError for a missing or rejected image, an empty sentence or an unusable run."""
-    sentences = [" ".join(sentence.split()) for sentence in args.sentences]
-    if not all(any(c.isalnum() for c in sentence) for sentence in sentences):
-        raise UserError('an empty sentence; give a finding in words, for example "Right pleural effusion."')
-    picture = read_picture(args.image)
-    from sentalign.localize import boxes
+def localize(args: argparse.Namespace) -> int:
+    """Runs the command. Raises UserError for a missing image, an empty sentence or an unusable run."""
+    from sentalign.localize.files import inputs
+
+    places, sentences = inputs.split([args.image, *args.words])
+    sentences += inputs.read_sentences(args.sentences) if args.sentences else []
+    sentences = list(dict.fromkeys(sentences))
+    if not sentences:
+        raise UserError('no sentence; give a finding in words, for example "Right pleural effusion."')
+    if args.workers < 0:
+        raise UserError("--workers must be 0 or more")
+    images = inputs.expand(places)
+    if places == images and len(images) == 1:
+        return _one(args, images[0], sentences)
+    return _many(args, images, sentences)
+
+
+def _one(args: argparse.Namespace, image: str, sentences: list[str]) -> int:
+    """A file by its name: everything goes to --out itself. Raises UserError where it is no picture."""
+    from sentalign.localize.files.decode import decode
+
+    picture = decode(image)
+    if isinstance(picture, str):
+        raise UserError(f"the image was refused ({picture}); give a readable DICOM, PNG or JPEG file")
+    from sentalign.localize.files import one_picture
     from sentalign.localize.predict import Predictor
 
     predictor = Predictor.load(args.run, pick_device(args.device), args.map)
     features = predictor.image(picture.grey_HW)
-    geometry = picture.geometry.then(features.cells)
-    make_folder(args.out)
-    localizations, level = [], predictor.settings.level
-    for number, (sentence, one) in enumerate(zip(sentences, predictor.maps(features, sentences), strict=True), 1):
-        localizations.append(boxes.localize(sentence, one.grid_HW, geometry, level, one.mirrored))
-        _write(args.out, number, picture, one.grid_HW, geometry, localizations[-1])
-    content = json.dumps(boxes.as_json(localizations, geometry), indent=1, ensure_ascii=False)
-    (args.out / "boxes.json").write_text(content + "\n", encoding="utf-8")
+    content = one_picture.localize_picture(predictor, picture, features, sentences, args.out)
     if args.json:
-        print(content)
+        print((args.out / "boxes.json").read_text(encoding="utf-8"), end="")
     else:
-        _print_table(localizations, args.out)
+        _print_table(content["sentences"], args.out)
+    return 0
 
 
-def read_picture(path: Path) -> Picture:
-    """The picture of a file. Raises UserError, whose message never contains the file's name."""
-    from sharding import pixels
+def _many(args: argparse.Namespace, images: list[str], sentences: list[str]) -> int:
+    from sentalign.localize.files.many_pictures import localize_all
+    from sentalign.localize.files.results import LINES, TABLE, Results
+    from sentalign.localize.predict import Predictor
+    from sentalign.localize.trained_run import weights_sha256
+    from sharding import progress
 
-    if not path.is_file():
-        raise UserError("no image file at this path; give one DICOM, PNG or JPEG file")
-    try:
-        return pixels.read(path.read_bytes(), path.name)
-    except Rejected as error:
-        raise UserError(f"the image was refused ({error}); give a readable DICOM, PNG or JPEG file") from None
-    except OSError as error:
-        raise UserError(f"the image cannot be read ({error.strerror}); check its permissions") from None
-
-
-def _write(out: Path, number: int, picture: Picture, grid_HW: Array, geometry: Geometry, result: Localization) -> None:
-    import numpy as np
-
-    from sentalign.localize import overlay
-    from sentalign.localize.maps.heatmap import clean_map
-
-    rectangles = [(b.x, b.y, b.width, b.height) for b in result.boxes]
-    overlay.write(
-        out / f"{number:02d}-overlay.png", picture, grid_HW, geometry, result.sentence, rectangles, result.peak
-    )
-    np.savez(
-        out / f"{number:02d}-map.npz",
-        map=clean_map(grid_HW, geometry).astype(np.float32),
-        grid=grid_HW.astype(np.float32),
-        geometry=json.dumps(geometry.as_dict()),
-    )
+    predictor = Predictor.load(args.run, pick_device(args.device), args.map)
+    make_folder(args.out)
+    maps = predictor.settings.model_dump()
+    results = Results(args.out, {"weights": weights_sha256(args.run), "maps": maps, "sentences": sentences})
+    with progress.bar("localizing", len(images)) as advance:
+        failed = localize_all(predictor, images, sentences, args.out, results, args.workers, advance)
+    if args.json:
+        print((args.out / LINES).read_text(encoding="utf-8"), end="")
+    else:
+        print(
+            f"{len(images) - failed} of {len(images)} files localized, {failed} failed; written to {args.out / TABLE}"
+        )
+    return int(failed > 0)
 
 
-def _print_table(localizations: list[Localization], out: Path) -> None:
+def _print_table(entries: list[dict[str, Any]], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("sentence", "boxes", "best box (x, y, width, height)", "peak (x, y)")
-    for result in localizations:
-        best = result.boxes[0] if result.boxes else None
-        corner = f"{best.x:.0f}, {best.y:.0f}, {best.width:.0f}, {best.height:.0f}" if best else "none: constant map"
-        peak = f"{result.peak[0]}, {result.peak[1]}" if result.peak else "none"
-        table.add_row(result.sentence, str(len(result.boxes)), corner, peak)
+    table = Table("sentence", "score", "boxes", "best box (x, y, width, height)", "peak (x, y)")
+    for entry in entries:
+        best, peak = (entry["boxes"] or [None])[0], entry["peak"]
+        corner = "{x:.0f}, {y:.0f}, {width:.0f}, {height:.0f}".format(**best) if best else "none: constant map"
+        at = f"{peak['x']}, {peak['y']}" if peak else "none"
+        table.add_row(entry["sentence"], f"{entry['score']:.2f}", str(len(entry["boxes"])), corner, at)
     console = Console()
     console.print(table)
     console.print(f"written to {out}", markup=False, highlight=False)

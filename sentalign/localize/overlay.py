@@ -44,7 +44,7 @@ def draw(
     A picture smaller than 640 pixels is enlarged to 640; the long side of the result is at most `long_side`. `frame`
     leads from the original pixels to the square that `grid_HW` covers. Predicted boxes are blue, true ones white.
     """
-    resized = _sized(picture, min(long_side, max(MIN_SIDE, *picture.grey_HW.shape)))
+    resized = sized(picture, min(long_side, max(MIN_SIDE, *picture.grey_HW.shape)))
     image = Image.fromarray(_blend(resized, grid_HW, frame))
     pen = ImageDraw.Draw(image)
     line = max(1, round(max(image.size) / 320))
@@ -56,7 +56,7 @@ def draw(
     return image
 
 
-def _sized(picture: Picture, long_side: int) -> Picture:
+def sized(picture: Picture, long_side: int) -> Picture:
     """The picture scaled up or down to that long side."""
     rows, columns = picture.grey_HW.shape
     height, width = (max(1, round(side * long_side / max(rows, columns))) for side in (rows, columns))
@@ -66,7 +66,7 @@ def _sized(picture: Picture, long_side: int) -> Picture:
 
 def _blend(picture: Picture, grid_HW: Array, frame: Geometry) -> np.ndarray:
     grey_hwC = np.repeat(picture.grey_HW[:, :, None], 3, axis=2).astype(float)
-    map_hw = _map_on(picture, grid_HW, frame)
+    map_hw = map_on(picture, grid_HW, frame)
     if is_flat(map_hw):
         return grey_hwC.astype(np.uint8)
     level_hw = (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min())
@@ -75,7 +75,7 @@ def _blend(picture: Picture, grid_HW: Array, frame: Geometry) -> np.ndarray:
     return np.round(grey_hwC + opacity_hw[:, :, None] * (colour_hwC - grey_hwC)).astype(np.uint8)
 
 
-def _map_on(picture: Picture, grid_HW: Array, frame: Geometry) -> Array:
+def map_on(picture: Picture, grid_HW: Array, frame: Geometry) -> Array:
     """The map at the pixel centres of the drawn picture, which may be a crop of its original."""
     rows, columns = picture.grey_HW.shape
     ys = picture.geometry.to_original(np.stack([np.zeros(rows), np.arange(rows) + 0.5], axis=1))[:, 1]
@@ -113,13 +113,13 @@ def titled(image: Image.Image, sentence: str) -> Image.Image:
     sheet = Image.new("RGB", (width, image.height + bar), (17, 17, 17))
     sheet.paste(image, ((width - image.width) // 2, bar))
     ImageDraw.Draw(sheet).multiline_text(
-        (size * 0.6, size * 0.5), "\n".join(lines), font=_font(size), fill=TRUTH, spacing=size * 0.2
+        (size * 0.6, size * 0.5), "\n".join(lines), font=font(size), fill=TRUTH, spacing=size * 0.2
     )
     return sheet
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib: it has the letters of all European languages."""
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 

@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sentalign import config, sides
+from sentalign.localize import boxes
+from sentalign.localize.boxes import Localization
 from sentalign.localize.maps import register
 from sentalign.localize.maps.heatmap import Array, cells_geometry
 from sentalign.localize.maps.mirror import Mirror
@@ -30,7 +32,7 @@ from sentalign.localize.texts import Texts
 from sentalign.localize.trained_run import TrainedRun
 from sentalign.model import dual
 from sentalign.tokenizer import Tokenizer
-from sharding.pixels import Geometry, letterbox
+from sharding.pixels import Geometry, Picture, letterbox
 
 BATCH = 16
 # The names of --map, and what they set in the section `maps`.
@@ -90,16 +92,31 @@ class Predictor:
         self.text = Texts(model, tokenizer, settings.data.max_tokens, device)
 
     @classmethod
-    def load(cls, run: Path, device: str = "cpu", maps: str | None = None) -> Self:
-        """The model of a run folder; `maps` (a name of MAPS) overrides its settings `mirrored` and `registered`.
+    def load(cls, run: Path | str, device: str = "cpu", maps: str | None = None) -> Self:
+        """The model of a run or export folder; `maps` (a name of MAPS) overrides its settings of the maps.
 
         Raises UserError where the folder has none or the device does not exist.
         """
-        loaded = TrainedRun.load(run, device)
+        loaded = TrainedRun.load(Path(run), device)
         settings = loaded.settings
         if maps is not None:
             settings = settings.model_copy(update={"maps": settings.maps.model_copy(update=MAPS[maps])})
         return cls(loaded.model, loaded.tokenizer, settings, device)
+
+    def localize(self, picture: Picture, sentences: Sequence[str]) -> list[Localization]:
+        """Where each sentence is true on a picture: boxes, peak and score, in pixels of the file it was read from."""
+        features = self.image(picture.grey_HW)
+        return self.localizations(picture, features, sentences, self.maps(features, sentences))
+
+    def localizations(
+        self, picture: Picture, features: ImageFeatures, sentences: Sequence[str], maps: Sequence[SentenceMap]
+    ) -> list[Localization]:
+        """`localize` of maps that are there already."""
+        geometry, level = picture.geometry.then(features.cells), self.settings.level
+        return [
+            boxes.localize(sentence, one.grid_HW, geometry, level, one.mirrored, float(one.plain_HW.max()))
+            for sentence, one in zip(sentences, maps, strict=True)
+        ]
 
     def image(self, grey_HW: NDArray[np.uint8]) -> ImageFeatures:
         """Features of one grey picture (H, W) uint8, any size."""

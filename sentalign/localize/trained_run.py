@@ -5,6 +5,7 @@ In: the folder that training or `sentalign export` wrote. Out: `TrainedRun`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,3 +50,12 @@ class TrainedRun:
                 f"the run folder {run} has no readable tokenizer/; give a run that training finished"
             ) from None
         return cls(model, tokenizer, config.load(run / "config.yaml"), device)
+
+
+def weights_sha256(run: Path) -> str:
+    """The checksum of a run's weights. Raises UserError where there are none."""
+    try:
+        with (run / dual.WEIGHTS).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        raise UserError(f"no trained model in {run}; give the folder that training wrote") from None

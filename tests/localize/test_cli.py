@@ -40,7 +40,7 @@ def picture(tmp_path):
 def test_writes_overlays_maps_and_boxes(picture, run_folder, tmp_path, capsys):
     out = tmp_path / "maps"
     call(picture, *SENTENCES, "--run", run_folder, "--out", out, "--json")
-    names = ["01-map.npz", "01-overlay.png", "02-map.npz", "02-overlay.png", "boxes.json"]
+    names = ["01-map.npz", "01-overlay.png", "02-map.npz", "02-overlay.png", "boxes.json", "overlay.png"]
     assert sorted(file.name for file in out.iterdir()) == names
     stored = json.loads((out / "boxes.json").read_text())
     assert json.loads(capsys.readouterr().out) == stored

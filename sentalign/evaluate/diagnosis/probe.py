@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from sentalign import sides
-from sentalign.evaluate.predict_cases import Localizer, read_picture
+from sentalign.evaluate.predict_cases import Localizer, group_by_image
 from sentalign.evaluate.score_cases import Scores
 from sentalign.evaluate.scoring.metrics import Array
+from sentalign.localize.files.decode import decoded
 from sentalign.localize.maps import attribution
-from sharding.pixels import Geometry
+from sharding.pixels import Geometry, Picture
 
 WINDOW_CELLS = 2  # to each side of its centre
 
@@ -46,16 +47,16 @@ class Probes:
 VALUES = ("score", "margin", "attribution_dx", "attribution_dy", "fall_pointed", "fall_random")
 
 
-def probe(localizer: Localizer, scores: Scores, peaks_N2: Array, seed: int = 0) -> Probes:
+def probe(localizer: Localizer, scores: Scores, peaks_N2: Array, seed: int = 0, workers: int = 0) -> Probes:
     """All figures of all cases; `peaks_N2` are x and y in original pixels, NaN for a constant map."""
     values = {name: np.full(len(scores.cases), np.nan) for name in VALUES}
-    images = list(dict.fromkeys(case.image_id for case in scores.cases))
+    of_image = group_by_image(scores.cases)
+    images = [scores.cases[members[0]].image_id for members in of_image]
     sentences = list(dict.fromkeys(case.phrase for case in scores.cases))
     scores_IM = np.empty((len(images), len(sentences)))
-    for i, image in enumerate(images):
-        members = [n for n, case in enumerate(scores.cases) if case.image_id == image]
-        picture = read_picture(scores.cases[members[0]])
-        assert picture is not None, "a scored picture was readable"
+    pictures = decoded([str(scores.cases[members[0]].image) for members in of_image], workers)
+    for i, (members, picture) in enumerate(zip(of_image, pictures, strict=True)):
+        assert isinstance(picture, Picture), "a scored picture was readable"
         image_11SS = localizer.inputs([picture.grey_HW])
         with torch.no_grad():
             scores_IM[i] = localizer.attended_scores(image_11SS, sentences)[0].double().cpu().numpy()

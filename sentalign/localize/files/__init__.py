@@ -1,0 +1,1 @@
+"""Image files and sentences → overlays, boxes and tables in a folder."""

@@ -1,0 +1,91 @@
+"""The results of many pictures: one JSON line a picture as they come, and one table of all at the end.
+
+In: localizations of one picture after the other. Out: results.jsonl, which a stopped run goes on with, and results.csv.
+
+results.jsonl   {"image": where the file is, "folder": of its overlays, "sentences": as in boxes.json} or
+                {"image", "failed": why there is no picture}
+results.csv     a row for each picture and sentence: image, folder, number, sentence, score, peak_x, peak_y, boxes, and
+                the best box: x, y, width, height; a picture that failed has one row, with `failed`
+settings.json   what the results depend on; the same command goes on, another one is refused
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sharding.contract import UserError
+from sharding.store import atomic
+
+LINES, TABLE, SETTINGS = "results.jsonl", "results.csv", "settings.json"
+BOX = ("x", "y", "width", "height")
+COLUMNS = ("image", "folder", "number", "sentence", "score", "peak_x", "peak_y", "boxes", *BOX, "failed")
+Line = dict[str, Any]
+
+
+class Results:
+    """The files of one folder; `done` holds the images that have a picture's result already."""
+
+    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
+        """Raises UserError where the folder holds results of other settings or cannot be written."""
+        self._out = out
+        text = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
+        try:
+            stored = out / SETTINGS
+            if stored.is_file() and stored.read_text(encoding="utf-8") != text:
+                raise UserError(f"{out} holds results of another run, map or sentences; give another --out")
+            if not stored.is_file() and (out / LINES).is_file():
+                raise UserError(f"{out} holds results without {SETTINGS}; give another --out")
+            atomic.write_text(stored, text)
+            # Failures are tried again; a line that was cut off when a run was killed is dropped.
+            self._lines = {line["image"]: line for line in _whole_lines(out / LINES) if "failed" not in line}
+            atomic.write_text(out / LINES, "".join(map(_json_line, self._lines.values())))
+        except OSError as error:
+            raise UserError(f"cannot write to {out} ({error.strerror}); give another --out") from None
+        self.done = frozenset(self._lines)
+
+    def add(self, line: Line) -> None:
+        """Appends the line of one picture. Raises UserError where it cannot be written."""
+        self._lines[line["image"]] = line
+        try:
+            with (self._out / LINES).open("a", encoding="utf-8") as file:
+                file.write(_json_line(line))
+        except OSError as error:
+            raise UserError(f"cannot write to {self._out} ({error.strerror}); free space and run it again") from None
+
+    def write_table(self, images: Sequence[str]) -> None:
+        """results.csv, in the order of the images."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(row for image in images for row in _rows(self._lines[image]))
+        atomic.write_text(self._out / TABLE, text.getvalue())
+
+
+def _rows(line: Line) -> Iterator[Line]:
+    if "failed" in line:
+        yield {"image": line["image"], "failed": line["failed"]}
+        return
+    for entry in line["sentences"]:
+        best, peak = (entry["boxes"] or [{}])[0], entry["peak"] or {}
+        row = {"image": line["image"], "folder": line["folder"], "number": entry["number"]}
+        row |= {"sentence": entry["sentence"], "score": entry["score"], "boxes": len(entry["boxes"])}
+        yield row | {f"peak_{axis}": peak.get(axis, "") for axis in "xy"} | {n: best.get(n, "") for n in BOX}
+
+
+def _json_line(line: Line) -> str:
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def _whole_lines(file: Path) -> Iterator[Line]:
+    if not file.is_file():
+        return
+    for text in file.read_text(encoding="utf-8").split("\n")[:-1]:
+        try:
+            yield json.loads(text)
+        except ValueError:
+            continue

@@ -26,6 +26,7 @@ GATES = {
     "ray": ("sentalign/sweep/", "sharding/ray_cluster.py"),
     "obstore": "sharding/store/bucket.py",
     "jinja2": "sharding/page_templates.py",
+    "highdicom": "sentalign/localize/dicom_out/",
 }
 # What each room of sentalign may import of the others: upstream never imports downstream. The longest name counts.
 MAY_IMPORT = {

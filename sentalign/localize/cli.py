@@ -7,12 +7,17 @@ imported when the command runs, so that `--help` is fast.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentalign.localize.arguments import add_run_arguments, make_folder, pick_device
 from sharding.command_line import Subcommands, add_command
 from sharding.contract import UserError
+
+if TYPE_CHECKING:
+    from sentalign.localize.dicom_out.write import DicomOut
+    from sharding.pixels import Picture
 
 EXAMPLES = """\
   sentalign localize chest.dcm "Right pleural effusion." --run runs/paper --out maps
@@ -24,12 +29,16 @@ written to --out, NN the number of the sentence:
   NN-map.npz       grid: the map's own grid; geometry: JSON, original to grid; for one file also map: float32 on the
                    original pixels
   overlay.png      with several sentences: all of them in one picture
+  DICOM            with --dicom: segmentation.dcm, segmentation-fractional.dcm, overlay-NN.dcm, report.dcm, of the same
+                   study and patient as the image, marked as research output
   boxes.json       the boxes, the peak and the score of every sentence in original pixels, and whether the mirrored
                    picture took part in its map
 With more than one file these lie in folders 000001, 000002, ..., beside:
   results.csv      a row for each file and sentence; files that are no sound picture have their reason
   results.jsonl    the same as JSON, a line for each file, written as they are done
 The same command goes on where a stopped one was, and tries again what failed. Exit code 1: some files failed."""
+
+DICOM = ("seg", "seg-fractional", "sc", "sr")
 
 
 def add_parser(commands: Subcommands) -> None:
@@ -47,6 +56,14 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument("--sentences", type=Path, metavar="FILE", help="text file with one sentence a line")
     parser.add_argument(
         "--workers", type=int, default=2, help="processes that decode several files; 0: none (default: 2)"
+    )
+    parser.add_argument(
+        "--dicom",
+        action="append",
+        choices=DICOM,
+        default=[],
+        help="also write DICOM objects of DICOM images: a segmentation with a segment a sentence (seg; seg-fractional "
+        "with the whole map), the overlays as secondary captures (sc), a TID 1500 report of the boxes (sr)",
     )
     add_run_arguments(parser, "boxes.json, or of results.jsonl with several files")
 
@@ -78,9 +95,11 @@ def _one(args: argparse.Namespace, image: str, sentences: list[str]) -> int:
     from sentalign.localize.files import one_picture
     from sentalign.localize.predict import Predictor
 
+    dicom_of = _dicom_of(args.dicom)
+    dicom = dicom_of(image, picture)
     predictor = Predictor.load(args.run, pick_device(args.device), args.map)
     features = predictor.image(picture.grey_HW)
-    content = one_picture.localize_picture(predictor, picture, features, sentences, args.out)
+    content = one_picture.localize_picture(predictor, picture, features, sentences, args.out, dicom=dicom)
     if args.json:
         print((args.out / "boxes.json").read_text(encoding="utf-8"), end="")
     else:
@@ -95,12 +114,13 @@ def _many(args: argparse.Namespace, images: list[str], sentences: list[str]) -> 
     from sentalign.localize.trained_run import weights_sha256
     from sharding import progress
 
+    dicom_of = _dicom_of(args.dicom)
     predictor = Predictor.load(args.run, pick_device(args.device), args.map)
     make_folder(args.out)
-    maps = predictor.settings.model_dump()
-    results = Results(args.out, {"weights": weights_sha256(args.run), "maps": maps, "sentences": sentences})
+    settings = {"weights": weights_sha256(args.run), "maps": predictor.settings.model_dump()}
+    results = Results(args.out, settings | {"sentences": sentences, "dicom": sorted(args.dicom)})
     with progress.bar("localizing", len(images)) as advance:
-        failed = localize_all(predictor, images, sentences, args.out, results, args.workers, advance)
+        failed = localize_all(predictor, images, sentences, args.out, results, args.workers, advance, dicom_of)
     if args.json:
         print((args.out / LINES).read_text(encoding="utf-8"), end="")
     else:
@@ -108,6 +128,17 @@ def _many(args: argparse.Namespace, images: list[str], sentences: list[str]) -> 
             f"{len(images) - failed} of {len(images)} files localized, {failed} failed; written to {args.out / TABLE}"
         )
     return int(failed > 0)
+
+
+def _dicom_of(kinds: list[str]) -> Callable[[str, Picture], DicomOut | None]:
+    """What makes the DICOM objects of an image. Raises UserError where they are asked for and highdicom is missing."""
+    if not kinds:
+        return lambda image, picture: None
+    try:
+        from sentalign.localize.dicom_out.write import DicomOut
+    except ImportError:
+        raise UserError("--dicom needs the package highdicom; pip install 'sentalign[dicom]'") from None
+    return lambda image, picture: DicomOut.of(kinds, image, picture)
 
 
 def _print_table(entries: list[dict[str, Any]], out: Path) -> None:

@@ -10,14 +10,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentalign.localize.files.decode import decoded
 from sentalign.localize.files.one_picture import localize_picture
 from sentalign.localize.files.results import Results
 from sentalign.localize.predict import BATCH, Predictor
+from sharding.contract import UserError
 from sharding.pixels import Picture
 
-Decoded = tuple[str, Picture | str]
+if TYPE_CHECKING:
+    from sentalign.localize.dicom_out.write import DicomOut
+
+Task = tuple[Picture, "DicomOut | None"]
 
 
 def localize_all(
@@ -28,27 +33,40 @@ def localize_all(
     results: Results,
     workers: int,
     progress: Callable[[int], None],
+    dicom_of: Callable[[str, Picture], DicomOut | None] = lambda image, picture: None,
 ) -> int:
-    """Localizes what `results` has not; the number of images that failed. `progress` gets the images done."""
+    """Localizes what `results` has not; the number of images that failed. `progress` gets the images done.
+
+    `dicom_of` says which DICOM objects of an image are written; where it raises UserError, the image has failed.
+    """
     todo = [image for image in images if image not in results.done]
     progress(len(images) - len(todo))
     numbers, failed = itertools.count(len(results.done) + 1), 0
     for batch in _batches(zip(todo, decoded(todo, workers), strict=True)):
-        pictures = [picture for _, picture in batch if isinstance(picture, Picture)]
-        features = predictor.images([picture.grey_HW for picture in pictures])
-        for image, picture in batch:
-            if isinstance(picture, Picture):
-                folder = f"{next(numbers):06d}"
-                found = localize_picture(predictor, picture, next(features), sentences, out / folder, full_size=False)
-                results.add({"image": image, "folder": folder, "sentences": found["sentences"]})
-            else:
-                failed += 1
-                results.add({"image": image, "failed": picture})
+        tasks = {image: _task(image, picture, dicom_of) for image, picture in batch}
+        sound = {image: task for image, task in tasks.items() if not isinstance(task, str)}
+        features = predictor.images([picture.grey_HW for picture, _ in sound.values()])
+        for image, (picture, dicom) in sound.items():
+            folder = f"{next(numbers):06d}"
+            content = localize_picture(predictor, picture, next(features), sentences, out / folder, False, dicom)
+            results.add({"image": image, "folder": folder, "sentences": content["sentences"]})
+            progress(1)
+        for image, why in ((image, task) for image, task in tasks.items() if isinstance(task, str)):
+            failed += 1
+            results.add({"image": image, "failed": why})
             progress(1)
     results.write_table(images)
     return failed
 
 
-def _batches(pictures: Iterator[Decoded]) -> Iterator[list[Decoded]]:
+def _task(image: str, picture: Picture | str, dicom_of: Callable[[str, Picture], DicomOut | None]) -> Task | str:
+    """What is to be done with a picture, or why there is nothing to do."""
+    try:
+        return picture if isinstance(picture, str) else (picture, dicom_of(image, picture))
+    except UserError as error:
+        return str(error)
+
+
+def _batches(pictures: Iterator[tuple[str, Picture | str]]) -> Iterator[list[tuple[str, Picture | str]]]:
     while batch := list(itertools.islice(pictures, BATCH)):
         yield batch

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from sentalign.localize import boxes, findings_overlay, overlay
 from sentalign.localize.arguments import make_folder
@@ -19,6 +20,9 @@ from sentalign.localize.maps.heatmap import Array, clean_map
 from sentalign.localize.predict import ImageFeatures, Predictor
 from sharding.contract import UserError
 from sharding.pixels import Geometry, Picture
+
+if TYPE_CHECKING:
+    from sentalign.localize.dicom_out.write import DicomOut
 
 ALL = "overlay.png"  # all sentences in one picture
 
@@ -30,6 +34,7 @@ def localize_picture(
     sentences: Sequence[str],
     out: Path,
     full_size: bool = True,
+    dicom: DicomOut | None = None,
 ) -> dict[str, Any]:
     """Writes the files of every sentence (see `sentalign localize --help`), and returns the content of boxes.json.
 
@@ -37,15 +42,21 @@ def localize_picture(
     """
     make_folder(out)
     geometry, maps = picture.geometry.then(features.cells), predictor.maps(features, sentences)
+    grids, level = [one.grid_HW for one in maps], predictor.settings.level
     found = predictor.localizations(picture, features, sentences, maps)
+    drawings = [_draw(picture, *pair, geometry) for pair in zip(grids, found, strict=True)]
+    names = [f"{number:02d}-overlay.png" for number in range(1, len(found) + 1)]
+    if len(sentences) > 1:
+        drawings.append(findings_overlay.draw(picture, grids, geometry, sentences, level))
+        names.append(ALL)
     content = boxes.as_json(found, geometry, ALL if len(sentences) > 1 else None)
     try:
-        for number, (one, result) in enumerate(zip(maps, found, strict=True), 1):
-            _write(out, number, picture, one.grid_HW, geometry, result, full_size)
-        if len(sentences) > 1:
-            grids = [one.grid_HW for one in maps]
-            level = predictor.settings.level
-            findings_overlay.draw(picture, grids, geometry, sentences, level).save(out / ALL)
+        for drawing, name in zip(drawings, names, strict=True):
+            drawing.save(out / name)
+        for number, grid_HW in enumerate(grids, 1):
+            _write_map(out / f"{number:02d}-map.npz", grid_HW, geometry, full_size)
+        if dicom is not None:
+            dicom.write(out, [clean_map(grid_HW, geometry) for grid_HW in grids], found, drawings, level)
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         (out / "boxes.json").write_text(text, encoding="utf-8")
     except OSError as error:
@@ -53,14 +64,13 @@ def localize_picture(
     return content
 
 
-def _write(
-    out: Path, number: int, picture: Picture, grid_HW: Array, geometry: Geometry, result: Localization, full_size: bool
-) -> None:
+def _draw(picture: Picture, grid_HW: Array, result: Localization, geometry: Geometry) -> Image.Image:
     rectangles = [(b.x, b.y, b.width, b.height) for b in result.boxes]
-    overlay.write(
-        out / f"{number:02d}-overlay.png", picture, grid_HW, geometry, result.sentence, rectangles, result.peak
-    )
+    return overlay.titled(overlay.draw(picture, grid_HW, geometry, rectangles, peak=result.peak), result.sentence)
+
+
+def _write_map(file: Path, grid_HW: Array, geometry: Geometry, full_size: bool) -> None:
     arrays = {"grid": grid_HW.astype(np.float32), "geometry": np.array(json.dumps(geometry.as_dict()))}
     if full_size:
         arrays["map"] = clean_map(grid_HW, geometry).astype(np.float32)
-    np.savez(out / f"{number:02d}-map.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -1,0 +1,72 @@
+"""Maps of sentences → one DICOM Segmentation, a segment for each sentence.
+
+In: the header of the source image and a map of its size for each sentence. Out: a dataset to be saved. BINARY: the
+pixels above min + level · (max - min), which boxes lie around. FRACTIONAL: (map - min) / (max - min), 255 steps.
+"""
+
+# N sentences, h w rows and columns of the image
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import highdicom
+import numpy as np
+import pydicom
+from highdicom.color import CIELabColor
+from highdicom.seg import Segmentation, SegmentDescription
+from numpy.typing import NDArray
+from pydicom.sr.codedict import codes
+
+from sentalign.localize.dicom_out import source as of_source
+from sentalign.localize.findings_overlay import COLOURS
+from sentalign.localize.maps.heatmap import Array, is_flat
+
+LABEL = 64  # bytes of a segment's label: the standard counts characters, some readers bytes
+SERIES = 9001  # far above those of a study
+
+
+def segmentation(
+    source: pydicom.Dataset, maps: Sequence[Array], sentences: Sequence[str], level: float, fractional: bool = False
+) -> Segmentation:
+    """The object; its UIDs are new. A constant map has an empty segment."""
+    scaled_hwN = np.stack([_scaled(map_hw) for map_hw in maps], axis=-1)
+    pixels_hwN = scaled_hwN if fractional else scaled_hwN >= level
+    made = Segmentation(
+        [source],
+        pixels_hwN[None],
+        "FRACTIONAL" if fractional else "BINARY",
+        [_segment(number, sentence) for number, sentence in enumerate(sentences, 1)],
+        highdicom.UID(),
+        SERIES,
+        highdicom.UID(),
+        1,
+        content_label="RESEARCH",
+        content_description=of_source.NOTICE,
+        content_creator_name=f"{of_source.NAME}^",
+        omit_empty_frames=False,
+        **of_source.equipment(),
+    )
+    of_source.mark(made, source, f"Regions of sentences, {of_source.NAME}")
+    return made
+
+
+def _scaled(map_hw: Array) -> NDArray[np.float64]:
+    """From 0 to 1; a constant map is 0."""
+    return np.zeros(map_hw.shape) if is_flat(map_hw) else (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min())
+
+
+def _segment(number: int, sentence: str) -> SegmentDescription:
+    segment = SegmentDescription(
+        number,
+        sentence.encode()[:LABEL].decode(errors="ignore"),
+        codes.SCT.MorphologicallyAbnormalStructure,
+        codes.SCT.Lesion,
+        "AUTOMATIC",
+        of_source.algorithm(),
+        tracking_uid=highdicom.UID(),
+        tracking_id=f"{number}",
+        display_color=CIELabColor.from_rgb(*COLOURS[(number - 1) % len(COLOURS)]),
+    )
+    segment.SegmentDescription = sentence
+    return segment

@@ -1,0 +1,99 @@
+"""The DICOM file of the picture → its header, fit to be referenced by derived objects.
+
+In: the bytes of the file. Out: a pydicom dataset without pixels. The identity in it is kept on purpose: a derived
+object belongs to the same study of the same patient. It goes into DICOM objects alone.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import re
+import warnings
+from typing import Any
+
+import highdicom
+import pydicom
+from pydicom import uid
+from pydicom.sr.codedict import codes
+
+from sharding.contract import UserError
+from sharding.pixels import header
+
+# Attributes of the patient and study modules that may be empty (type 2), and that some files lack.
+MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "ReferringPhysicianName",
+    "StudyID", "AccessionNumber",
+)  # fmt: skip
+NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
+# Others need a frame of reference, and maps are made for frontal chest X-rays.
+XRAY = (
+    uid.ComputedRadiographyImageStorage,
+    uid.DigitalXRayImageStorageForPresentation,
+    uid.DigitalXRayImageStorageForProcessing,
+    uid.SecondaryCaptureImageStorage,
+    uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
+)
+AGE = re.compile(r"\d{3}[DWMY]")
+NAME = "sentalign"
+NOTICE = "Research output of sentalign, not for diagnosis"
+
+
+def read(data: bytes) -> pydicom.Dataset:
+    """The header. Raises UserError where the file is no DICOM image, or derived objects cannot refer to it."""
+    if not header.is_dicom(data):
+        raise UserError("--dicom needs the DICOM file of the image, and this is none; leave --dicom out")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's texts quote values of the header
+        source = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True)
+        missing = [name for name in NEEDED if not source.get(name)]
+    if missing:
+        raise UserError(f"--dicom: the file has no {missing[0]}, by which DICOM objects refer to an image")
+    if int(source.get("NumberOfFrames") or 1) > 1:
+        raise UserError("--dicom: the file has several frames; give an image of one")
+    if source.SOPClassUID not in XRAY:
+        raise UserError("--dicom: the file is no X-ray image (CR, DX or secondary capture)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        source.decode()
+    _mend(source)
+    return source
+
+
+def _mend(source: pydicom.Dataset) -> None:
+    """Adds what may be empty, and removes values that a derived object would be faulty with."""
+    source.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: sentences may have any letters
+    for name in MAY_BE_EMPTY:
+        if name not in source:
+            setattr(source, name, "")
+    if "ImagePositionPatient" not in source:
+        source.pop("FrameOfReferenceUID", None)  # a projection lies nowhere in it
+    if not AGE.fullmatch(str(source.get("PatientAge", ""))):
+        source.pop("PatientAge", None)
+    for name in ("PixelSpacing", "ImagerPixelSpacing"):
+        if name in source and not all(value and value > 0 for value in source[name].value or [0]):
+            del source[name]
+
+
+def equipment() -> dict[str, Any]:
+    """The arguments of highdicom that say which software made an object."""
+    version = importlib.metadata.version(NAME)
+    return {"manufacturer": NAME, "manufacturer_model_name": NAME, "software_versions": version,
+            "device_serial_number": "none"}  # fmt: skip
+
+
+def algorithm() -> highdicom.AlgorithmIdentificationSequence:
+    """What made the regions."""
+    return highdicom.AlgorithmIdentificationSequence(
+        NAME, codes.cid7162.ArtificialIntelligence, importlib.metadata.version(NAME)
+    )
+
+
+def mark(made: pydicom.Dataset, source: pydicom.Dataset, description: str) -> None:
+    """What every derived object says: that it is research output; and how the image lies."""
+    made.SpecificCharacterSet = "ISO_IR 192"
+    made.SeriesDescription = description[:64]
+    made.PatientOrientation = source.get("PatientOrientation") or None
+    made.ContentQualification = "RESEARCH"

@@ -1,0 +1,186 @@
+"""DICOM objects: what is in them, as pydicom and highdicom read it, and what the validator dciodvfy says of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom import uid
+
+from sentalign.localize.dicom_out import source as of_source
+from sentalign.localize.maps.heatmap import clean_map
+from sharding.contract import UserError
+from sharding.pixels import Geometry
+from tests.localize.test_cli import call
+
+SENTENCES = ["Right pleural effusion", "Größe des Herzens, und eine lange Beschreibung davon, mehr als 64 Zeichen lang"]
+KINDS = ("seg", "seg-fractional", "sc", "sr")
+ROWS, COLUMNS = 120, 90
+
+
+def write_dicom(file: Path, **attributes: object) -> Path:
+    """A DX image of noise; an attribute that is None is left out."""
+    image = pydicom.Dataset()
+    image.file_meta = pydicom.dataset.FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = uid.DigitalXRayImageStorageForPresentation
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = uid.generate_uid()
+    image.StudyInstanceUID, image.SeriesInstanceUID = uid.generate_uid(), uid.generate_uid()
+    image.PatientName, image.PatientID, image.Modality = "Mustermann^Erika", "4711", "DX"
+    image.StudyDate, image.StudyTime, image.PatientOrientation = "20200102", "101500", ["L", "F"]
+    image.Rows, image.Columns, image.SamplesPerPixel = ROWS, COLUMNS, 1
+    image.PhotometricInterpretation, image.PixelRepresentation = "MONOCHROME1", 0
+    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 12, 11
+    image.WindowCenter, image.WindowWidth = 2048, 4096
+    image.PixelData = np.random.default_rng(0).integers(0, 4096, (ROWS, COLUMNS)).astype(np.uint16).tobytes()
+    for name, value in attributes.items():
+        if value is None:
+            delattr(image, name)
+        else:
+            setattr(image, name, value)
+    image.save_as(file, enforce_file_format=True)
+    return file
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, run_folder) -> Path:
+    folder = tmp_path_factory.mktemp("dicom")
+    file = write_dicom(folder / "image.dcm")
+    content = file.read_bytes()
+    words = [word for kind in KINDS for word in ("--dicom", kind)]
+    call(file, *SENTENCES, "--run", run_folder, "--out", folder / "out", *words)
+    assert file.read_bytes() == content
+    return folder
+
+
+def test_the_files(made):
+    names = sorted(file.name for file in (made / "out").glob("*.dcm"))
+    overlays = [f"overlay-0{n}.dcm" for n in (1, 2, 3)]  # one a sentence, and one with both
+    assert names == sorted([*overlays, "report.dcm", "segmentation-fractional.dcm", "segmentation.dcm"])
+
+
+def test_all_belong_to_the_study_and_are_new(made):
+    source, uids = pydicom.dcmread(made / "image.dcm"), set()
+    for file in (made / "out").glob("*.dcm"):
+        one = pydicom.dcmread(file)
+        for name in ("StudyInstanceUID", "PatientID", "PatientName", "StudyDate"):
+            assert one[name].value == source[name].value
+        assert one.SeriesInstanceUID != source.SeriesInstanceUID
+        uids.add(one.SOPInstanceUID)
+    assert len(uids) == 6
+    assert source.SOPInstanceUID not in uids
+
+
+@pytest.mark.parametrize("name", ["segmentation", "segmentation-fractional"])
+def test_segments_are_the_maps(made, name):
+    segmentation = highdicom.seg.segread(made / "out" / f"{name}.dcm")
+    source = pydicom.dcmread(made / "image.dcm")
+    assert list(segmentation.segment_numbers) == [1, 2]
+    assert "Research output" in segmentation.ContentDescription
+    frames = segmentation.get_pixels_by_source_instance([source.SOPInstanceUID])[0]
+    for number, sentence in enumerate(SENTENCES, 1):
+        described = segmentation.get_segment_description(number)
+        assert (described.SegmentLabel, described.SegmentDescription) == (
+            sentence.encode()[:64].decode(errors="ignore"),
+            sentence,
+        )
+        stored = np.load(made / "out" / f"0{number}-map.npz", allow_pickle=False)
+        map_hw = clean_map(stored["grid"], Geometry.from_dict(json.loads(str(stored["geometry"]))))
+        scaled_hw = (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min())
+        if name == "segmentation":
+            expected = scaled_hw >= 0.5
+            assert (frames[:, :, number - 1] != expected).mean() < 1e-3, "the grid was rounded to float32"
+        else:
+            assert frames[:, :, number - 1] == pytest.approx(scaled_hw, abs=0.51 / 255)
+
+
+def test_the_source_is_referenced_without_a_frame_of_reference(made):
+    segmentation, source = pydicom.dcmread(made / "out" / "segmentation.dcm"), pydicom.dcmread(made / "image.dcm")
+    assert "FrameOfReferenceUID" not in segmentation
+    (series,) = segmentation.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == source.SeriesInstanceUID
+    assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        (derivation,) = frame.DerivationImageSequence
+        assert derivation.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+
+
+def test_captures_are_the_overlays_with_a_notice(made):
+    for number, name in enumerate(("01-overlay.png", "02-overlay.png", "overlay.png"), 1):
+        capture = pydicom.dcmread(made / "out" / f"overlay-0{number}.dcm")
+        drawn = np.asarray(Image.open(made / "out" / name))
+        assert (capture.pixel_array[: len(drawn)] == drawn).all()
+        assert capture.pixel_array[len(drawn) :].max() > 200, "the notice"
+        assert (capture.SOPClassUID, capture.InstanceNumber) == (uid.SecondaryCaptureImageStorage, number)
+
+
+def test_the_report_has_every_box(made):
+    report = highdicom.sr.srread(made / "out" / "report.dcm")
+    stored = json.loads((made / "out" / "boxes.json").read_text())["sentences"]
+    groups = report.content.get_planar_roi_measurement_groups()
+    boxes = [(one, box) for one in stored for box in one["boxes"]]
+    assert len(groups) == len(boxes) > 1
+    for group, (one, box) in zip(groups, boxes, strict=True):
+        corners = group.roi.value
+        assert corners.min(axis=0) == pytest.approx([box["x"], box["y"]], abs=1e-3)
+        assert corners.max(axis=0) - corners.min(axis=0) == pytest.approx([box["width"], box["height"]], abs=1e-3)
+        assert group.tracking_identifier == one["sentence"]
+        assert [float(m.value) for m in group.get_measurements()] == pytest.approx(
+            [one["score"], box["score"]], abs=1e-3
+        )
+
+
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="needs dciodvfy (Debian: dicom3tools)")
+@pytest.mark.parametrize(
+    "attributes",
+    [{}, {"PatientID": None, "PatientName": None, "StudyDate": None, "StudyTime": None, "PatientOrientation": None},
+     {"PatientAge": "58", "PixelSpacing": [0, 0], "ImagerPixelSpacing": [0.2, 0.2]},
+     {"SOPClassUID": uid.SecondaryCaptureImageStorage, "FrameOfReferenceUID": "1.2.3", "PatientName": "Müller^Jörg",
+      "SpecificCharacterSet": "ISO_IR 100"}],
+)  # fmt: skip
+def test_a_validator_finds_no_error(attributes, run_folder, tmp_path):
+    words = [word for kind in KINDS for word in ("--dicom", kind)]
+    file = write_dicom(tmp_path / "image.dcm", **attributes)
+    call(file, *SENTENCES, "--run", run_folder, "--out", tmp_path, *words)
+    for made in tmp_path.glob("*-*.dcm"):
+        told = subprocess.run(["dciodvfy", "-new", made], capture_output=True, check=False).stderr.decode()
+        assert "Error" not in told, told
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"StudyInstanceUID": None}, "no StudyInstanceUID"),
+        ({"SOPClassUID": uid.CTImageStorage}, "no X-ray image"),
+        ({"NumberOfFrames": 2}, "several frames"),
+    ],
+)
+def test_files_that_nothing_can_refer_to(attributes, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        of_source.read(write_dicom(tmp_path / "image.dcm", **attributes).read_bytes())
+
+
+def test_a_picture_without_a_header(run_folder, tmp_path):
+    Image.fromarray(np.arange(2500, dtype=np.uint8).reshape(50, 50)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="--dicom needs the DICOM file"):
+        call(tmp_path / "a.png", *SENTENCES, "--run", run_folder, "--out", tmp_path / "out", "--dicom", "seg")
+    write_dicom(tmp_path / "b.dcm")
+    words = ("--run", run_folder, "--out", tmp_path / "many", "--dicom", "seg", "--workers", 0)
+    assert call(tmp_path / "a.png", tmp_path / "b.dcm", *SENTENCES, *words) == 1
+    assert [file.name for file in (tmp_path / "many").rglob("*.dcm")] == ["segmentation.dcm"]
+    assert "--dicom needs" in (tmp_path / "many" / "results.csv").read_text()
+
+
+def test_warnings_do_not_print_the_name(run_folder, tmp_path, recwarn, capfd):
+    file = write_dicom(tmp_path / "image.dcm", PatientName="JANE", ReferringPhysicianName="WARD")
+    call(file, *SENTENCES, "--run", run_folder, "--out", tmp_path, "--dicom", "seg", "--dicom", "sc", "--dicom", "sr")
+    assert not [w for w in recwarn if "JANE" in str(w.message) or "WARD" in str(w.message)]
+    told = capfd.readouterr()
+    assert "JANE" not in told.out + told.err

@@ -1,4 +1,4 @@
-"""The arguments that the commands of an evaluation share: --replicates and --seed.
+"""The arguments that the commands of an evaluation share: --replicates, --seed and --workers.
 
 In: a parser. Out: its arguments, checked.
 """
@@ -20,3 +20,14 @@ def check_bootstrap(args: argparse.Namespace) -> None:
     """Raises UserError where one is out of range."""
     if args.replicates < 1 or args.seed < 0:
         raise UserError("--replicates must be 1 or more and --seed 0 or more")
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Adds --workers."""
+    parser.add_argument("--workers", type=int, default=2, help="processes that decode; 0: none (default: 2)")
+
+
+def check_workers(args: argparse.Namespace) -> None:
+    """Raises UserError where it is out of range."""
+    if args.workers < 0:
+        raise UserError("--workers must be 0 or more")

@@ -8,7 +8,7 @@ metric does not apply to; it is ignored. A patient's cases are not independent, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,10 @@ class Bootstrap:
         """Mean per category, then over the categories (docs/method.md: evaluation protocols); a replicate without a
         case of some category takes the mean over the others."""
         return self._estimate(values_N, self._member_NC)
+
+    def weights(self) -> Iterator[Array]:
+        """How often each case is drawn (N,): of the set itself, then of each replicate."""
+        return (draws_P[self._patient_N].astype(float) for draws_P in self._draws_RP)
 
     def _estimate(self, values_N: Array, member_NC: Array) -> Estimate:
         values_N = np.asarray(values_N, float)

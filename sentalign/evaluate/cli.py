@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentalign.evaluate.arguments import add_bootstrap, check_bootstrap
+from sentalign.evaluate.arguments import add_bootstrap, add_workers, check_bootstrap, check_workers
+from sentalign.evaluate.classification import cli as classification
 from sentalign.evaluate.retrieval import cli as retrieval
 from sentalign.localize.arguments import add_run_arguments, pick_device
 from sharding.command_line import Subcommands, add_command, add_json
@@ -110,6 +111,7 @@ def add_parser(commands: Subcommands) -> None:
         parser.add_argument("--phrase", help="the sentence (default: Findings suggesting pneumonia.)")
     for parser in (of_ms_cxr, of_rsna, of_covid_rural, of_table):
         _add_arguments(parser)
+    classification.add_parser(sets)
     retrieval.add_parser(sets)
 
 
@@ -151,7 +153,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """What every data set has."""
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="the set, see below")
     add_run_arguments(parser, "metrics.json")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode; 0: none (default: 2)")
+    add_workers(parser)
     parser.add_argument(
         "--withheld", default="", metavar="CATEGORY,...", help="categories withheld from training, reported separately"
     )
@@ -202,8 +204,7 @@ def _measure(
 ) -> None:
     """Measures the run on the cases of a set, and shows or prints what is written."""
     check_bootstrap(args)
-    if args.workers < 0:
-        raise UserError("--workers must be 0 or more")
+    check_workers(args)
     # Processes cost a second to start.
     workers = args.workers if len({case.image_id for case in cases}) > FEW_IMAGES else 0
     from rich.console import Console

@@ -153,6 +153,20 @@ class Predictor:
         units_N2D = self.text(sentences).units_N2D.to(regions_BHWD)
         return torch.stack([self._attention.scores(v.flatten(0, 1), units_N2D) for v in regions_BHWD.float()])
 
+    def scores(self, greys: Sequence[NDArray[np.uint8]], sentences: Sequence[str]) -> Array:
+        """How well each sentence fits each picture as a whole, (B, 2, S) for S sentences: globally and locally.
+
+        The cosine of the global vectors of picture and sentence, and the attended score of its regions (see
+        `attended_scores`). Neither is a probability.
+        """
+        with torch.inference_mode():
+            regions_BHWD, image_BD = self._model.image(self.inputs(greys))
+            text = self.text(sentences)
+            image_BD, report_SD = (normalize(v.float().cpu(), dim=-1) for v in (image_BD, text.reports_ND))
+            units_S2D, regions_BRD = text.units_N2D, regions_BHWD.flatten(1, 2).float().cpu()
+            local_BS = torch.stack([self._attention.scores(regions_RD, units_S2D) for regions_RD in regions_BRD])
+            return torch.stack([image_BD @ report_SD.T, local_BS], dim=1).double().numpy()
+
     def _framed(self, greys: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, list[Geometry]]:
         framed = [letterbox(grey_HW, self._data.image_size, self._data.long_side) for grey_HW in greys]
         images_BSS = torch.from_numpy(np.stack([square_SS for square_SS, _ in framed]))

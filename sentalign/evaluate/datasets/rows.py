@@ -1,4 +1,4 @@
-"""Tables of annotations → rows of text: CSV, TSV or Parquet, with the columns that a reader needs.
+"""Tables of annotations → rows of text: CSV, TSV (also .gz) or Parquet, with the columns that a reader needs.
 
 In: a file. Out: its rows, one dictionary each. What they mean is up to the reader.
 """
@@ -6,6 +6,8 @@ In: a file. Out: its rows, one dictionary each. What they mean is up to the read
 from __future__ import annotations
 
 import csv
+import gzip
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,6 +37,11 @@ def read(file: Path, columns: Sequence[str], add: Callable[[Row], None], optiona
             raise UserError(f"{file.name}: line {number} cannot be read ({error}); mend the row") from None
 
 
+def names(file: Path) -> Sequence[str]:
+    """The names of a table's columns. Raises UserError where the file is no table."""
+    return _table(file, ())[0]
+
+
 def _table(file: Path, columns: Sequence[str]) -> tuple[Sequence[str], list[Row]]:
     """The names of the columns, and all rows. Raises UserError where the file is no table."""
     try:
@@ -42,12 +49,15 @@ def _table(file: Path, columns: Sequence[str]) -> tuple[Sequence[str], list[Row]
             table = pyarrow.parquet.read_table(file)
             texts = [{k: "" if v is None else str(v) for k, v in row.items()} for row in table.to_pylist()]
             return table.column_names, texts
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, delimiter="\t" if file.suffix.lower() == ".tsv" else ",", restval="")
+        packed = file.suffix.lower() == ".gz"
+        delimiter = "\t" if file.name.lower().endswith((".tsv", ".tsv.gz")) else ","
+        with (gzip.open if packed else open)(file, "rt", newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, delimiter=delimiter, restval="")
             return reader.fieldnames or [], list(reader)
     except FileNotFoundError:
-        raise UserError(f"no table {file}; it needs the columns {', '.join(columns)}") from None
-    except (OSError, UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
+        needed = f"; it needs the columns {', '.join(columns)}" if columns else ""
+        raise UserError(f"no table {file}{needed}") from None
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
         raise UserError(
             f"{file} is no table in UTF-8 ({type(error).__name__}); give a CSV, TSV or Parquet file"
         ) from None

@@ -66,9 +66,9 @@ def table(measured: dict[str, Any]) -> Table:
     """Recall at each k, in both directions."""
     title = f"{measured['pairs']} pairs, {measured['texts']} texts, {measured['patients']} patients"
     printed = Table(
-        box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, title=f"{title} (%, 95% intervals; median rank)"
+        box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, title=f"{title} (%, 95% intervals), median rank"
     )
-    for name in ("query", *(f"R@{k}" for k in AT), "median"):
+    for name in ("query", *(f"R@{k}" for k in AT), "rank"):
         printed.add_column(name, justify="left" if name == "query" else "right", no_wrap=True)
     for direction in DIRECTIONS:
         recall = measured[direction]

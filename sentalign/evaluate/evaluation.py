@@ -16,6 +16,7 @@ cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid)
   clean__KIND             (N, H, W) float32 grids that both protocols score, KIND with spaces as "_"; those of a
                           registered map are finer, those without a sentence and the plain map on the model's grid
   paper__plain_map        (N, H, W) the grid that the paper protocol scores of the plain map, stretched over the input
+  radzero_pointing, radzero_dice, radzero_thresholds   (N,), (N, T), (T,): the plain map under RadZero's protocol
   mirrored                (N,) bool; the mirrored picture took part in the model's map
   peak                    (N, 2) x, y of the pixel of the original at which the model's map is highest; NaN: none
   side, near, dx, dy      (N,) see `diagnosis`; NaN: does not apply
@@ -45,6 +46,7 @@ from sentalign.evaluate.diagnosis.probe import Probes
 from sentalign.evaluate.predict_cases import MODEL, Localizer
 from sentalign.evaluate.score_cases import Scores, measure
 from sentalign.evaluate.scoring.protocols import METRICS
+from sentalign.evaluate.scoring.radzero import THRESHOLDS
 from sentalign.evaluate.scoring.target import PixelMask
 from sentalign.evaluate.summary import HEADLINE, JUDGED, summarise
 from sentalign.localize.arguments import make_folder
@@ -119,6 +121,8 @@ def arrays(scores: Scores) -> dict[str, np.ndarray]:
     stored["kinds"], stored["metrics"] = np.array([slug(kind) for kind in scores.kinds]), np.array(METRICS)
     stored["values"] = np.array([[kind.values[metric] for metric in METRICS] for kind in scores.kinds.values()])
     stored |= peaks.diagnose(scores)
+    stored |= {"radzero_pointing": scores.radzero.pointing_N, "radzero_dice": scores.radzero.dice_NT}
+    stored["radzero_thresholds"] = THRESHOLDS
     for name, kind in scores.kinds.items():
         stored |= {f"clean__{slug(name)}": kind.clean_NHW}
         stored |= {} if kind.paper_NHW is None else {f"paper__{slug(name)}": kind.paper_NHW}
@@ -152,6 +156,10 @@ def table(metrics: dict[str, Any]) -> Table:
     for name, means in page.rows(metrics).items():
         cells = [_cell(means, metric, interval=metric in JUDGED) for metric in HEADLINE]
         printed.add_row(name, *cells, style="bold" if name.startswith(MODEL) else "")
+    for row in metrics["published"]:
+        if row["protocol"] == "paper":
+            figures = ("–" if metric not in row else f"{row[metric]:.3f}" for metric in HEADLINE)
+            printed.add_row(f"published: {row['method']}", *figures, style="dim")
     return printed
 
 
@@ -170,5 +178,7 @@ def show(metrics: dict[str, Any]) -> None:
         console.print(f"not scored: {count} cases, {reason}", highlight=False)
     if metrics["protocols"]["paper"]["outside"]:
         console.print(f"outside the paper protocol's centre: {metrics['protocols']['paper']['outside']} cases")
+    for note, count in metrics["notes"].items():
+        console.print(f"note: {count} {note}", highlight=False)
     comparison = "above" if metrics["separate"] else "not above"
     console.print(f"pointing and CNR intervals of the seen cases: {comparison} those of every control", highlight=False)

@@ -15,6 +15,7 @@ import numpy as np
 
 from sentalign.evaluate.predict_cases import MODEL, read_picture
 from sentalign.evaluate.score_cases import Scores
+from sentalign.evaluate.scoring.target import PixelMask
 from sentalign.localize import overlay
 from sentalign.localize.maps import heatmap
 from sharding import page_templates
@@ -95,9 +96,10 @@ def _picture(scores: Scores, n: int) -> dict[str, Any]:
     grid_HW = model.clean_NHW[n].astype(float)
     picture = read_picture(case)
     assert picture is not None, "a scored picture was readable"
-    truth = [(float(x), float(y), float(w), float(h)) for x, y, w, h in case.boxes]
-    peak = heatmap.peak(grid_HW, frame)
-    image = overlay.draw(picture, grid_HW, frame, truth=truth, peak=peak, long_side=PICTURE_SIDE)
+    is_mask, peak = isinstance(case.target, PixelMask), heatmap.peak(grid_HW, frame)
+    truth = [] if is_mask else [(float(x), float(y), float(w), float(h)) for x, y, w, h in case.boxes]
+    outlined = case.target.covers if is_mask else None
+    image = overlay.draw(picture, grid_HW, frame, (), truth, peak, PICTURE_SIDE, outlined)
     jpeg = io.BytesIO()
     image.save(jpeg, "JPEG", quality=82)
     uri = "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()

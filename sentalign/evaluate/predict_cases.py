@@ -37,12 +37,14 @@ ASPECT_TOLERANCE = 0.01
 
 
 class Localizer(Protocol):
-    """The methods of `sentalign.localize.predict.Predictor` that are used here and, the last three, in `probe`."""
+    """The methods of `sentalign.localize.predict.Predictor` that are used here, in `score_cases` and in `probe`."""
 
     def images(self, greys: Sequence[NDArray[np.uint8]]) -> Iterator[Any]: ...
     def maps(self, features: Any, sentences: Sequence[str]) -> list[SentenceMap]: ...
     @property
     def stride(self) -> int: ...
+    @property
+    def score_scale(self) -> float: ...
     def inputs(self, greys: Sequence[NDArray[np.uint8]]) -> Tensor: ...
     def attended_scores(self, images_B1SS: Tensor, sentences: Sequence[str]) -> Tensor: ...
 
@@ -84,10 +86,13 @@ def predict_cases(
     cases: Sequence[Case],
     queries: Sequence[dict[str, str]],
     lost: Counter[str],
+    notes: Counter[str],
     progress: Callable[[int], None],
     workers: int = 0,
 ) -> Iterator[CaseGrids]:
     """Every case whose image can be read; `lost` counts the others by reason, `progress` gets the cases done.
+
+    `notes` counts boxes that reach beyond their picture: they are cut at its edge.
 
     `workers` processes decode pictures while the model works on others; 0: this one does.
     """
@@ -100,8 +105,10 @@ def predict_cases(
             if not isinstance(picture, Picture):
                 lost["image refused"] += len(members)
             else:
-                fitted = {i: case for i in members if (case := fit_target(cases[i], picture))}
-                lost["image has another shape than annotated"] += len(members) - len(fitted)
+                shaped = {i: case for i in members if (case := fit_target(cases[i], picture))}
+                lost["image has another shape than annotated"] += len(members) - len(shaped)
+                fitted = {i: cut for i, case in shaped.items() if (cut := _within(case, picture, notes))}
+                lost["target lies beyond the picture"] += len(shaped) - len(fitted)
                 yield from _predict_image(localizer, fitted, picture, next(features), queries)
             done += len(members)
             progress(done)
@@ -146,6 +153,14 @@ def read_picture(case: Case) -> Picture | None:
     """The picture of a case; None where it cannot be decoded."""
     picture = decode(str(case.image))
     return picture if isinstance(picture, Picture) else None
+
+
+def _within(case: Case, picture: Picture, notes: Counter[str]) -> Case | None:
+    """The case with boxes that end at the picture's edge; None where nothing of the target is in the picture."""
+    target, cut = case.target.within(picture.geometry.rows, picture.geometry.columns)
+    if cut:
+        notes["boxes reach beyond their picture and were cut at its edge"] += cut
+    return replace(case, target=target) if len(target.boxes) else None
 
 
 def fit_target(case: Case, picture: Picture) -> Case | None:

@@ -28,6 +28,7 @@ from sentalign.evaluate.predict_cases import (
 )
 from sentalign.evaluate.scoring.metrics import Array
 from sentalign.evaluate.scoring.protocols import METRICS, Scorer
+from sentalign.evaluate.scoring.radzero import THRESHOLDS
 from sentalign.localize.maps.heatmap import shape
 from sentalign.localize.predict import SentenceMap
 from sentalign.localize.prompts import PROMPTS
@@ -51,10 +52,19 @@ class MapKind:
 
 
 @dataclass(frozen=True)
+class RadZero:
+    """The plain map of every case under RadZero's protocol: pointing (N,), Dice (N, T) at each of its thresholds."""
+
+    pointing_N: Array
+    dice_NT: Array
+
+
+@dataclass(frozen=True)
 class Scores:
     """Every readable case, in the order of the set; `sentences` holds the query of each case by kind, "" for none.
 
-    `mirrored_N` says in which cases the mirrored picture took part in the model's map.
+    `mirrored_N` says in which cases the mirrored picture took part in the model's map; `lost` counts the cases without
+    a score by reason, `notes` what was changed in others.
     """
 
     cases: list[Case]
@@ -65,6 +75,8 @@ class Scores:
     kinds: dict[str, MapKind]
     sentences: dict[str, list[str]]
     lost: dict[str, int]
+    notes: dict[str, int]
+    radzero: RadZero
 
     @property
     def controls(self) -> list[str]:
@@ -90,8 +102,9 @@ def measure(
         raise UserError("not one case has an image; put the images beside the annotation file")
     seen_N = np.array([case.category not in set(withheld) for case in present], bool)
     queries, lost = make_queries(present, seen_N, seed), Counter({"image missing": len(cases) - len(present)})
+    notes: Counter[str] = Counter()
     advance = lambda done: progress(0.5 * done / len(present))  # noqa: E731
-    predicted = predict_cases(localizer, present, queries, lost, advance, workers)
+    predicted = predict_cases(localizer, present, queries, lost, notes, advance, workers)
     readable = sorted(predicted, key=lambda case: case.number)
     if not readable:
         raise UserError("not one image can be read; check the files beside the annotation file")
@@ -103,7 +116,9 @@ def measure(
         raise UserError("the model's maps hold NaN or inf: its training diverged; train it with a lower optimizer.lr")
     grids |= _text_free(readable, seen_N[numbers])
     stretched = {PLAIN: paper_NHW}
-    values = _score(readable, grids, stretched, lambda share: progress(0.5 + 0.5 * share))
+    values, radzero = _score(
+        readable, grids, stretched, localizer.score_scale, lambda share: progress(0.5 + 0.5 * share)
+    )
     return Scores(
         [case.case for case in readable],
         seen_N[numbers],
@@ -113,6 +128,8 @@ def measure(
         {kind: MapKind(grids[kind], stretched.get(kind), values[kind]) for kind in grids},
         {kind: [queries[i].get(kind, "") for i in numbers] for kind in QUERIED},
         {reason: count for reason, count in lost.items() if count},
+        dict(notes),
+        radzero,
     )
 
 
@@ -137,8 +154,13 @@ def _text_free(cases: Sequence[CaseGrids], seen_N: NDArray[np.bool_]) -> dict[st
 
 
 def _score(
-    cases: Sequence[CaseGrids], grids: dict[str, Grids], stretched: dict[str, Grids], progress: Callable[[float], None]
-) -> dict[str, dict[str, Array]]:
+    cases: Sequence[CaseGrids],
+    grids: dict[str, Grids],
+    stretched: dict[str, Grids],
+    scale: float,
+    progress: Callable[[float], None],
+) -> tuple[dict[str, dict[str, Array]], RadZero]:
+    radzero = RadZero(np.zeros(len(cases)), np.zeros((len(cases), len(THRESHOLDS))))
     values = {kind: {metric: np.full(len(cases), np.nan) for metric in METRICS} for kind in grids}
     for n, case in enumerate(cases):
         scorer = Scorer(case.clean_frame, case.case.target, shape(grids[PLAIN][n]), case.paper_frame)
@@ -147,5 +169,6 @@ def _score(
                 paper_HW = stretched[kind][n] if kind in stretched else None
                 for metric, value in scorer(grids_NHW[n], paper_HW).items():
                     values[kind][metric][n] = value
+        radzero.pointing_N[n], radzero.dice_NT[n] = scorer.radzero(grids[PLAIN][n].astype(float), scale)
         progress((n + 1) / len(cases))
-    return values
+    return values, radzero

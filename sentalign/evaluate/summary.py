@@ -15,6 +15,9 @@ the picture alone, the paper protocol as published (report vector, the grid stre
 `_ci` is the 95% percentile interval over bootstrap replicates that draw patients; all kinds of map share the draws.
 `protocols` holds every metric of each protocol pooled, over categories and per category, and the spread over prompts:
 `paper` and `clean_plain` of the plain reading, `paper_map` and `clean` of the map.
+`radzero` is of the plain map: pointing at the first box, and Dice of the sigmoid at the threshold with the highest mean
+over these very cases (`chosen_on`), which flatters every method. `published` has what others published for the set.
+`notes` counts what was changed in annotations.
 `diagnosis` says why maps miss, of the seen and of the withheld cases; each figure pooled, over categories and per
 category, with the number of cases that it applies to (see `diagnosis.peaks`):
   side               share of the cases that name a side and have all boxes on one side, whose peak is there
@@ -39,12 +42,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentalign.evaluate import published
 from sentalign.evaluate.bootstrap import Bootstrap, Estimate
 from sentalign.evaluate.diagnosis import peaks
 from sentalign.evaluate.predict_cases import BOXES, CENTRE, MODEL, PLAIN, SHUFFLED, SWAPPED
 from sentalign.evaluate.score_cases import Scores
 from sentalign.evaluate.scoring.metrics import Array
 from sentalign.evaluate.scoring.protocols import CLEAN, PAPER
+from sentalign.evaluate.scoring.radzero import THRESHOLDS
 from sentalign.localize.prompts import PROMPTS
 
 HEADLINE = ("pointing", "cnr", "miou", "dice")
@@ -131,11 +136,17 @@ def summarise(
             "paper_map": _protocol(scores, seen, withheld, MODEL, PAPER),
             "clean": _protocol(scores, seen, withheld, MODEL, CLEAN) | {"prompts": seen.prompts() if seen else None},
             "clean_plain": _protocol(scores, seen, withheld, PLAIN, CLEAN),
+            "radzero": {
+                name: subset and _radzero(scores, subset, members_N)
+                for name, subset, members_N in (("seen", seen, scores.seen_N), ("withheld", withheld, ~scores.seen_N))
+            },
         },
+        "published": published.of_set(name),
         "cases": len(scores.cases),
         "images": len({case.image_id for case in scores.cases}),
         "patients": len({case.patient for case in scores.cases}),
         "lost": scores.lost,
+        "notes": scores.notes,
         "withheld_categories": sorted({c.category for c, s in zip(scores.cases, scores.seen_N, strict=True) if not s}),
         "bootstrap": {"replicates": replicates, "seed": seed, "drawn": "patients", "level": 0.95},
     }
@@ -149,6 +160,16 @@ def _protocol(
     if metrics == PAPER:
         results["outside"] = int(np.isnan(scores.kinds[kind].values["cnr"]).sum())
     return results
+
+
+def _radzero(scores: Scores, subset: Subset, members_N: NDArray[np.bool_]) -> dict[str, Any]:
+    dice_NT = scores.radzero.dice_NT[members_N]
+    best = int(dice_NT.mean(axis=0).argmax())
+    at_best = {"threshold": float(THRESHOLDS[best]), "chosen_on": "these cases"}
+    return {
+        "pointing": _full(subset.bootstrap, scores.radzero.pointing_N[members_N]),
+        "dice": _full(subset.bootstrap, dice_NT[:, best]) | at_best,
+    }
 
 
 def _diagnosis(subset: Subset, figures: dict[str, Array], members_N: NDArray[np.bool_]) -> dict[str, Any]:

@@ -9,13 +9,15 @@ sentence is the only text in it: no patient name, no file name, no date.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 from sentalign.localize.maps.heatmap import Array, bilinear, is_flat, original_taps, shape
 from sharding.pixels import Geometry, Picture, resize
@@ -28,6 +30,7 @@ MIN_SIDE = 640  # a smaller drawing is hard to read
 # Okabe and Ito's palette, which is safe for colour blindness.
 PREDICTED, TRUTH, OUTLINE = (86, 180, 233), (255, 255, 255), (0, 0, 0)
 XYWH = tuple[float, float, float, float]
+Region = Callable[[Array, Array], NDArray[np.bool_]]
 
 
 def draw(
@@ -38,14 +41,20 @@ def draw(
     truth: Iterable[XYWH] = (),
     peak: tuple[int, int] | None = None,
     long_side: int = 1024,
+    outlined: Region | None = None,
 ) -> Image.Image:
     """The picture under its map; boxes (x, y, w, h) and peak in original pixels.
 
     A picture smaller than 640 pixels is enlarged to 640; the long side of the result is at most `long_side`. `frame`
-    leads from the original pixels to the square that `grid_HW` covers. Predicted boxes are blue, true ones white.
+    leads from the original pixels to the square that `grid_HW` covers. Predicted boxes are blue, true ones white, as is
+    the edge of the region `outlined`, a mask that is asked by rows and columns of points in original pixels.
     """
     resized = sized(picture, min(long_side, max(MIN_SIDE, *picture.grey_HW.shape)))
-    image = Image.fromarray(_blend(resized, grid_HW, frame))
+    blended_hwC = _blend(resized, grid_HW, frame)
+    if outlined is not None:
+        mask_hw = outlined(*pixel_centres(resized))
+        blended_hwC[mask_hw & ~ndimage.binary_erosion(mask_hw, iterations=2)] = TRUTH
+    image = Image.fromarray(blended_hwC)
     pen = ImageDraw.Draw(image)
     line = max(1, round(max(image.size) / 320))
     for colour, boxes in ((PREDICTED, predicted), (TRUTH, truth)):
@@ -76,11 +85,16 @@ def _blend(picture: Picture, grid_HW: Array, frame: Geometry) -> np.ndarray:
 
 
 def map_on(picture: Picture, grid_HW: Array, frame: Geometry) -> Array:
-    """The map at the pixel centres of the drawn picture, which may be a crop of its original."""
+    """The map at the pixel centres of the drawn picture."""
+    return bilinear(grid_HW, *original_taps(frame, shape(grid_HW), *pixel_centres(picture)))
+
+
+def pixel_centres(picture: Picture) -> tuple[Array, Array]:
+    """Rows and columns of the pixel centres of a picture, which may be a crop of its original, in original pixels."""
     rows, columns = picture.grey_HW.shape
     ys = picture.geometry.to_original(np.stack([np.zeros(rows), np.arange(rows) + 0.5], axis=1))[:, 1]
     xs = picture.geometry.to_original(np.stack([np.arange(columns) + 0.5, np.zeros(columns)], axis=1))[:, 0]
-    return bilinear(grid_HW, *original_taps(frame, shape(grid_HW), ys, xs))
+    return ys, xs
 
 
 def _corners(geometry: Geometry, box: XYWH) -> tuple[float, float, float, float]:

@@ -143,6 +143,11 @@ class Predictor:
         """Pixels of the network's input from one region to the next."""
         return self._grid.stride
 
+    @property
+    def score_scale(self) -> float:
+        """What a score is multiplied by before a sigmoid: 1 / tau for cosines, as in the attention, 1 for products."""
+        return 1.0 if self._attention.tau is None else 1.0 / self._attention.tau
+
     def inputs(self, greys: Sequence[NDArray[np.uint8]]) -> Tensor:
         """The network's inputs of some pictures, (B, 1, S, S) in [-1, 1]."""
         return self._framed(greys)[0]

@@ -47,7 +47,7 @@ class MarkLocalizer:
     def maps(self, features: Any, sentences: Sequence[str]) -> list[SentenceMap]:
         return [SentenceMap(grid, grid, grid, False) for grid in (self._grid(features, s) for s in sentences)]
 
-    stride = SIDE // CELLS
+    stride, score_scale = SIDE // CELLS, 4.0
 
     def inputs(self, greys: Sequence[np.ndarray]) -> torch.Tensor:
         squares = np.stack([letterbox(grey_HW, SIDE)[0] for grey_HW in greys])

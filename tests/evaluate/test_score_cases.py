@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sentalign.evaluate import evaluation, page
+from sentalign.evaluate import evaluation, page, published
 from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.predict_cases import MODEL, SHUFFLED, SWAPPED
 from sentalign.evaluate.score_cases import measure
@@ -249,3 +249,38 @@ def test_same_seed_same_files_and_another_seed_other_partners(marked, localizer)
     one, same, other = (measure(localizer, cases, seed=seed) for seed in (0, 0, 1))
     assert one.sentences == same.sentences
     assert one.sentences[SHUFFLED] != other.sentences[SHUFFLED]
+
+
+def test_boxes_beyond_the_picture_are_cut_and_counted(marked, localizer):
+    cases = ms_cxr.read(marked)
+    x, y, width, height = cases[0].boxes[0]
+    beyond = replace(cases[0], target=Boxes(np.array([[x, y, width + 1000, height]])))
+    outside = replace(cases[1], target=Boxes(np.array([[5000.0, 0, 10, 10]])))
+    scores = measure(localizer, [beyond, outside, *cases[2:]])
+    assert scores.notes == {"boxes reach beyond their picture and were cut at its edge": 2}
+    assert scores.lost == {"target lies beyond the picture": 1}
+    assert scores.cases[0].boxes[0].tolist() == [x, y, cases[0].width - x, height]
+    metrics = summarise(scores, replicates=20)
+    assert metrics["notes"] == scores.notes
+
+
+def test_radzero_reports_the_threshold_that_is_best_over_the_cases(scores):
+    found = summarise(scores, replicates=20)["protocols"]["radzero"]["seen"]
+    curve_T = scores.radzero.dice_NT.mean(axis=0)
+    assert found["dice"]["pooled"] == pytest.approx(curve_T.max())
+    assert curve_T[round(100 * found["dice"]["threshold"])] == curve_T.max()
+    assert found["dice"]["chosen_on"] == "these cases"
+    assert found["pointing"]["pooled"] == scores.radzero.pointing_N.mean()
+
+
+def test_published_figures_are_those_of_the_documentation():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "method.md").read_text()
+    table = {row.split("|")[1].strip().removesuffix(" [2]"): row.split("|")[2:5] for row in text.splitlines()
+             if row.startswith(("| GLoRIA", "| BioViL", "| MedKLIP", "| AFLoc"))}  # fmt: skip
+    assert len(table) == 4
+    for column, name in enumerate(("RSNA Pneumonia", "MS-CXR", "COVID Rural")):
+        rows = [row for row in published.of_set(name) if row["protocol"] == "paper"]
+        found = {row["method"]: f"{row['miou']:.3f}".lstrip("0") + f" / {row['cnr']:.2f}" for row in rows}
+        assert found == {method: cells[column].strip() for method, cells in table.items()}
+    assert published.of_set("cases.csv") == []
+    assert "NeurIPS" in next(row["source"] for row in published.of_set("MS-CXR") if row["protocol"] == "radzero")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sentalign.evaluate.scoring import radzero
 from sentalign.evaluate.scoring.metrics import THRESHOLDS, Array, Mask, Sorted, box_mask, cnr
 from sentalign.evaluate.scoring.target import Target
 from sentalign.localize.maps import heatmap
@@ -50,6 +51,11 @@ class Scorer:
         """All `METRICS` of a grid; the paper ones of `stretched_HW`, as published, where one is given."""
         paper = self.paper(grid_HW) if stretched_HW is None else self.stretched(stretched_HW)
         return self.clean(grid_HW) | paper
+
+    def radzero(self, grid_HW: Array, scale: float) -> tuple[float, Array]:
+        """Pointing and Dice at every threshold under RadZero's protocol (see `radzero`)."""
+        curve_T = radzero.dice(grid_HW, self._geometry, self._raster, self._clean_hw, scale)
+        return radzero.pointing(grid_HW, self._geometry, self._target), curve_T
 
     def clean(self, grid_HW: Array) -> dict[str, float]:
         """The clean protocol's metrics of one grid."""

@@ -31,6 +31,9 @@ class Target(Protocol):
     def scaled(self, x: float, y: float) -> Self:
         """The same on a picture of x times the columns and y times the rows."""
 
+    def within(self, rows: int, columns: int) -> tuple[Self, int]:
+        """What lies in a picture of that size, and how many boxes were cut; without a box where nothing does."""
+
 
 @dataclass(frozen=True)
 class Boxes:
@@ -45,6 +48,15 @@ class Boxes:
     def scaled(self, x: float, y: float) -> Boxes:
         """See `Target`."""
         return Boxes(self.boxes * np.array([x, y, x, y]))
+
+    def within(self, rows: int, columns: int) -> tuple[Boxes, int]:
+        """See `Target`."""
+        corners_N2 = self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]
+        start_N2, end_N2 = (np.clip(corner_N2, 0, (columns, rows)) for corner_N2 in corners_N2)
+        cut_N4 = np.concatenate([start_N2, end_N2 - start_N2], axis=1)
+        # Less than a thousandth of a pixel is the rounding of a scale.
+        beyond = int((np.abs(cut_N4 - self.boxes) > 1e-3).any(axis=1).sum())
+        return (Boxes(cut_N4[(cut_N4[:, 2:] > 0).all(axis=1)]), beyond) if beyond else (self, 0)
 
 
 @dataclass(frozen=True)
@@ -86,3 +98,7 @@ class PixelMask:
     def scaled(self, x: float, y: float) -> PixelMask:
         """See `Target`."""
         return PixelMask(self.bits, self.shape, (self.scale[0] * x, self.scale[1] * y))
+
+    def within(self, rows: int, columns: int) -> tuple[PixelMask, int]:
+        """See `Target`: a mask is stretched over the picture and never reaches beyond it."""
+        return self, 0

@@ -123,3 +123,18 @@ def test_a_thin_part_that_no_point_of_the_raster_hits_counts_where_it_is():
     for i, j in np.argwhere(found):
         assert 400 <= rows[i] < 700
         assert abs((columns[j] - 1000) - (rows[i] - 397)) < 16
+
+
+def test_boxes_end_at_the_edge_of_their_picture():
+    boxes = Boxes(np.array([[-5.0, 10, 20, 30], [90, 90, 40, 5], [10, 10, 5, 5], [100, 0, 10, 10]]))
+    cut, beyond = boxes.within(100, 100)
+    assert cut.boxes.tolist() == [[0, 10, 15, 30], [90, 90, 10, 5], [10, 10, 5, 5]]
+    assert beyond == 3
+    same, none = Boxes(boxes.boxes[2:3]).within(100, 100)
+    assert (same.boxes.tolist(), none) == ([[10, 10, 5, 5]], 0)
+    nothing, beyond = Boxes(boxes.boxes[3:]).within(100, 100)
+    assert (len(nothing.boxes), beyond) == (0, 1)
+    rounded, none = Boxes(np.array([[0.0, 0, 100 + 1e-9, 50]])).within(100, 100)
+    assert (rounded.boxes[0, 2], none) == (100 + 1e-9, 0)
+    mask = PixelMask.of(np.ones((4, 4), bool))
+    assert mask.within(4, 4) == (mask, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sentalign.evaluate.arguments import add_bootstrap, add_workers, check_bootstrap, check_workers
 from sentalign.evaluate.classification import cli as classification
@@ -20,6 +20,7 @@ from sharding.contract import UserError
 
 if TYPE_CHECKING:
     from sentalign.evaluate.datasets.case import Case
+    from sentalign.localize.predict import Predictor
 
 MS_CXR_EXAMPLES = """\
   sentalign evaluate ms-cxr --data ms-cxr --run runs/paper --out results
@@ -97,6 +98,9 @@ def add_parser(commands: Subcommands) -> None:
         "intervals by patient, controls.",
         examples=COVID_RURAL_EXAMPLES + WRITTEN,
     )
+    of_covid_rural.add_argument(
+        "--phrases", type=Path, metavar="TABLE", help="what radiologists wrote: a table of image and sentence"
+    )
     of_table = add_command(
         sets,
         "table",
@@ -137,7 +141,7 @@ def compare(args: argparse.Namespace) -> None:
     check_bootstrap(args)
     from rich.console import Console
 
-    from sentalign.evaluate import compare as results
+    from sentalign.evaluate.results import compare as results
 
     compared = results.compare(args.first, args.second, args.kind, args.replicates, args.seed)
     if args.json:
@@ -153,6 +157,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """What every data set has."""
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="the set, see below")
     add_run_arguments(parser, "metrics.json")
+    parser.add_argument(
+        "--once",
+        type=Path,
+        metavar="FILE",
+        help="for held-out sets: a file that keeps every evaluation of these cases, written before it is run; the "
+        "result says which one it is, and what has changed since the first",
+    )
     add_workers(parser)
     parser.add_argument(
         "--withheld", default="", metavar="CATEGORY,...", help="categories withheld from training, reported separately"
@@ -179,7 +190,9 @@ def covid_rural(args: argparse.Namespace) -> None:
     """Runs the command. Raises UserError for missing data, an unusable run or an unknown category."""
     from sentalign.evaluate.datasets import covid_rural as reader
 
-    _measure(args, reader.read(args.data, _phrase(args)), "COVID Rural")
+    if args.phrase is not None and args.phrases is not None:
+        raise UserError("--phrase and --phrases exclude each other; give one of them")
+    _measure(args, reader.read(args.data, _phrase(args), args.phrases), "COVID Rural")
 
 
 def table(args: argparse.Namespace) -> None:
@@ -215,17 +228,37 @@ def _measure(
 
     withheld = categories(args.withheld, cases)
     predictor = Predictor.load(args.run, pick_device(args.device), args.map)
+    once = _once(args, predictor, cases, name) if args.once else None
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("localizing and scoring", total=1.0)
         progress = lambda share: bar.update(task, completed=share)  # noqa: E731
         metrics = evaluation.evaluate(
-            predictor, cases, args.out, withheld, args.replicates, args.seed, progress, withheld_phrases, name, workers
+            predictor,
+            cases,
+            args.out,
+            withheld,
+            args.replicates,
+            args.seed,
+            progress,
+            withheld_phrases,
+            name,
+            workers,
+            once,
         )
     if args.json:
         print(json.dumps(metrics, indent=1, allow_nan=False))
     else:
         evaluation.show(metrics)
+
+
+def _once(args: argparse.Namespace, predictor: Predictor, cases: list[Case], name: str) -> dict[str, Any]:
+    """The evaluation in the record --once, and what is said of it."""
+    from sentalign.evaluate.results import ledger
+    from sentalign.localize.trained_run import weights_sha256
+
+    settings = {"maps": predictor.settings.model_dump(), "withheld": sorted(categories(args.withheld, cases))}
+    return ledger.enter(args.once, ledger.manifest(name, cases, weights_sha256(args.run), settings))
 
 
 def categories(names: str, cases: list[Case]) -> list[str]:

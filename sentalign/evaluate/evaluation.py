@@ -39,11 +39,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sentalign.evaluate import page
 from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.diagnosis import health, peaks, probe
 from sentalign.evaluate.diagnosis.probe import Probes
 from sentalign.evaluate.predict_cases import MODEL, Localizer
+from sentalign.evaluate.results import ledger, page
 from sentalign.evaluate.score_cases import Scores, measure
 from sentalign.evaluate.scoring.protocols import METRICS
 from sentalign.evaluate.scoring.radzero import THRESHOLDS
@@ -64,18 +64,20 @@ def evaluate(
     withheld_phrases: Collection[str] = (),
     name: str = "MS-CXR",
     workers: int = 0,
+    once: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measures the model and its controls on all cases; the content of metrics.json (see `summary`).
 
     `withheld` are the categories withheld from training, `withheld_phrases` the phrases whose wording was; `name` is
-    that of the data set. `progress` gets the share that is done, `workers` processes decode the pictures. With `out`
-    the three files are written there. Raises UserError where nothing can be scored or the folder cannot be written.
+    that of the data set. `progress` gets the share that is done, `workers` processes decode the pictures, `once` is
+    what `ledger` says of the evaluation. With `out` the three files are written there. Raises UserError where nothing
+    can be scored or the folder cannot be written.
     """
     if out is not None:
         make_folder(out)
     scores = measure(localizer, cases, withheld, seed, lambda share: progress(0.7 * share), workers)
     probes = probe.probe(localizer, scores, peaks.diagnose(scores)["peak"], seed, workers)
-    metrics = summarise(scores, replicates, seed, withheld_phrases, name) | probed(scores, probes)
+    metrics = summarise(scores, replicates, seed, withheld_phrases, name) | probed(scores, probes) | {"once": once}
     if out is not None:
         write(out, scores, metrics, probes)
     progress(1.0)
@@ -180,5 +182,7 @@ def show(metrics: dict[str, Any]) -> None:
         console.print(f"outside the paper protocol's centre: {metrics['protocols']['paper']['outside']} cases")
     for note, count in metrics["notes"].items():
         console.print(f"note: {count} {note}", highlight=False)
+    if metrics["once"]:
+        console.print(ledger.line(metrics["once"]), highlight=False)
     comparison = "above" if metrics["separate"] else "not above"
     console.print(f"pointing and CNR intervals of the seen cases: {comparison} those of every control", highlight=False)

@@ -42,10 +42,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentalign.evaluate import published
 from sentalign.evaluate.bootstrap import Bootstrap, Estimate
 from sentalign.evaluate.diagnosis import peaks
 from sentalign.evaluate.predict_cases import BOXES, CENTRE, MODEL, PLAIN, SHUFFLED, SWAPPED
+from sentalign.evaluate.results import published
 from sentalign.evaluate.score_cases import Scores
 from sentalign.evaluate.scoring.metrics import Array
 from sentalign.evaluate.scoring.protocols import CLEAN, PAPER

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentalign.evaluate import evaluation, page
+from sentalign.evaluate import evaluation
 from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.diagnosis import peaks
+from sentalign.evaluate.results import page
 from sentalign.evaluate.score_cases import measure
 from sentalign.evaluate.summary import summarise
 from sharding.pixels import letterbox

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sentalign.evaluate import evaluation, page, published
+from sentalign.evaluate import evaluation
 from sentalign.evaluate.datasets import ms_cxr
 from sentalign.evaluate.predict_cases import MODEL, SHUFFLED, SWAPPED
+from sentalign.evaluate.results import page, published
 from sentalign.evaluate.score_cases import measure
 from sentalign.evaluate.scoring.protocols import Scorer
 from sentalign.evaluate.scoring.target import Boxes
@@ -215,8 +216,8 @@ def test_page_escapes_what_the_data_set_holds(scores):
 def test_every_template_is_installed():
     root = Path(__file__).resolve().parents[2]
     data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    folder = root / "sentalign/evaluate"
-    installed = {file for pattern in data["sentalign.evaluate"] for file in folder.glob(pattern)}
+    folder = root / "sentalign/evaluate/results"
+    installed = {file for pattern in data["sentalign.evaluate.results"] for file in folder.glob(pattern)}
     templates = {file for file in folder.rglob("*") if file.suffix in (".html", ".css")}
     assert templates
     assert templates <= installed

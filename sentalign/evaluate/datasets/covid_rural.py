@@ -9,14 +9,15 @@ COVID Rural.
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sentalign.evaluate.datasets import mask_file
+from sentalign.evaluate.datasets import mask_file, rows
 from sentalign.evaluate.datasets.case import PNEUMONIA, Case
 from sentalign.evaluate.scoring.target import PixelMask
 from sharding.contract import UserError
@@ -26,10 +27,12 @@ LUNGS = ("left_lung", "right_lung")
 CATEGORY = "COVID-19 pneumonia"
 
 
-def read(data: Path, phrase: str = PNEUMONIA) -> list[Case]:
+def read(data: Path, phrase: str = PNEUMONIA, phrases: Path | None = None) -> list[Case]:
     """The images whose mask is not empty, by name; without a mask file, of the polygons of its labelme file.
 
-    `data` is `covid_rural_annot` or the folder that holds it. Raises UserError where a folder is missing or a file
+    `data` is `covid_rural_annot` or the folder that holds it. With `phrases`, a table of image (the name of its file,
+    with or without its ending) and sentence, what a radiologist wrote of each image takes the place of the one phrase:
+    a case for each sentence, none for an image without. Raises UserError where a folder is missing or a file
     cannot be read.
     """
     root = data / FOLDER if (data / FOLDER).is_dir() else data
@@ -37,8 +40,26 @@ def read(data: Path, phrase: str = PNEUMONIA) -> list[Case]:
         raise UserError(f"no folder {root / IMAGES}; give the folder that holds {FOLDER}/{IMAGES} and {FOLDER}/{MASKS}")
     cases = [_case(root, image, phrase) for image in sorted((root / IMAGES).glob("*.jpg"))]
     found = [case for case in cases if case is not None]
+    if phrases is not None:
+        found = _with_phrases(found, phrases)
     if not found:
         raise UserError(f"{root / IMAGES} has no .jpg with a mask in {MASKS} or shapes in {SHAPES}; take the whole set")
+    return found
+
+
+def _with_phrases(cases: list[Case], file: Path) -> list[Case]:
+    of_image: dict[str, list[str]] = {}
+
+    def add(row: rows.Row) -> None:
+        image, sentence = PurePath(row["image"].strip()).name, " ".join(row["sentence"].split())
+        if not image or not sentence:
+            raise ValueError(f"no {'sentence' if image else 'image'}")
+        of_image.setdefault(image.removesuffix(".jpg"), []).append(sentence)
+
+    rows.read(file, ("image", "sentence"), add)
+    found = [replace(case, phrase=s) for case in cases for s in dict.fromkeys(of_image.get(case.image_id, ()))]
+    if not found:
+        raise UserError(f"{file.name} names none of the {len(cases)} images with a mask; give the names of their files")
     return found
 
 

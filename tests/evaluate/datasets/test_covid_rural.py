@@ -107,3 +107,23 @@ def test_from_the_sets_folder_to_metrics_and_masks_that_can_be_scored_again(root
         bits = stored["mask_bits"][stored["mask_start"][n] :]
         again = np.unpackbits(bits, count=ROWS * COLUMNS).reshape(stored["mask_shape"][n]).astype(bool)
         assert (again == case.target.pixels()).all()
+
+
+def test_what_radiologists_wrote_takes_the_place_of_the_one_phrase(root, tmp_path):
+    file = tmp_path / "notes.csv"
+    file.write_text(
+        f"image,sentence\n{NAMES[1]}.jpg,Patchy  opacities.\njpgs/{NAMES[1]}.jpg,Small effusion.\n"
+        f"{NAMES[1]},Patchy opacities.\n{NAMES[3]},Opacity.\nother,Opacity.\n"
+    )
+    found = covid_rural.read(root, phrases=file)
+    assert [(case.image_id, case.phrase) for case in found] == [
+        (NAMES[1], "Patchy opacities."), (NAMES[1], "Small effusion."), (NAMES[3], "Opacity.")]  # fmt: skip
+    assert (found[0].target.pixels() == found[1].target.pixels()).all()
+    for content, message in [("image,sentence\nother,Opacity.\n", "names none of the 3 images"),
+                             ("image,sentence\na,\n", r"line 2 cannot be read \(no sentence\)"),
+                             ("image,text\na,b\n", "no column sentence")]:  # fmt: skip
+        file.write_text(content)
+        with pytest.raises(UserError, match=message):
+            covid_rural.read(root, phrases=file)
+    with pytest.raises(UserError, match="exclude each other"):
+        evaluate("covid-rural", "--data", root, "--run", "r", "--out", "o", "--phrase", "a", "--phrases", file)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sentalign.evaluate.predict_cases import MODEL, read_picture
+from sentalign.evaluate.results import ledger
 from sentalign.evaluate.score_cases import Scores
 from sentalign.evaluate.scoring.target import PixelMask
 from sentalign.localize import overlay
@@ -23,7 +24,7 @@ from sharding import page_templates
 PICTURES = 8  # of hits, and as many of misses
 PICTURE_SIDE = 320
 COLUMNS = {"pointing": "Pointing", "cnr": "CNR", "miou": "mIoU", "dice": "Dice"}
-TEMPLATES = page_templates.load("sentalign.evaluate")
+TEMPLATES = page_templates.load("sentalign.evaluate.results")
 
 
 def render(scores: Scores, metrics: dict[str, Any]) -> str:
@@ -33,6 +34,7 @@ def render(scores: Scores, metrics: dict[str, Any]) -> str:
     controls = {kind: means["pointing"] for kind, means in metrics["controls"].items() if means}
     return TEMPLATES.get_template("page.html").render(
         metrics=metrics,
+        once=ledger.line(metrics["once"]) if metrics.get("once") else "",
         columns=COLUMNS,
         occluded=occluded(metrics.get("occlusion", {"categories": {}})),
         rows=bars(rows(metrics)),

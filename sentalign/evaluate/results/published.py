@@ -13,7 +13,7 @@ from typing import Any
 
 @cache
 def _tree() -> dict[str, Any]:
-    return tomllib.loads(files("sentalign.evaluate").joinpath("published.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(files("sentalign.evaluate.results").joinpath("published.toml").read_text(encoding="utf-8"))
 
 
 def of_set(name: str) -> list[dict[str, Any]]:

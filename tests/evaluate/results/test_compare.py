@@ -9,7 +9,8 @@ import re
 import numpy as np
 import pytest
 
-from sentalign.evaluate import cli, compare
+from sentalign.evaluate import cli
+from sentalign.evaluate.results import compare
 from sentalign.evaluate.scoring.protocols import METRICS
 from sharding.contract import UserError
 

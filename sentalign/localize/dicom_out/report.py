@@ -41,8 +41,7 @@ def report(source: pydicom.Dataset, found: Sequence[Localization]) -> sr.Compreh
         1,
         manufacturer=of_source.NAME,
     )
-    made.SpecificCharacterSet = "ISO_IR 192"
-    made.SeriesDescription = f"Boxes of sentences, {of_source.NAME}"
+    of_source.mark_research(made, "boxes of sentences")
     return made
 
 

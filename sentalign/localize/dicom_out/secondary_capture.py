@@ -45,7 +45,7 @@ def _capture(source: pydicom.Dataset, picture: Image.Image, series: str, number:
     made.BurnedInAnnotation = "NO"  # the text in it is the sentence and the notice
     made.ImageComments = of_source.NOTICE
     made.Laterality = source.get("Laterality") or ""
-    of_source.mark(made, source, f"Overlays of sentences, {of_source.NAME}")
+    of_source.mark(made, source, "overlays of sentences")
     return made
 
 

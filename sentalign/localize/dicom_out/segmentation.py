@@ -47,7 +47,7 @@ def segmentation(
         omit_empty_frames=False,
         **of_source.equipment(),
     )
-    of_source.mark(made, source, f"Regions of sentences, {of_source.NAME}")
+    of_source.mark(made, source, "regions of sentences")
     return made
 
 

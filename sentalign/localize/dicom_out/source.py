@@ -91,9 +91,14 @@ def algorithm() -> highdicom.AlgorithmIdentificationSequence:
     )
 
 
-def mark(made: pydicom.Dataset, source: pydicom.Dataset, description: str) -> None:
-    """What every derived object says: that it is research output; and how the image lies."""
+def mark_research(made: pydicom.Dataset, description: str) -> None:
+    """The description of its series."""
     made.SpecificCharacterSet = "ISO_IR 192"
-    made.SeriesDescription = description[:64]
+    made.SeriesDescription = f"Research, {description}, {NAME}"
+
+
+def mark(made: pydicom.Dataset, source: pydicom.Dataset, description: str) -> None:
+    """What every derived image says: that it is research output, and how the source lies."""
+    mark_research(made, description)
     made.PatientOrientation = source.get("PatientOrientation") or None
     made.ContentQualification = "RESEARCH"

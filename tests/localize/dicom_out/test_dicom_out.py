@@ -73,6 +73,7 @@ def test_all_belong_to_the_study_and_are_new(made):
         for name in ("StudyInstanceUID", "PatientID", "PatientName", "StudyDate"):
             assert one[name].value == source[name].value
         assert one.SeriesInstanceUID != source.SeriesInstanceUID
+        assert one.SeriesDescription.startswith("Research")
         uids.add(one.SOPInstanceUID)
     assert len(uids) == 6
     assert source.SOPInstanceUID not in uids
@@ -135,6 +136,15 @@ def test_the_report_has_every_box(made):
         assert [float(m.value) for m in group.get_measurements()] == pytest.approx(
             [one["score"], box["score"]], abs=1e-3
         )
+
+
+@pytest.mark.skipif(not shutil.which("dsrdump"), reason="needs dcmtk")
+def test_dcmtk_reads_all(made):
+    for file in (made / "out").glob("*.dcm"):
+        subprocess.run(["dcmdump", file], check=True, capture_output=True)
+    told = subprocess.run(["dsrdump", made / "out" / "report.dcm"], check=True, capture_output=True).stdout.decode()
+    assert "Imaging Measurement Report" in told
+    assert told.count("POLYLINE") == told.count("Measurement Group") > 1
 
 
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="needs dciodvfy (Debian: dicom3tools)")

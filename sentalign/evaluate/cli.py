@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,9 @@ COMPARE_EXAMPLES = """\
   sentalign compare results/paper results/recipe
   sentalign compare results/paper results/recipe --kind plain_map --json"""
 FEW_IMAGES = 32
-WRITTEN = "written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page)"
+WRITTEN = """
+written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page), model_card.md
+and model_card.html (pictures in model_card/)"""
 
 
 def add_parser(commands: Subcommands) -> None:
@@ -176,7 +179,9 @@ def ms_cxr(args: argparse.Namespace) -> None:
     from sentalign.evaluate.datasets import ms_cxr as reader
 
     withheld_phrases = phrases(args.withheld_phrases) if args.withheld_phrases else frozenset()
-    _measure(args, reader.read(args.data), "MS-CXR", withheld_phrases)
+    # Synthetic studies have MS-CXR's format; what was published for MS-CXR must not stand beside them.
+    name = "phantoms" if (args.data / "phantom.json").is_file() else "MS-CXR"
+    _measure(args, reader.read(args.data), name, withheld_phrases)
 
 
 def rsna(args: argparse.Namespace) -> None:
@@ -241,15 +246,29 @@ def _measure(
             args.replicates,
             args.seed,
             progress,
-            withheld_phrases,
-            name,
-            workers,
-            once,
+            withheld_phrases=withheld_phrases,
+            name=name,
+            workers=workers,
+            once=once,
+            about=_about(args.run),
         )
     if args.json:
         print(json.dumps(metrics, indent=1, allow_nan=False))
     else:
         evaluation.show(metrics)
+
+
+def _about(run: Path) -> dict[str, str]:
+    """What the model card says of a run; a card is passed on, so it holds no place of the user's own files."""
+    import yaml
+
+    from sentalign.localize.trained_run import weights_sha256
+
+    tree = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    settings = {name: value for name, value in tree.items() if name not in ("run", "track")}
+    settings["data"] = {name: value for name, value in tree["data"].items() if name not in ("shards", "cache")}
+    text = yaml.safe_dump(settings, sort_keys=False)
+    return {"version": version("sentalign"), "weights": weights_sha256(run), "settings": text}
 
 
 def _once(args: argparse.Namespace, predictor: Predictor, cases: list[Case], name: str) -> dict[str, Any]:

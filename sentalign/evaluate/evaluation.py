@@ -1,6 +1,6 @@
-"""The whole evaluation, and what it writes: metrics.json, cases.npz, index.html, and a table for the terminal.
+"""The whole evaluation, and what it writes: metrics.json, cases.npz, index.html, the model card, a table to print.
 
-In: a localizer and cases. Out: the metrics, and files in one folder. The page is rendered in `page`.
+In: a localizer and cases. Out: the metrics, and files in one folder. `page` and `model_card` render the HTML.
 
 cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid) lets anyone recompute every metric:
   phrase, category, patient, study, image_id   (N,) text; patient and study are the set's own pseudonyms
@@ -43,7 +43,7 @@ from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.diagnosis import health, peaks, probe
 from sentalign.evaluate.diagnosis.probe import Probes
 from sentalign.evaluate.predict_cases import MODEL, Localizer
-from sentalign.evaluate.results import ledger, page
+from sentalign.evaluate.results import ledger, model_card, page
 from sentalign.evaluate.score_cases import Scores, measure
 from sentalign.evaluate.scoring.protocols import METRICS
 from sentalign.evaluate.scoring.radzero import THRESHOLDS
@@ -65,13 +65,14 @@ def evaluate(
     name: str = "MS-CXR",
     workers: int = 0,
     once: dict[str, Any] | None = None,
+    about: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Measures the model and its controls on all cases; the content of metrics.json (see `summary`).
 
     `withheld` are the categories withheld from training, `withheld_phrases` the phrases whose wording was; `name` is
     that of the data set. `progress` gets the share that is done, `workers` processes decode the pictures, `once` is
-    what `ledger` says of the evaluation. With `out` the three files are written there. Raises UserError where nothing
-    can be scored or the folder cannot be written.
+    what `ledger` says of the evaluation. With `out` the files are written there, the card only with `about` the run
+    (see `model_card`). Raises UserError where nothing can be scored or the folder cannot be written.
     """
     if out is not None:
         make_folder(out)
@@ -80,6 +81,8 @@ def evaluate(
     metrics = summarise(scores, replicates, seed, withheld_phrases, name) | probed(scores, probes) | {"once": once}
     if out is not None:
         write(out, scores, metrics, probes)
+        if about is not None:
+            model_card.write(out, scores, metrics, about)
     progress(1.0)
     return metrics
 

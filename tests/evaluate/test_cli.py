@@ -30,7 +30,8 @@ def test_from_data_and_run_to_files(marked, run_folder, tmp_path, capsys):
     assert metrics["withheld_categories"] == ["Cavity"]
     assert (metrics["wordings"]["withheld"]["cases"], metrics["wordings"]["seen"]["cases"]) == (1, 31), "2 is a cavity"
     assert metrics["bootstrap"]["replicates"] == 30
-    assert sorted(file.name for file in out.iterdir()) == ["cases.npz", "index.html", "metrics.json"]
+    files = ["cases.npz", "index.html", "metrics.json", "model_card", "model_card.html", "model_card.md"]
+    assert sorted(file.name for file in out.iterdir()) == files
     call(*words, "--map", "plain")
     assert "model, withheld" in capsys.readouterr().out
     plain = json.loads((out / "metrics.json").read_text())

@@ -39,8 +39,8 @@ def render(scores: Scores, metrics: dict[str, Any]) -> str:
         occluded=occluded(metrics.get("occlusion", {"categories": {}})),
         rows=bars(rows(metrics)),
         best_control=max(controls, key=controls.__getitem__) if controls else None,
-        hits=[_picture(scores, n) for n in hits],
-        misses=[_picture(scores, n) for n in misses],
+        hits=[picture(scores, n) for n in hits],
+        misses=[picture(scores, n) for n in misses],
         hit_count=int(pointing_N.sum()),
         miss_count=int((pointing_N == 0).sum()),
     )
@@ -93,15 +93,16 @@ def _bar(means: dict[str, Any], metric: str, start: float, end: float) -> dict[s
     return {name: round(4 + 112 * (x - start) / (end - start), 1) for name, x in values.items() if x is not None}
 
 
-def _picture(scores: Scores, n: int) -> dict[str, Any]:
+def picture(scores: Scores, n: int) -> dict[str, Any]:
+    """A case drawn with its map, target and peak: `uri` (JPEG), `phrase`, `category`, average `precision`."""
     case, model, frame = scores.cases[n], scores.kinds[MODEL], scores.clean_frames[n]
     grid_HW = model.clean_NHW[n].astype(float)
-    picture = read_picture(case)
-    assert picture is not None, "a scored picture was readable"
+    read = read_picture(case)
+    assert read is not None, "a scored picture was readable"
     is_mask, peak = isinstance(case.target, PixelMask), heatmap.peak(grid_HW, frame)
     truth = [] if is_mask else [(float(x), float(y), float(w), float(h)) for x, y, w, h in case.boxes]
     outlined = case.target.covers if is_mask else None
-    image = overlay.draw(picture, grid_HW, frame, (), truth, peak, PICTURE_SIDE, outlined)
+    image = overlay.draw(read, grid_HW, frame, (), truth, peak, PICTURE_SIDE, outlined)
     jpeg = io.BytesIO()
     image.save(jpeg, "JPEG", quality=82)
     uri = "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()

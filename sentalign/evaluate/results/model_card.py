@@ -38,7 +38,7 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class Section:
+class CardSection:
     """A heading with paragraphs, and a table or pictures under them."""
 
     heading: str
@@ -53,12 +53,14 @@ def write(out: Path, scores: Scores, metrics: dict[str, Any], about: dict[str, s
     """Writes the card into an existing folder. `about`: `weights` (sha256), `version` and `settings` (YAML)."""
     (out / PICTURES).mkdir(exist_ok=True)
     sections = [
-        Section("What it is for", USE),
-        Section("The model", [f"sentalign {about['version']}, weights sha256 {about['weights']}."]),
+        CardSection("What it is for", USE),
+        CardSection("The model", [f"sentalign {about['version']}, weights sha256 {about['weights']}."]),
         *_results(metrics),
         *_cases(out, scores),
-        Section("Limits", LIMITS),
-        Section("Settings of its training", ["Data, towers, losses and schedule."], code=about["settings"].rstrip()),
+        CardSection("Limits", LIMITS),
+        CardSection(
+            "Settings of its training", ["Data, towers, losses and schedule."], code=about["settings"].rstrip()
+        ),
     ]
     title = f"Model card, measured on {metrics['set']}"
     for name, template in (("model_card.md", "model_card.md"), ("model_card.html", "model_card.html")):
@@ -66,7 +68,7 @@ def write(out: Path, scores: Scores, metrics: dict[str, Any], about: dict[str, s
         (out / name).write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
-def _results(metrics: dict[str, Any]) -> Iterator[Section]:
+def _results(metrics: dict[str, Any]) -> Iterator[CardSection]:
     counts = f"{metrics['cases']} cases, {metrics['images']} images, {metrics['patients']} patients of {metrics['set']}"
     lines = [
         f"{counts}; 95% intervals of {metrics['bootstrap']['replicates']} bootstrap replicates that draw patients."
@@ -80,14 +82,14 @@ def _results(metrics: dict[str, Any]) -> Iterator[Section]:
     above = "lie" if metrics["separate"] else "do not lie"
     lines += [f"The model's pointing and CNR intervals on the seen cases {above} above those of every control."]
     rows = [[name, *(_interval(means, metric) for metric in HEADLINE)] for name, means in page.rows(metrics).items()]
-    yield Section("Results and controls", lines, ["map", *HEADLINE.values()], rows)
-    yield Section("By category", [], ["category", "in training", "cases", "pointing", "average precision"],
+    yield CardSection("Results and controls", lines, ["map", *HEADLINE.values()], rows)
+    yield CardSection("By category", [], ["category", "in training", "cases", "pointing", "average precision"],
                   list(_categories(metrics)))  # fmt: skip
     if metrics["published"]:
         head = ["method, as published", "protocol", "pointing", "CNR", "mIoU"]
         figures = [[row["method"], row["protocol"], *(_figure(row, name) for name in ("pointing", "cnr", "miou"))]
                    for row in metrics["published"]]  # fmt: skip
-        yield Section(
+        yield CardSection(
             "Published for this set", ["Not measured here; only rows of one protocol may be compared."], head, figures
         )
 
@@ -111,7 +113,7 @@ def _interval(means: dict[str, Any], metric: str) -> str:
     return f"{means[metric]:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _cases(out: Path, scores: Scores) -> Iterator[Section]:
+def _cases(out: Path, scores: Scores) -> Iterator[CardSection]:
     """The best, the median and the worst cases by average precision; by rank, so that none is picked by hand."""
     order = np.argsort(-scores.kinds[MODEL].values["average_precision"], kind="stable")
     middle = max(0, len(order) // 2 - EACH // 2)
@@ -126,4 +128,4 @@ def _cases(out: Path, scores: Scores) -> Iterator[Section]:
                 (file, f"{drawn['phrase']} ({drawn['category']}, average precision {drawn['precision']:.2f})")
             )
         note = "White: the true boxes or the outline of the true mask. Colour: the map. Blue cross: its peak."
-        yield Section(f"{name} cases", [note], pictures=pictures)
+        yield CardSection(f"{name} cases", [note], pictures=pictures)

@@ -29,12 +29,15 @@ DIRECTIONS = ("image_to_text", "text_to_image")
 
 def measure(vectors: Vectors, device: str = "cpu", replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
     """The content of retrieval.json (see the module's docstring), for at least one pair."""
-    bootstrap = Bootstrap(vectors.patients, [""] * len(vectors.patients), replicates, seed)
     pairs = (vectors.images_ND, vectors.reports_ND), (vectors.reports_ND, vectors.images_ND)
-    found = {
-        direction: _recall(ranks(*pair, vectors.texts_N, device), vectors.texts_N, bootstrap)
-        for direction, pair in zip(DIRECTIONS, pairs, strict=True)
-    }
+    ranks_2N = np.stack([ranks(*pair, vectors.texts_N, device) for pair in pairs])
+    return summarise(ranks_2N, vectors, replicates, seed)
+
+
+def summarise(ranks_2N: NDArray[np.int64], vectors: Vectors, replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """`measure` of ranks that are there already, in the order of DIRECTIONS."""
+    bootstrap = Bootstrap(vectors.patients, [""] * len(vectors.patients), replicates, seed)
+    found = {d: _recall(own_N, vectors.texts_N, bootstrap) for d, own_N in zip(DIRECTIONS, ranks_2N, strict=True)}
     counts = {"texts": len(np.unique(vectors.texts_N)), "patients": len(set(vectors.patients))}
     return {"pairs": len(vectors.patients)} | counts | found
 

@@ -50,9 +50,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     all_pairs = 2 * np.mean(whole) * args.pairs / args.queries
     print(f"{args.pairs} pairs of width {args.width}: peak {peak:.2f} GiB, {all_pairs:.0f} s for both directions")
-    print(
-        f"ranks take {np.mean(whole) / np.mean(bare):.2f} times the bare products ({min(whole):.2f} to {max(whole):.2f} s)"
-    )
+    print(f"ranks take {np.mean(whole) / np.mean(bare):.2f} times the bare products")
 
 
 def unit(rng: np.random.Generator, pairs: int, width: int) -> np.ndarray:

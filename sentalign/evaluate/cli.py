@@ -1,7 +1,7 @@
-"""`sentalign evaluate`: metrics of a trained run on sets with boxes.
+"""`sentalign evaluate`: metrics of a trained run on sets with boxes or masks, on labels and on shards.
 
-In: a data folder and a run. Out: metrics.json, cases.npz and index.html in a folder. The other modules do the work and
-are imported when the command runs, so that `--help` is fast.
+In: a data folder and a run. Out: metrics.json, cases.npz, a page and a model card in a folder. The other modules do the
+work and are imported when the command runs, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentalign.evaluate.arguments import add_bootstrap, add_workers, check_bootstrap, check_workers
+from sentalign.evaluate.arguments import add_bootstrap, add_workers, check_bootstrap, check_workers, share_bar
 from sentalign.evaluate.classification import cli as classification
+from sentalign.evaluate.results import cli as compare
 from sentalign.evaluate.retrieval import cli as retrieval
 from sentalign.localize.arguments import add_run_arguments, pick_device
-from sharding.command_line import Subcommands, add_command, add_json
+from sharding.command_line import Subcommands, add_command
 from sharding.contract import UserError
 
 if TYPE_CHECKING:
@@ -51,9 +52,6 @@ TABLE_EXAMPLES = """\
 width, height) or boxes ("x;y;width;height|..."), in pixels of the image; optionally category and patient. Paths are
 relative to the table. Rows of one image and sentence are one case.
 """
-COMPARE_EXAMPLES = """\
-  sentalign compare results/paper results/recipe
-  sentalign compare results/paper results/recipe --kind plain_map --json"""
 FEW_IMAGES = 32
 WRITTEN = """
 written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page), model_card.md
@@ -62,15 +60,15 @@ and model_card.html (pictures in model_card/)"""
 
 def add_parser(commands: Subcommands) -> None:
     """Adds `evaluate` and `compare` to the command line."""
-    _add_compare(commands)
-    evaluate = commands.add_parser("evaluate", help="measure a trained run on a set with boxes")
+    compare.add_parser(commands)
+    evaluate = commands.add_parser("evaluate", help="measure a trained run on a test set")
     sets = evaluate.add_subparsers(dest="set", required=True, metavar="SET")
     of_ms_cxr = add_command(
         sets,
         "ms-cxr",
         ms_cxr,
         "phrases with radiologists' boxes (v1.0.0, v1.1.0 and phantoms)",
-        description="Zero-shot localization on MS-CXR: two protocols, 95% intervals by patient, controls.",
+        description="Zero-shot localization on MS-CXR: three protocols, 95% intervals by patient, controls.",
         examples=MS_CXR_EXAMPLES + WRITTEN,
     )
     of_ms_cxr.add_argument(
@@ -85,7 +83,7 @@ def add_parser(commands: Subcommands) -> None:
         "rsna",
         rsna,
         "boxes of opacities that suggest pneumonia (Kaggle, stage 2)",
-        description="Zero-shot localization on RSNA Pneumonia, on the images that have boxes: two protocols, 95% "
+        description="Zero-shot localization on RSNA Pneumonia, on the images that have boxes: three protocols, 95% "
         "intervals, controls.",
         examples=RSNA_EXAMPLES + WRITTEN,
     )
@@ -97,8 +95,8 @@ def add_parser(commands: Subcommands) -> None:
         "covid-rural",
         covid_rural,
         "masks of the opacities of COVID-19 (TCIA COVID-19-AR)",
-        description="Zero-shot localization on COVID Rural, on the images whose mask is not empty: two protocols, 95% "
-        "intervals by patient, controls.",
+        description="Zero-shot localization on COVID Rural, on the images whose mask is not empty: three protocols, "
+        "95% intervals by patient, controls.",
         examples=COVID_RURAL_EXAMPLES + WRITTEN,
     )
     of_covid_rural.add_argument(
@@ -109,7 +107,8 @@ def add_parser(commands: Subcommands) -> None:
         "table",
         table,
         "a table of images, sentences and boxes or masks",
-        description="Zero-shot localization on cases of one's own: two protocols, 95% intervals by patient, controls.",
+        description="Zero-shot localization on cases of one's own: three protocols, 95% intervals by patient, "
+        "controls.",
         examples=TABLE_EXAMPLES + WRITTEN,
     )
     for name in ("image", "sentence", "mask", "boxes", "category", "patient"):
@@ -120,40 +119,6 @@ def add_parser(commands: Subcommands) -> None:
         _add_arguments(parser)
     classification.add_parser(sets)
     retrieval.add_parser(sets)
-
-
-def _add_compare(commands: Subcommands) -> None:
-    """Adds `compare` to the command line."""
-    parser = add_command(
-        commands,
-        "compare",
-        compare,
-        "the differences of two evaluations, case by case",
-        description="The difference of every metric between two results on the same cases, with 95% intervals.",
-        examples=COMPARE_EXAMPLES,
-    )
-    parser.add_argument("first", type=Path, metavar="A", help="folder of a result")
-    parser.add_argument("second", type=Path, metavar="B", help="folder of another; the difference is B minus A")
-    parser.add_argument("--kind", default="model", help="map that is compared, of those in cases.npz (default: model)")
-    add_bootstrap(parser)
-    add_json(parser, "print all numbers as JSON")
-
-
-def compare(args: argparse.Namespace) -> None:
-    """Runs the command. Raises UserError where a folder holds no result, or one of other cases."""
-    check_bootstrap(args)
-    from rich.console import Console
-
-    from sentalign.evaluate.results import compare as results
-
-    compared = results.compare(args.first, args.second, args.kind, args.replicates, args.seed)
-    if args.json:
-        print(json.dumps(compared, indent=1, allow_nan=False))
-        return
-    console = Console()
-    console.print(results.table(compared, args.first.name, args.second.name))
-    if any(compared["only"]):
-        console.print(f"not compared: {compared['only'][0]} cases of A alone, {compared['only'][1]} of B alone")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -188,7 +153,7 @@ def rsna(args: argparse.Namespace) -> None:
     """Runs the command. Raises UserError for missing data, an unusable run or an unknown category."""
     from sentalign.evaluate.datasets import rsna as reader
 
-    _measure(args, reader.read(args.data, args.list, _phrase(args)), "RSNA Pneumonia")
+    _measure(args, reader.read(args.data, args.list, _phrase(args)), _named("RSNA Pneumonia", args.phrase))
 
 
 def covid_rural(args: argparse.Namespace) -> None:
@@ -197,7 +162,8 @@ def covid_rural(args: argparse.Namespace) -> None:
 
     if args.phrase is not None and args.phrases is not None:
         raise UserError("--phrase and --phrases exclude each other; give one of them")
-    _measure(args, reader.read(args.data, _phrase(args), args.phrases), "COVID Rural")
+    name = _named("COVID Rural", args.phrase or args.phrases)
+    _measure(args, reader.read(args.data, _phrase(args), args.phrases), name)
 
 
 def table(args: argparse.Namespace) -> None:
@@ -206,6 +172,11 @@ def table(args: argparse.Namespace) -> None:
 
     names = {name: getattr(args, f"{name}_column") for name in reader.RENAMED}
     _measure(args, reader.read(args.data, names), args.data.name)
+
+
+def _named(name: str, sentences: object) -> str:
+    """The name of a set; published figures are of its own sentence."""
+    return f"{name}, other sentences" if sentences else name
 
 
 def _phrase(args: argparse.Namespace) -> str:
@@ -225,19 +196,14 @@ def _measure(
     check_workers(args)
     # Processes cost a second to start.
     workers = args.workers if len({case.image_id for case in cases}) > FEW_IMAGES else 0
-    from rich.console import Console
-    from rich.progress import Progress
-
     from sentalign.evaluate import evaluation
     from sentalign.localize.predict import Predictor
+    from sentalign.localize.trained_run import weights_sha256
 
     withheld = categories(args.withheld, cases)
-    predictor = Predictor.load(args.run, pick_device(args.device), args.map)
-    once = _once(args, predictor, cases, name) if args.once else None
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("localizing and scoring", total=1.0)
-        progress = lambda share: bar.update(task, completed=share)  # noqa: E731
+    predictor, weights = Predictor.load(args.run, pick_device(args.device), args.map), weights_sha256(args.run)
+    once = _once(args.once, predictor, cases, name, weights, withheld) if args.once else None
+    with share_bar("localizing and scoring") as progress:
         metrics = evaluation.evaluate(
             predictor,
             cases,
@@ -250,7 +216,7 @@ def _measure(
             name=name,
             workers=workers,
             once=once,
-            about=_about(args.run),
+            about=_about(args.run, weights),
         )
     if args.json:
         print(json.dumps(metrics, indent=1, allow_nan=False))
@@ -258,26 +224,28 @@ def _measure(
         evaluation.show(metrics)
 
 
-def _about(run: Path) -> dict[str, str]:
+def _about(run: Path, weights: str) -> dict[str, str]:
     """What the model card says of a run; a card is passed on, so it holds no place of the user's own files."""
     import yaml
-
-    from sentalign.localize.trained_run import weights_sha256
 
     tree = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     settings = {name: value for name, value in tree.items() if name not in ("run", "track")}
     settings["data"] = {name: value for name, value in tree["data"].items() if name not in ("shards", "cache")}
-    text = yaml.safe_dump(settings, sort_keys=False)
-    return {"version": version("sentalign"), "weights": weights_sha256(run), "settings": text}
+    for tower in settings.get("model", {}).values():
+        for name in ("weights", "vocabulary") if isinstance(tower, dict) else ():
+            if tower.get(name) and Path(tower[name]).is_absolute():
+                tower[name] = Path(tower[name]).name
+    return {"version": version("sentalign"), "weights": weights, "settings": yaml.safe_dump(settings, sort_keys=False)}
 
 
-def _once(args: argparse.Namespace, predictor: Predictor, cases: list[Case], name: str) -> dict[str, Any]:
-    """The evaluation in the record --once, and what is said of it."""
+def _once(
+    file: Path, predictor: Predictor, cases: list[Case], name: str, weights: str, withheld: list[str]
+) -> dict[str, Any]:
+    """The record of the evaluation in the file of --once."""
     from sentalign.evaluate.results import ledger
-    from sentalign.localize.trained_run import weights_sha256
 
-    settings = {"maps": predictor.settings.model_dump(), "withheld": sorted(categories(args.withheld, cases))}
-    return ledger.enter(args.once, ledger.manifest(name, cases, weights_sha256(args.run), settings))
+    settings = {"maps": predictor.settings.model_dump(), "withheld": sorted(withheld)}
+    return ledger.enter(file, ledger.manifest(name, cases, weights, settings))
 
 
 def categories(names: str, cases: list[Case]) -> list[str]:

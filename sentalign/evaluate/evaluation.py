@@ -13,7 +13,7 @@ cases.npz (load with allow_pickle=False; N cases, M boxes, H W the model's grid)
   square                  (N, 2) height and width of the square that the grid covers, in its pixels
   paper_pad, paper_square (N, 2), (N, 2): the same of the network's input, whose centre the paper protocol scores
   kinds, metrics, values  (K,), (J,), (K, J, N): every case's numbers; NaN: the metric does not apply
-  clean__KIND             (N, H, W) float32 grids that both protocols score, KIND with spaces as "_"; those of a
+  clean__KIND             (N, H, W) float32 grids that the protocols score, KIND with spaces as "_"; those of a
                           registered map are finer, those without a sentence and the plain map on the model's grid
   paper__plain_map        (N, H, W) the grid that the paper protocol scores of the plain map, stretched over the input
   radzero_pointing, radzero_dice, radzero_thresholds   (N,), (N, T), (T,): the plain map under RadZero's protocol
@@ -62,7 +62,7 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
     withheld_phrases: Collection[str] = (),
-    name: str = "MS-CXR",
+    name: str = "cases",
     workers: int = 0,
     once: dict[str, Any] | None = None,
     about: dict[str, str] | None = None,

@@ -101,7 +101,7 @@ def summarise(
     replicates: int = 1000,
     seed: int = 0,
     withheld_phrases: Collection[str] = (),
-    name: str = "MS-CXR",
+    name: str = "cases",
 ) -> dict[str, Any]:
     """The content of metrics.json (see the module's docstring)."""
     seen, withheld = (

@@ -18,6 +18,7 @@ from sentalign.localize.maps.heatmap import Array, clean_map, is_flat, peak
 from sharding.pixels import Geometry
 
 RASTER = 1024
+OVERLAY, MAP = "{:02d}-overlay.png", "{:02d}-map.npz"  # the files of a sentence, by its number
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Box:
 class Localization:
     """One sentence's boxes, best first, and its exact peak pixel (x, y); both empty where the map is constant.
 
-    `mirrored` says whether the mirrored picture took part in the map. `score` is the highest score of a region with the
-    sentence on the picture as it is, a cosine after training with cosine attention: maps are scaled to their own range
-    and do not tell how well a sentence fits.
+    `mirrored` says whether the mirrored picture took part in the map. `score` is the highest score of the sentence on
+    the picture as it is, of no region beside it, a cosine after training with cosine attention: maps are scaled to
+    their own range and do not tell how well a sentence fits.
     """
 
     sentence: str
@@ -86,7 +87,7 @@ def as_json(localizations: Sequence[Localization], geometry: Geometry, overlay: 
         entry["peak"] = None if result.peak is None else {"x": result.peak[0], "y": result.peak[1]}
         entry["boxes"] = [{k: round(v, 4) for k, v in asdict(box).items()} for box in result.boxes]
         entry["mirrored"] = result.mirrored
-        entry["overlay"], entry["map"] = f"{number:02d}-overlay.png", f"{number:02d}-map.npz"
+        entry["overlay"], entry["map"] = OVERLAY.format(number), MAP.format(number)
         sentences.append(entry)
     image = {"rows": geometry.rows, "columns": geometry.columns}
     return {"image": image, "sentences": sentences} | ({"overlay": overlay} if overlay else {})

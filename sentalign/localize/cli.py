@@ -79,8 +79,8 @@ def localize(args: argparse.Namespace) -> int:
         raise UserError('no sentence; give a finding in words, for example "Right pleural effusion."')
     if args.workers < 0:
         raise UserError("--workers must be 0 or more")
-    images = inputs.expand(places)
-    if places == images and len(images) == 1:
+    images = inputs.expand(places, args.out)
+    if inputs.is_one_file(places):
         return _one(args, images[0], sentences)
     return _many(args, images, sentences)
 
@@ -143,6 +143,7 @@ def _dicom_of(kinds: list[str]) -> Callable[[str, Picture], DicomOut | None]:
 
 def _print_table(entries: list[dict[str, Any]], out: Path) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("sentence", "score", "boxes", "best box (x, y, width, height)", "peak (x, y)")
@@ -150,7 +151,7 @@ def _print_table(entries: list[dict[str, Any]], out: Path) -> None:
         best, peak = (entry["boxes"] or [None])[0], entry["peak"]
         corner = "{x:.0f}, {y:.0f}, {width:.0f}, {height:.0f}".format(**best) if best else "none: constant map"
         at = f"{peak['x']}, {peak['y']}" if peak else "none"
-        table.add_row(entry["sentence"], f"{entry['score']:.2f}", str(len(entry["boxes"])), corner, at)
+        table.add_row(escape(entry["sentence"]), f"{entry['score']:.2f}", str(len(entry["boxes"])), corner, at)
     console = Console()
     console.print(table)
     console.print(f"written to {out}", markup=False, highlight=False)

@@ -8,7 +8,6 @@ text in it.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +18,7 @@ from sentalign.localize import overlay
 from sentalign.localize.maps.heatmap import Array, is_flat
 from sharding.pixels import Geometry, Picture
 
-# Okabe and Ito's palette, which is safe for colour blindness, without black; reused from the ninth sentence on.
+# Okabe and Ito's palette, which is safe for colour blindness, without black; reused from the eighth sentence on.
 COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66), (213, 94, 0), (0, 114, 178))
 OPACITY = 0.3
 OUTLINE = 2  # pixels
@@ -47,11 +46,8 @@ def draw(
 
 
 def _with_legend(image: Image.Image, sentences: Sequence[str]) -> Image.Image:
-    width = max(480, image.width)
-    size = max(16, width // 40)
-    wrapped = [
-        textwrap.wrap(sentence, max(20, int((width - 2 * size) / (0.56 * size)))) or [""] for sentence in sentences
-    ]
+    width, size = overlay.text_size(image)
+    wrapped = [overlay.wrapped(sentence, width - 2 * size, size) for sentence in sentences]
     lines = [(n, line, first == 0) for n, own in enumerate(wrapped) for first, line in enumerate(own)]
     step = round(1.4 * size)
     sheet = Image.new("RGB", (width, image.height + step * len(lines) + size), (17, 17, 17))

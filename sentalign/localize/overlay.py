@@ -119,10 +119,9 @@ def _cross(pen: ImageDraw.ImageDraw, at: Array, arm: int, line: int) -> None:
 
 
 def titled(image: Image.Image, sentence: str) -> Image.Image:
-    """The image below its sentence, wrapped to its width; at least 480 pixels wide so that it stays readable."""
-    width = max(480, image.width)
-    size = max(16, width // 40)
-    lines = textwrap.wrap(sentence, max(20, int(width / (0.56 * size)))) or [""]
+    """The image below its sentence, wrapped to its width."""
+    width, size = text_size(image)
+    lines = wrapped(sentence, width, size)
     bar = round(size * (1.35 * len(lines) + 1))
     sheet = Image.new("RGB", (width, image.height + bar), (17, 17, 17))
     sheet.paste(image, ((width - image.width) // 2, bar))
@@ -130,6 +129,17 @@ def titled(image: Image.Image, sentence: str) -> Image.Image:
         (size * 0.6, size * 0.5), "\n".join(lines), font=font(size), fill=TRUTH, spacing=size * 0.2
     )
     return sheet
+
+
+def text_size(image: Image.Image) -> tuple[int, int]:
+    """The width of a sheet with the image and a text, at least 480 pixels to be readable, and that of its letters."""
+    width = max(480, image.width)
+    return width, max(16, width // 40)
+
+
+def wrapped(sentence: str, width: float, size: int) -> list[str]:
+    """The lines of a sentence that fit into a width."""
+    return textwrap.wrap(sentence, max(20, int(width / (0.56 * size)))) or [""]
 
 
 @cache

@@ -24,7 +24,7 @@ from sentalign import config, sides
 from sentalign.localize import boxes
 from sentalign.localize.boxes import Localization
 from sentalign.localize.maps import register
-from sentalign.localize.maps.heatmap import Array, cells_geometry
+from sentalign.localize.maps.heatmap import Array, cells_geometry, clean_map
 from sentalign.localize.maps.mirror import Mirror
 from sentalign.localize.maps.register import Attention, Trace
 from sentalign.localize.prompts import prompt
@@ -114,7 +114,14 @@ class Predictor:
         """`localize` of maps that are there already."""
         geometry, level = picture.geometry.then(features.cells), self.settings.level
         return [
-            boxes.localize(sentence, one.grid_HW, geometry, level, one.mirrored, float(one.plain_HW.max()))
+            boxes.localize(
+                sentence,
+                one.grid_HW,
+                geometry,
+                level,
+                one.mirrored,
+                float(clean_map(one.plain_HW, geometry, boxes.RASTER).max()),
+            )
             for sentence, one in zip(sentences, maps, strict=True)
         ]
 

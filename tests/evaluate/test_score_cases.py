@@ -218,7 +218,7 @@ def test_every_template_is_installed():
     data = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     folder = root / "sentalign/evaluate/results"
     installed = {file for pattern in data["sentalign.evaluate.results"] for file in folder.glob(pattern)}
-    templates = {file for file in folder.rglob("*") if file.suffix in (".html", ".css")}
+    templates = {file for file in folder.rglob("*") if file.suffix in (".html", ".css", ".md", ".toml")}
     assert templates
     assert templates <= installed
 

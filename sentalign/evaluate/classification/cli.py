@@ -7,13 +7,18 @@ runs.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from sentalign.evaluate.arguments import add_bootstrap, add_workers, check_bootstrap, check_workers
+from sentalign.evaluate.arguments import (
+    add_bootstrap,
+    add_workers,
+    check_bootstrap,
+    check_workers,
+    share_bar,
+    write_result,
+)
 from sentalign.localize.arguments import add_run_arguments, make_folder, pick_device
 from sharding.command_line import Subcommands, add_command
-from sharding.contract import UserError
 
 FILE = "classification.json"
 EXAMPLES = """\
@@ -41,7 +46,7 @@ def add_parser(sets: Subcommands) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="TABLE", help="the labels, see below")
     parser.add_argument("--prompts", type=Path, metavar="YAML", help="sentences for each label that is asked for")
-    parser.add_argument("--split", default="test", help="of MIMIC-CXR's split table, all: all (default: test)")
+    parser.add_argument("--split", default="test", help="of MIMIC-CXR's split table; all: every image (default: test)")
     for name in ("image", "patient"):
         parser.add_argument(f"--{name}-column", default=name, metavar="NAME", help=f"default: {name}")
     add_run_arguments(parser, FILE, maps=False)
@@ -53,9 +58,6 @@ def classification(args: argparse.Namespace) -> None:
     """Runs the command. Raises UserError for an unusable table, prompts or run."""
     check_bootstrap(args)
     check_workers(args)
-    from rich.console import Console
-    from rich.progress import Progress
-
     from sentalign.evaluate.classification import labels, measure, prompts
     from sentalign.localize.predict import Predictor
 
@@ -63,17 +65,7 @@ def classification(args: argparse.Namespace) -> None:
     asked = prompts.of_labels(list(labelled[0].labels), args.prompts)
     predictor = Predictor.load(args.run, pick_device(args.device), "plain")
     make_folder(args.out)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("scoring", total=1.0)
-        progress = lambda share: bar.update(task, completed=share)  # noqa: E731
+    with share_bar("scoring") as progress:
         measured = measure.measure(predictor, labelled, asked, args.replicates, args.seed, args.workers, progress)
-    text = json.dumps({"table": args.data.name} | measured, indent=1, allow_nan=False)
-    try:
-        (args.out / FILE).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write to {args.out} ({error.strerror}); give another --out") from None
-    if args.json:
-        print(text)
-    else:
-        Console().print(measure.table(measured))
+    result = {"table": args.data.name, "split": args.split} | measured
+    write_result(args.out / FILE, result, args.json, measure.table)

@@ -38,9 +38,9 @@ class Labelled:
 def read(
     file: Path, split: str = "test", image_column: str = "image", patient_column: str = "patient"
 ) -> list[Labelled]:
-    """The images of a table, in its order; which kind of table it is, its columns tell.
+    """The images of a table, in its order; its columns tell which of the three kinds it is.
 
-    `split` is that of MIMIC-CXR's split table, if it lies beside the labels; "" for all. Raises UserError where the
+    `split` is one of MIMIC-CXR's split table, which lies beside the labels; "" for all. Raises UserError where the
     table is none of the three or not as it should be, or not one image is there.
     """
     names = rows.names(file)
@@ -117,7 +117,7 @@ def _mimic(file: Path, labels: Sequence[str], split: str) -> list[Labelled]:
             path = f"files/p{patient[:2]}/p{patient}/s{number}/{row['dicom_id']}.jpg"
             found.append(Labelled(find_image(file.parent, path, file.name), patient, of_study[study]))
 
-    rows.read(_beside(file.parent, METADATA), METADATA_COLUMNS, add_image)
+    rows.read(_beside(file.parent, METADATA, "it says which images a study has"), METADATA_COLUMNS, add_image)
     return found
 
 
@@ -127,10 +127,10 @@ def _study(row: rows.Row) -> tuple[str, str]:
 
 
 def _of_split(folder: Path, split: str) -> Callable[[str], bool]:
-    """Whether an image is of the split; all are where there is no table of splits."""
-    tables = sorted(folder.glob(SPLIT))
-    if not split or not tables:
+    """Whether an image is of the split, "" for all."""
+    if not split:
         return lambda image: True
+    table = _beside(folder, SPLIT, f"split {split!r} is asked for; or give --split all")
     images: set[str] = set()
     known: set[str] = set()
 
@@ -139,14 +139,14 @@ def _of_split(folder: Path, split: str) -> Callable[[str], bool]:
         if row["split"] == split:
             images.add(row["dicom_id"])
 
-    rows.read(tables[0], SPLIT_COLUMNS, add)
+    rows.read(table, SPLIT_COLUMNS, add)
     if not images:
-        raise UserError(f"{tables[0].name} has no split {split!r}; it has {', '.join(sorted(known))}")
+        raise UserError(f"{table.name} has no split {split!r}; it has {', '.join(sorted(known))}")
     return images.__contains__
 
 
-def _beside(folder: Path, pattern: str) -> Path:
+def _beside(folder: Path, pattern: str, why: str) -> Path:
     tables = sorted(folder.glob(pattern))
     if not tables:
-        raise UserError(f"no {pattern.strip('*').rstrip('*')} beside the labels; it says which images a study has")
+        raise UserError(f"no table {pattern} beside the labels; {why}")
     return tables[0]

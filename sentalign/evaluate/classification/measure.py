@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from sentalign.evaluate.bootstrap import Bootstrap
@@ -61,6 +62,8 @@ def measure(
         progress((len(members) + lost["image refused"]) / len(present))
     if not members:
         raise UserError("not one image can be read; check the files beside the table")
+    if not np.isfinite(scored).all():
+        raise UserError("the model's scores hold NaN or inf: its training diverged; train it with a lower optimizer.lr")
     bootstrap = Bootstrap([one.patient for one in members], [""] * len(members), replicates, seed)
     place = {sentence: number for number, sentence in enumerate(sentences)}
     readings = {
@@ -133,7 +136,7 @@ def table(measured: dict[str, Any]) -> Table:
     for name in ("label", "with", "without", *SCORES):
         printed.add_column(name, justify="left" if name == "label" else "right", no_wrap=name in SCORES)
     for label, own in measured["labels"].items():
-        printed.add_row(label, *(str(own[name]) for name in ("positive", "negative")), *_cells(own))
+        printed.add_row(escape(label), *(str(own[name]) for name in ("positive", "negative")), *_cells(own))
     printed.add_row("mean", "", "", *_cells(measured["mean"]), style="bold")
     return printed
 

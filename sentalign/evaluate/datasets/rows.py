@@ -39,13 +39,15 @@ def read(file: Path, columns: Sequence[str], add: Callable[[Row], None], optiona
 
 def names(file: Path) -> Sequence[str]:
     """The names of a table's columns. Raises UserError where the file is no table."""
-    return _table(file, ())[0]
+    return _table(file, (), only_names=True)[0]
 
 
-def _table(file: Path, columns: Sequence[str]) -> tuple[Sequence[str], list[Row]]:
+def _table(file: Path, columns: Sequence[str], only_names: bool = False) -> tuple[Sequence[str], list[Row]]:
     """The names of the columns, and all rows. Raises UserError where the file is no table."""
     try:
         if file.suffix.lower() == ".parquet":
+            if only_names:
+                return pyarrow.parquet.read_schema(file).names, []
             table = pyarrow.parquet.read_table(file)
             texts = [{k: "" if v is None else str(v) for k, v in row.items()} for row in table.to_pylist()]
             return table.column_names, texts
@@ -53,7 +55,7 @@ def _table(file: Path, columns: Sequence[str]) -> tuple[Sequence[str], list[Row]
         delimiter = "\t" if file.name.lower().endswith((".tsv", ".tsv.gz")) else ","
         with (gzip.open if packed else open)(file, "rt", newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, delimiter=delimiter, restval="")
-            return reader.fieldnames or [], list(reader)
+            return reader.fieldnames or [], [] if only_names else list(reader)
     except FileNotFoundError:
         needed = f"; it needs the columns {', '.join(columns)}" if columns else ""
         raise UserError(f"no table {file}{needed}") from None

@@ -1,10 +1,11 @@
-"""A file that holds every evaluation of a held-out set, so that a second one says that it is the second.
+"""A file that keeps every evaluation of a held-out set, so that a second one is known as the second.
 
-In: the cases, the run and the settings, before anything is measured. Out: a line in the file, and what metrics.json
-says of it. A set that was measured twice, with what the first result taught, is no held-out set any more.
+In: the cases, the run and the settings, before anything is measured. Out: a line in the file, and the record that
+metrics.json holds. A set that was measured twice, with what the first result taught, is no held-out set any more.
 
-A line is {"set": name, "cases": sha256, "run": sha256 of the weights, "settings": {...}, "time": UTC}; `cases` is over
-images, phrases, categories and targets, so that the place and the order of the files change nothing.
+A line is {"set": name, "images": sha256, "sentences": sha256, "run": sha256 of the weights, "settings": {...}, "time":
+UTC}. Evaluations are of one set if their `images` agree, which is over images and targets in any order: other sentences
+on the same images are a further try at them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +22,35 @@ from sentalign.evaluate.scoring.target import PixelMask
 from sharding.contract import UserError
 
 Entry = dict[str, Any]
+FIELDS = {"set", "images", "sentences", "run", "settings", "time"}
 
 
 def manifest(name: str, cases: Sequence[Case], weights: str, settings: dict[str, Any]) -> Entry:
     """What an evaluation is of: its set, run and settings."""
-    return {"set": name, "cases": cases_sha256(cases), "run": weights, "settings": settings}
+    sentences = (json.dumps([case.image_id, case.phrase, case.category]).encode() for case in cases)
+    checksums = {"images": _sha256(map(_image, cases)), "sentences": _sha256(sentences)}
+    return {"set": name, **checksums, "run": weights, "settings": settings}
 
 
-def cases_sha256(cases: Sequence[Case]) -> str:
-    """The checksum of what is measured, in any order."""
-    return hashlib.sha256("\n".join(sorted(map(_digest, cases))).encode()).hexdigest()
+def _sha256(parts: Iterable[bytes]) -> str:
+    """The checksum of different parts, in any order."""
+    digests = sorted({hashlib.sha256(part).hexdigest() for part in parts})
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def _digest(case: Case) -> str:
-    target = case.target.boxes.tobytes() + (case.target.bits.tobytes() if isinstance(case.target, PixelMask) else b"")
-    words = json.dumps([case.image_id, case.phrase, case.category])
-    return hashlib.sha256(words.encode() + target).hexdigest()
+def _image(case: Case) -> bytes:
+    mask = case.target.bits.tobytes() if isinstance(case.target, PixelMask) else b""
+    return case.image_id.encode() + b"\0" + case.target.boxes.tobytes() + mask
 
 
 def enter(file: Path, entry: Entry) -> dict[str, Any]:
-    """Adds the evaluation to the file, before it is run, and returns what is said of it.
+    """Adds the evaluation to the file, before it is run, and returns its record.
 
-    {"number": 1 for the first evaluation of these cases, "changed": what differs from the first, "manifest": entry}. An
-    evaluation that equals an earlier one in all is not counted again. Raises UserError where the file holds anything
+    {"number": 1 for the first evaluation of these images, "changed": what differs from the first, "manifest": entry}.
+    An evaluation that equals an earlier one in all is not counted again. Raises UserError where the file holds anything
     else or cannot be written.
     """
-    earlier = [one for one in _read(file) if one["cases"] == entry["cases"]]
+    earlier = [one for one in _read(file) if one["images"] == entry["images"]]
     same = [n for n, one in enumerate(earlier, 1) if _without_time(one) == entry]
     if not same:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -66,7 +70,7 @@ def _without_time(entry: Entry) -> Entry:
 def _read(file: Path) -> list[Entry]:
     try:
         entries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        if any(set(one) != {"set", "cases", "run", "settings", "time"} for one in entries):
+        if any(set(one) != FIELDS for one in entries):
             raise ValueError
     except FileNotFoundError:
         return []
@@ -78,15 +82,16 @@ def _read(file: Path) -> list[Entry]:
 
 
 def _changed(first: Entry, entry: Entry) -> list[str]:
-    """The names of what differs: "run", or a setting."""
+    """The names of what differs: the set's, the sentences, the run, or a setting."""
     settings = first["settings"], entry["settings"]
     names = sorted(set(settings[0]) | set(settings[1]))
-    run = ["run"] if first["run"] != entry["run"] else []
-    return run + [name for name in names if settings[0].get(name) != settings[1].get(name)]
+    of_set = [name for name in ("set", "sentences", "run") if first[name] != entry[name]]
+    return of_set + [name for name in names if settings[0].get(name) != settings[1].get(name)]
 
 
-def line(said: dict[str, Any]) -> str:
+def line(record: dict[str, Any]) -> str:
     """What is printed and stands on the page."""
-    if said["number"] == 1:
-        return "the first evaluation of these cases in its record"
-    return f"evaluation number {said['number']} of these cases; changed since the first: {', '.join(said['changed'])}"
+    if record["number"] == 1:
+        return "the first evaluation of these images in its record"
+    changed = ", ".join(record["changed"])
+    return f"evaluation number {record['number']} of these images; changed since the first: {changed}"

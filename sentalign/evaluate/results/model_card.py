@@ -29,7 +29,7 @@ USE = (
 )
 LIMITS = (
     "Trained without boxes: what often appears together (a finding and its drain, a side and a device) can be "
-    "confused. The shuffled and side-swapped sentences above measure that on this set only.",
+    "confused. Controls with other sentences, where the set has several, measure that on this set only.",
     "Means hide kinds that fail: read the table by category and the worst cases. Categories with few cases have "
     "wide intervals.",
     "Nothing here was measured on other scanners, ages, projections or languages than those of the set, nor by sex, "
@@ -79,8 +79,9 @@ def _results(metrics: dict[str, Any]) -> Iterator[CardSection]:
     lines += [f"Withheld from training: {', '.join(metrics['withheld_categories'])}."] * bool(
         metrics["withheld_categories"]
     )
-    above = "lie" if metrics["separate"] else "do not lie"
-    lines += [f"The model's pointing and CNR intervals on the seen cases {above} above those of every control."]
+    if metrics["separate_from"]:
+        above = "lie" if metrics["separate"] else "do not lie"
+        lines += [f"The model's pointing and CNR intervals on the seen cases {above} above those of every control."]
     rows = [[name, *(_interval(means, metric) for metric in HEADLINE)] for name, means in page.rows(metrics).items()]
     yield CardSection("Results and controls", lines, ["map", *HEADLINE.values()], rows)
     yield CardSection("By category", [], ["category", "in training", "cases", "pointing", "average precision"],

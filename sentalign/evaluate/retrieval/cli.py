@@ -6,9 +6,8 @@ In: shards and a run. Out: retrieval.json in a folder. The other modules are imp
 from __future__ import annotations
 
 import argparse
-import json
 
-from sentalign.evaluate.arguments import add_bootstrap, check_bootstrap
+from sentalign.evaluate.arguments import add_bootstrap, check_bootstrap, share_bar, write_result
 from sentalign.localize.arguments import add_run_arguments, make_folder, pick_device
 from sharding.command_line import Subcommands, add_command
 from sharding.contract import UserError
@@ -46,24 +45,13 @@ def retrieval(args: argparse.Namespace) -> None:
     check_bootstrap(args)
     if args.batch < 1 or (args.workers or 0) < 0:
         raise UserError("--batch must be 1 or more and --workers 0 or more")
-    from rich.console import Console
-    from rich.progress import Progress
-
     from sentalign.evaluate.retrieval import recall
     from sentalign.evaluate.retrieval.encode import encode
     from sentalign.localize.trained_run import TrainedRun
 
     run = TrainedRun.load(args.run, pick_device(args.device))
     make_folder(args.out)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("encoding", total=1.0)
-        progress = lambda share: bar.update(task, completed=share)  # noqa: E731
+    with share_bar("encoding") as progress:
         vectors = encode(run, args.data, args.split, args.batch, args.workers, progress)
-    measured = {"split": args.split} | recall.measure(vectors, run.device, args.replicates, args.seed)
-    text = json.dumps(measured, indent=1, allow_nan=False)
-    (args.out / FILE).write_text(text + "\n", encoding="utf-8")
-    if args.json:
-        print(text)
-    else:
-        Console().print(recall.table(measured))
+    result = {"split": args.split} | recall.measure(vectors, run.device, args.replicates, args.seed)
+    write_result(args.out / FILE, result, args.json, recall.table)

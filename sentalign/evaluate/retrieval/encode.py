@@ -50,6 +50,7 @@ def encode(
     `workers` decode (None: as the run had). Raises UserError where there are no such shards or no such pairs.
     """
     ours = {"shards": shards, "batch": batch, "length_buckets": 1, "mirror": 0.0, "max_duplicates": 0}
+    ours |= {"on_damage": "fail", "cache": None}  # a substitute would be another patient's
     ours |= {} if workers is None else {"workers": workers}
     stream = Stream(run.settings.data.model_copy(update=ours), run.settings.seed, 0, 1, run.tokenizer, split)
     patients = [p for shards_ in stream.mixture.data_sets for p in shards_.column("patient").to_pylist()]

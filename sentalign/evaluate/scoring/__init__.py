@@ -1,1 +1,1 @@
-"""Maps and targets → one number a metric and case: targets on rasters, formulas, the two protocols."""
+"""Maps and targets → one number a metric and case: targets on rasters, formulas, the three protocols."""

@@ -1,4 +1,4 @@
-"""One case under both protocols (docs/method.md: evaluation protocols).
+"""One case under the clean and the paper protocol (docs/method.md: evaluation protocols), and by `radzero` the third.
 
 In: score grids, the geometries from the original pixels to them, a target in original pixels. Out: one number per
 metric. The model and every control are scored by this code.

@@ -15,7 +15,7 @@ from highdicom import sr
 from pydicom.sr.codedict import codes
 
 from sentalign.localize.boxes import Box, Localization
-from sentalign.localize.dicom_out import source as of_source
+from sentalign.localize.dicom_out import source_header
 
 SERIES = 9003
 SCHEME = "99SENTALIGN"
@@ -24,10 +24,13 @@ BOX_SCORE = sr.CodedConcept("box-score", SCHEME, "Mean of the map in the box, 0 
 
 
 def report(source: pydicom.Dataset, found: Sequence[Localization]) -> sr.ComprehensiveSR:
-    """The object; its UIDs are new. A sentence without a box, of a constant map, has no region."""
-    device = sr.DeviceObserverIdentifyingAttributes(highdicom.UID(), of_source.NAME, of_source.NAME, of_source.NAME)
+    """The object, of at least one box; its UIDs are new. A sentence without a box, of a constant map, has no region."""
+    device = sr.DeviceObserverIdentifyingAttributes(
+        highdicom.UID(), source_header.NAME, source_header.NAME, source_header.NAME
+    )
+    context = sr.ObserverContext(codes.DCM.Device, device)
     content = sr.MeasurementReport(
-        sr.ObservationContext(observer_device_context=sr.ObserverContext(codes.DCM.Device, device)),
+        sr.ObservationContext(observer_device_context=context),
         codes.cid100.XRUnspecifiedBodyRegion,
         [_region(source, one, box) for one in found for box in one.boxes],
         title=codes.DCM.ImagingMeasurementReport,
@@ -39,9 +42,9 @@ def report(source: pydicom.Dataset, found: Sequence[Localization]) -> sr.Compreh
         SERIES,
         highdicom.UID(),
         1,
-        manufacturer=of_source.NAME,
+        manufacturer=source_header.NAME,
     )
-    of_source.mark_research(made, "boxes of sentences")
+    source_header.mark_research(made, "boxes of sentences")
     return made
 
 

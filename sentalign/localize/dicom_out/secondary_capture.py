@@ -15,7 +15,7 @@ from highdicom.sc import SCImage
 from PIL import Image, ImageDraw
 
 from sentalign.localize import overlay
-from sentalign.localize.dicom_out import source as of_source
+from sentalign.localize.dicom_out import source_header
 
 SERIES = 9002
 BAR = 36  # pixels below the picture
@@ -38,20 +38,30 @@ def _capture(source: pydicom.Dataset, picture: Image.Image, series: str, number:
         series_number=SERIES,
         sop_instance_uid=highdicom.UID(),
         instance_number=number,
-        manufacturer=of_source.NAME,
+        manufacturer=source_header.NAME,
         patient_orientation=("L", "F"),  # required here; `mark` replaces it by what the source says
     )
     made.ImageType = ["DERIVED", "SECONDARY"]
-    made.BurnedInAnnotation = "NO"  # the text in it is the sentence and the notice
-    made.ImageComments = of_source.NOTICE
+    # Text of the source's pixels is in these too; of our own there is no identity.
+    if source.get("BurnedInAnnotation"):
+        made.BurnedInAnnotation = source.BurnedInAnnotation
+    made.SourceImageSequence = [_reference(source)]
+    made.ImageComments = source_header.NOTICE
     made.Laterality = source.get("Laterality") or ""
-    of_source.mark(made, source, "overlays of sentences")
+    source_header.mark(made, source, "overlays of sentences")
     return made
+
+
+def _reference(source: pydicom.Dataset) -> pydicom.Dataset:
+    """What refers to the image that a capture was made of."""
+    item = pydicom.Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    return item
 
 
 def _noted(picture: Image.Image) -> Image.Image:
     sheet = Image.new("RGB", (picture.width, picture.height + BAR), (17, 17, 17))
     sheet.paste(picture, (0, 0))
     font = overlay.font(max(12, min(20, picture.width // 30)))
-    ImageDraw.Draw(sheet).text((10, picture.height + 6), of_source.NOTICE, font=font, fill=overlay.TRUTH)
+    ImageDraw.Draw(sheet).text((10, picture.height + 6), source_header.NOTICE, font=font, fill=overlay.TRUTH)
     return sheet

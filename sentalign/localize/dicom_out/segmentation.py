@@ -8,7 +8,7 @@ pixels above min + level · (max - min), which boxes lie around. FRACTIONAL: (ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import highdicom
 import numpy as np
@@ -18,7 +18,7 @@ from highdicom.seg import Segmentation, SegmentDescription
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 
-from sentalign.localize.dicom_out import source as of_source
+from sentalign.localize.dicom_out import source_header
 from sentalign.localize.findings_overlay import COLOURS
 from sentalign.localize.maps.heatmap import Array, is_flat
 
@@ -27,11 +27,13 @@ SERIES = 9001  # far above those of a study
 
 
 def segmentation(
-    source: pydicom.Dataset, maps: Sequence[Array], sentences: Sequence[str], level: float, fractional: bool = False
+    source: pydicom.Dataset, maps: Iterable[Array], sentences: Sequence[str], level: float, fractional: bool = False
 ) -> Segmentation:
-    """The object; its UIDs are new. A constant map has an empty segment."""
-    scaled_hwN = np.stack([_scaled(map_hw) for map_hw in maps], axis=-1)
-    pixels_hwN = scaled_hwN if fractional else scaled_hwN >= level
+    """The object; its UIDs are new. A constant map has an empty segment. The maps are taken one by one."""
+    pixels_hwN = np.zeros((source.Rows, source.Columns, len(sentences)), np.float32 if fractional else bool)
+    for number, map_hw in enumerate(maps):
+        scaled_hw = _scaled(map_hw)
+        pixels_hwN[..., number] = scaled_hw if fractional else scaled_hw >= level
     made = Segmentation(
         [source],
         pixels_hwN[None],
@@ -42,12 +44,12 @@ def segmentation(
         highdicom.UID(),
         1,
         content_label="RESEARCH",
-        content_description=of_source.NOTICE,
-        content_creator_name=f"{of_source.NAME}^",
+        content_description=source_header.NOTICE,
+        content_creator_name=f"{source_header.NAME}^",
         omit_empty_frames=False,
-        **of_source.equipment(),
+        **source_header.equipment(),
     )
-    of_source.mark(made, source, "regions of sentences")
+    source_header.mark(made, source, "regions of sentences")
     return made
 
 
@@ -59,11 +61,12 @@ def _scaled(map_hw: Array) -> NDArray[np.float64]:
 def _segment(number: int, sentence: str) -> SegmentDescription:
     segment = SegmentDescription(
         number,
-        sentence.encode()[:LABEL].decode(errors="ignore"),
+        # A backslash would make two labels of one.
+        sentence.replace("\\", "/").encode()[:LABEL].decode(errors="ignore"),
         codes.SCT.MorphologicallyAbnormalStructure,
         codes.SCT.Lesion,
         "AUTOMATIC",
-        of_source.algorithm(),
+        source_header.algorithm(),
         tracking_uid=highdicom.UID(),
         tracking_id=f"{number}",
         display_color=CIELabColor.from_rgb(*COLOURS[(number - 1) % len(COLOURS)]),

@@ -1,6 +1,6 @@
 """Which DICOM objects are written beside overlays and boxes, and under which names.
 
-In: the header of the source image, the maps, drawings and localizations of its sentences. Out: files in a folder. The
+In: the header of the source image, the grids, drawings and localizations of its sentences. Out: files in a folder. The
 files of the study are never touched.
 """
 
@@ -16,13 +16,13 @@ import pydicom
 from PIL import Image
 
 from sentalign.localize.boxes import Localization
-from sentalign.localize.dicom_out import source as of_source
+from sentalign.localize.dicom_out import source_header
 from sentalign.localize.dicom_out.report import report
 from sentalign.localize.dicom_out.secondary_capture import secondary_captures
 from sentalign.localize.dicom_out.segmentation import segmentation
-from sentalign.localize.maps.heatmap import Array
-from sharding.contract import UserError
-from sharding.pixels import Picture
+from sentalign.localize.files.failed import FailedPictureError
+from sentalign.localize.maps.heatmap import Array, clean_map
+from sharding.pixels import Geometry, Picture
 from sharding.store import locations
 
 
@@ -35,36 +35,47 @@ class DicomOut:
 
     @classmethod
     def of(cls, kinds: Sequence[str], location: str, picture: Picture) -> Self:
-        """Raises UserError where objects cannot refer to the file that the picture was read from."""
-        source = of_source.read(locations.read(location))
+        """Raises FailedPictureError where objects cannot refer to the file that the picture was read from."""
+        source = source_header.read(locations.read(location))
         if (picture.geometry.rows, picture.geometry.columns) != (source.Rows, source.Columns):
-            raise UserError("--dicom: the picture in the file has another size than its header says")
+            raise FailedPictureError("--dicom: the picture in the file has another size than its header says")
         return cls(kinds, source)
 
     def write(
         self,
         out: Path,
-        maps: Sequence[Array],
+        grids: Sequence[Array],
+        geometry: Geometry,
         found: Sequence[Localization],
         drawings: Sequence[Image.Image],
         level: float,
     ) -> None:
-        """Writes the files; `maps` (rows, columns) are on the pixels of the file. Raises OSError."""
+        """Writes the files. Raises OSError, and FailedPictureError where the header has values that cannot be kept."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # highdicom's texts quote the patient's name
-            for name, made in self._made(maps, found, drawings, level):
-                made.save_as(out / name)
+            try:
+                for name, made in self._made(grids, geometry, found, drawings, level):
+                    made.save_as(out / name)
+            except OSError:
+                raise
+            except Exception:  # of nearly any type, with texts that quote values of the header
+                raise FailedPictureError("--dicom: the header has a value that no object can be made with") from None
 
     def _made(
-        self, maps: Sequence[Array], found: Sequence[Localization], drawings: Sequence[Image.Image], level: float
+        self,
+        grids: Sequence[Array],
+        geometry: Geometry,
+        found: Sequence[Localization],
+        drawings: Sequence[Image.Image],
+        level: float,
     ) -> Iterator[tuple[str, pydicom.Dataset]]:
         sentences = [one.sentence for one in found]
-        if "seg" in self.kinds:
-            yield "segmentation.dcm", segmentation(self.source, maps, sentences, level)
-        if "seg-fractional" in self.kinds:
-            yield "segmentation-fractional.dcm", segmentation(self.source, maps, sentences, level, fractional=True)
+        for kind, name in (("seg", "segmentation.dcm"), ("seg-fractional", "segmentation-fractional.dcm")):
+            if kind in self.kinds:
+                maps = (clean_map(grid_HW, geometry) for grid_HW in grids)
+                yield name, segmentation(self.source, maps, sentences, level, fractional=kind == "seg-fractional")
         if "sc" in self.kinds:
             for number, capture in enumerate(secondary_captures(self.source, drawings), 1):
                 yield f"overlay-{number:02d}.dcm", capture
-        if "sr" in self.kinds:
+        if "sr" in self.kinds and any(one.boxes for one in found):  # TID 1500 needs a measurement
             yield "report.dcm", report(self.source, found)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentalign.localize.files.decode import decoded
+from sentalign.localize.files.failed import FailedPictureError
 from sentalign.localize.files.one_picture import localize_picture
-from sentalign.localize.files.results import Results
+from sentalign.localize.files.results import Line, Results
 from sentalign.localize.predict import BATCH, Predictor
-from sharding.contract import UserError
 from sharding.pixels import Picture
 
 if TYPE_CHECKING:
@@ -37,23 +37,28 @@ def localize_all(
 ) -> int:
     """Localizes what `results` has not; the number of images that failed. `progress` gets the images done.
 
-    `dicom_of` says which DICOM objects of an image are written; where it raises UserError, the image has failed.
+    `dicom_of` says which DICOM objects of an image are written; an image for which it raises FailedPictureError fails.
     """
     todo = [image for image in images if image not in results.done]
     progress(len(images) - len(todo))
-    numbers, failed = itertools.count(len(results.done) + 1), 0
+    numbers, failed = itertools.count(results.last_folder + 1), 0
     for batch in _batches(zip(todo, decoded(todo, workers), strict=True)):
         tasks = {image: _task(image, picture, dicom_of) for image, picture in batch}
-        sound = {image: task for image, task in tasks.items() if not isinstance(task, str)}
-        features = predictor.images([picture.grey_HW for picture, _ in sound.values()])
-        for image, (picture, dicom) in sound.items():
-            folder = f"{next(numbers):06d}"
-            content = localize_picture(predictor, picture, next(features), sentences, out / folder, False, dicom)
-            results.add({"image": image, "folder": folder, "sentences": content["sentences"]})
-            progress(1)
-        for image, why in ((image, task) for image, task in tasks.items() if isinstance(task, str)):
-            failed += 1
-            results.add({"image": image, "failed": why})
+        sound = [picture for picture, _ in (task for task in tasks.values() if not isinstance(task, str))]
+        features = predictor.images([picture.grey_HW for picture in sound])
+        for image, task in tasks.items():
+            line: Line = {"image": image, "failed": task}
+            if not isinstance(task, str):
+                folder = f"{next(numbers):06d}"
+                picture, dicom = task
+                own = next(features)
+                try:
+                    content = localize_picture(predictor, picture, own, sentences, out / folder, False, dicom)
+                    line = {"image": image, "folder": folder, "sentences": content["sentences"]}
+                except FailedPictureError as error:
+                    line = {"image": image, "failed": str(error)}
+            failed += "failed" in line
+            results.add(line)
             progress(1)
     results.write_table(images)
     return failed
@@ -63,7 +68,7 @@ def _task(image: str, picture: Picture | str, dicom_of: Callable[[str, Picture],
     """What is to be done with a picture, or why there is nothing to do."""
     try:
         return picture if isinstance(picture, str) else (picture, dicom_of(image, picture))
-    except UserError as error:
+    except FailedPictureError as error:
         return str(error)
 
 

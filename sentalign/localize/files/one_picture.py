@@ -38,14 +38,15 @@ def localize_picture(
 ) -> dict[str, Any]:
     """Writes the files of every sentence (see `sentalign localize --help`), and returns the content of boxes.json.
 
-    Without `full_size` the files of the maps hold their grids alone. Raises UserError where a file cannot be written.
+    Without `full_size` the files of the maps hold their grids alone. Raises UserError where a file cannot be written,
+    FailedPictureError where no DICOM objects can be made.
     """
     make_folder(out)
     geometry, maps = picture.geometry.then(features.cells), predictor.maps(features, sentences)
     grids, level = [one.grid_HW for one in maps], predictor.settings.level
     found = predictor.localizations(picture, features, sentences, maps)
     drawings = [_draw(picture, *pair, geometry) for pair in zip(grids, found, strict=True)]
-    names = [f"{number:02d}-overlay.png" for number in range(1, len(found) + 1)]
+    names = [boxes.OVERLAY.format(number) for number in range(1, len(found) + 1)]
     if len(sentences) > 1:
         drawings.append(findings_overlay.draw(picture, grids, geometry, sentences, level))
         names.append(ALL)
@@ -54,9 +55,9 @@ def localize_picture(
         for drawing, name in zip(drawings, names, strict=True):
             drawing.save(out / name)
         for number, grid_HW in enumerate(grids, 1):
-            _write_map(out / f"{number:02d}-map.npz", grid_HW, geometry, full_size)
+            _write_map(out / boxes.MAP.format(number), grid_HW, geometry, full_size)
         if dicom is not None:
-            dicom.write(out, [clean_map(grid_HW, geometry) for grid_HW in grids], found, drawings, level)
+            dicom.write(out, grids, geometry, found, drawings, level)
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         (out / "boxes.json").write_text(text, encoding="utf-8")
     except OSError as error:

@@ -28,7 +28,7 @@ Line = dict[str, Any]
 
 
 class Results:
-    """The files of one folder; `done` holds the images that have a picture's result already."""
+    """The files of one folder; `done` holds the images that have a result already, `last_folder` the highest number."""
 
     def __init__(self, out: Path, settings: dict[str, Any]) -> None:
         """Raises UserError where the folder holds results of other settings or cannot be written."""
@@ -37,7 +37,7 @@ class Results:
         try:
             stored = out / SETTINGS
             if stored.is_file() and stored.read_text(encoding="utf-8") != text:
-                raise UserError(f"{out} holds results of another run, map or sentences; give another --out")
+                raise UserError(f"{out} holds results of another run, map, --dicom or sentences; give another --out")
             if not stored.is_file() and (out / LINES).is_file():
                 raise UserError(f"{out} holds results without {SETTINGS}; give another --out")
             atomic.write_text(stored, text)
@@ -47,6 +47,7 @@ class Results:
         except OSError as error:
             raise UserError(f"cannot write to {out} ({error.strerror}); give another --out") from None
         self.done = frozenset(self._lines)
+        self.last_folder = max((int(line["folder"]) for line in self._lines.values()), default=0)
 
     def add(self, line: Line) -> None:
         """Appends the line of one picture. Raises UserError where it cannot be written."""
@@ -63,7 +64,10 @@ class Results:
         table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
         table.writeheader()
         table.writerows(row for image in images for row in _rows(self._lines[image]))
-        atomic.write_text(self._out / TABLE, text.getvalue())
+        try:
+            atomic.write_text(self._out / TABLE, text.getvalue())
+        except OSError as error:
+            raise UserError(f"cannot write to {self._out} ({error.strerror}); free space and run it again") from None
 
 
 def _rows(line: Line) -> Iterator[Line]:
@@ -84,7 +88,8 @@ def _json_line(line: Line) -> str:
 def _whole_lines(file: Path) -> Iterator[Line]:
     if not file.is_file():
         return
-    for text in file.read_text(encoding="utf-8").split("\n")[:-1]:
+    # A killed run may have cut a letter in two.
+    for text in file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
         try:
             yield json.loads(text)
         except ValueError:

@@ -144,7 +144,10 @@ def test_mimic(mimic):
     with pytest.raises(UserError, match="no split 'val'; it has test, train, validate"):
         labels.read(mimic, "val")
     (mimic.parent / "mimic-cxr-2.0.0-metadata.csv.gz").unlink()
-    with pytest.raises(UserError, match="beside the labels"):
+    with pytest.raises(UserError, match=r"no table \*-metadata.csv\* beside the labels"):
+        labels.read(mimic)
+    (mimic.parent / "mimic-cxr-2.0.0-split.csv.gz").unlink()
+    with pytest.raises(UserError, match="split 'test' is asked for; or give --split all"):
         labels.read(mimic)
 
 
@@ -222,6 +225,13 @@ def test_readings_equal_the_model_asked_one_by_one(table, run_folder, tmp_path):
         own = np.array(scores[name])
         pairs = [(p > q) + (p == q) / 2 for p in own[1::2] for q in own[::2]]
         assert measured[name]["auc"] == pytest.approx(np.mean(pairs), abs=0.011), "one pair of a hundred may tie"
+
+
+def test_a_diverged_model_is_refused(table, run_folder, monkeypatch, tmp_path):
+    scores = Predictor.scores
+    monkeypatch.setattr(Predictor, "scores", lambda self, *args: np.nan * scores(self, *args))
+    with pytest.raises(UserError, match="its training diverged"):
+        evaluate("classification", "--data", table, "--run", run_folder, "--out", tmp_path, "--workers", 0)
 
 
 def test_mistakes(table, run_folder, tmp_path):

@@ -15,31 +15,40 @@ from sharding.contract import UserError
 from tests.evaluate.conftest import evaluate
 
 
-def test_the_checksum_is_that_of_what_is_measured(drawn):
+def test_the_checksums_are_those_of_what_is_measured(drawn):
     cases = ms_cxr.read(drawn)
-    own = ledger.cases_sha256(cases)
-    assert ledger.cases_sha256(cases[::-1]) == own
-    targets = Boxes(cases[0].boxes + 1), PixelMask.of(np.ones((9, 9), bool))
-    others = [{"phrase": "Another."}, {"category": "Another"}, {"image_id": "another"}]
-    for changed in [*others, *({"target": target} for target in targets)]:
-        assert ledger.cases_sha256([replace(cases[0], **changed), *cases[1:]]) != own
-    assert ledger.cases_sha256(cases[1:]) != own
-    elsewhere = replace(cases[0], image=None)
-    assert ledger.cases_sha256([elsewhere, *cases[1:]]) == own, "where the files lie is not measured"
+
+    def checksums(changed):
+        entry = ledger.manifest("MS-CXR", changed, "a", {})
+        return entry["images"], entry["sentences"]
+
+    images, sentences = checksums(cases)
+    assert checksums(cases[::-1]) == (images, sentences)
+    assert checksums([replace(cases[0], image=None), *cases[1:]]) == (images, sentences), "where the files lie"
+    for target in (Boxes(cases[0].boxes + 1), PixelMask.of(np.ones((9, 9), bool))):
+        found = checksums([replace(cases[0], target=target), *cases[1:]])
+        assert (found[0] != images, found[1]) == (True, sentences)
+    for changed in ({"phrase": "Another."}, {"category": "Another"}):
+        found = checksums([replace(cases[0], **changed), *cases[1:]])
+        assert (found[0], found[1] != sentences) == (images, True), "another try at the same images"
+    assert checksums(cases[1:])[0] != images
 
 
 def test_numbers_and_changes(tmp_path, drawn):
     file, cases = tmp_path / "once.jsonl", ms_cxr.read(drawn)
     entries = [ledger.manifest("MS-CXR", cases, run, {"map": kind}) for run, kind in
                (("a", "plain"), ("a", "both"), ("b", "plain"), ("a", "both"), ("a", "plain"))]  # fmt: skip
-    said = [ledger.enter(file, entry) for entry in entries]
-    assert [one["number"] for one in said] == [1, 2, 3, 2, 1]
-    assert [one["changed"] for one in said] == [[], ["map"], ["run"], ["map"], []]
+    records = [ledger.enter(file, entry) for entry in entries]
+    assert [one["number"] for one in records] == [1, 2, 3, 2, 1]
+    assert [one["changed"] for one in records] == [[], ["map"], ["run"], ["map"], []]
     assert len(file.read_text().splitlines()) == 3
     other = ledger.enter(file, ledger.manifest("MS-CXR", cases[1:], "a", {"map": "both"}))
-    assert other["number"] == 1, "other cases"
-    assert ledger.line(said[0]).startswith("the first evaluation")
-    assert ledger.line(said[2]) == "evaluation number 3 of these cases; changed since the first: run"
+    assert other["number"] == 1, "other images"
+    reworded = [replace(case, phrase="Findings.") for case in cases]
+    renamed = ledger.enter(file, ledger.manifest("a.csv", reworded, "a", {"map": "plain"}))
+    assert (renamed["number"], renamed["changed"]) == (4, ["set", "sentences"])
+    assert ledger.line(records[0]).startswith("the first evaluation")
+    assert ledger.line(records[2]) == "evaluation number 3 of these images; changed since the first: run"
 
 
 @pytest.mark.parametrize("content", ["{", "[]\n", '{"set": 1}\n', "3\n"])
@@ -53,9 +62,9 @@ def test_other_files_are_refused(tmp_path, drawn, content):
 def test_the_command_says_that_it_is_the_second(marked, run_folder, tmp_path, capsys):
     words = ("--data", marked, "--run", run_folder, "--replicates", 20, "--once", tmp_path / "once.jsonl")
     evaluate("ms-cxr", *words, "--out", tmp_path / "a")
-    assert "the first evaluation of these cases" in capsys.readouterr().out
+    assert "the first evaluation of these images" in capsys.readouterr().out
     evaluate("ms-cxr", *words, "--out", tmp_path / "b", "--map", "plain", "--withheld", "cavity")
-    assert "evaluation number 2 of these cases; changed since the first: maps, withheld" in capsys.readouterr().out
+    assert "evaluation number 2 of these images; changed since the first: maps, withheld" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "b" / "metrics.json").read_text())
     assert (metrics["once"]["number"], metrics["once"]["changed"]) == (2, ["maps", "withheld"])
     assert "evaluation number 2" in (tmp_path / "b" / "index.html").read_text()

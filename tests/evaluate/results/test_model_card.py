@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -79,3 +80,16 @@ def test_the_page_is_closed_and_loads_nothing_from_elsewhere(result):
     assert opened == []
     assert len(sources) == 9
     assert all((result / source).is_file() for source in sources)
+
+
+def test_a_card_holds_no_folder_of_weights(drawn, run_folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    text = (run / "config.yaml").read_text()
+    changed = text.replace("weights: null", "weights: /home/jane/weights/rad-dino", 1)
+    assert changed != text
+    (run / "config.yaml").write_text(changed)
+    evaluate("ms-cxr", "--data", drawn, "--run", run, "--out", tmp_path / "out", "--replicates", 5, "--map", "plain")
+    card = (tmp_path / "out" / "model_card.md").read_text()
+    assert "jane" not in card
+    assert "weights: rad-dino" in card

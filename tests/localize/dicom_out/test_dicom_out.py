@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from pydicom import uid
 
-from sentalign.localize.dicom_out import source as of_source
+from sentalign.localize.boxes import Localization
+from sentalign.localize.dicom_out import source_header, write
 from sentalign.localize.maps.heatmap import clean_map
 from sharding.contract import UserError
 from sharding.pixels import Geometry
@@ -147,21 +148,67 @@ def test_dcmtk_reads_all(made):
     assert told.count("POLYLINE") == told.count("Measurement Group") > 1
 
 
+ODD_HEADERS = [
+    {},
+    {"PatientID": None, "PatientName": None, "StudyDate": None, "StudyTime": None, "PatientOrientation": None},
+    {"PatientAge": "58", "PixelSpacing": [0, 0], "ImagerPixelSpacing": [0.2, 0.2]},
+    {"PatientSex": "W", "PatientBirthDate": "19600230", "StudyTime": "2560", "StudyDate": "2020-1-2"},
+    {"SOPClassUID": uid.SecondaryCaptureImageStorage, "FrameOfReferenceUID": "1.2.3", "PatientName": "Müller^Jörg",
+     "SpecificCharacterSet": "ISO_IR 100"},
+]  # fmt: skip
+
+
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="needs dciodvfy (Debian: dicom3tools)")
-@pytest.mark.parametrize(
-    "attributes",
-    [{}, {"PatientID": None, "PatientName": None, "StudyDate": None, "StudyTime": None, "PatientOrientation": None},
-     {"PatientAge": "58", "PixelSpacing": [0, 0], "ImagerPixelSpacing": [0.2, 0.2]},
-     {"SOPClassUID": uid.SecondaryCaptureImageStorage, "FrameOfReferenceUID": "1.2.3", "PatientName": "Müller^Jörg",
-      "SpecificCharacterSet": "ISO_IR 100"}],
-)  # fmt: skip
+@pytest.mark.parametrize("attributes", ODD_HEADERS)
 def test_a_validator_finds_no_error(attributes, run_folder, tmp_path):
     words = [word for kind in KINDS for word in ("--dicom", kind)]
     file = write_dicom(tmp_path / "image.dcm", **attributes)
-    call(file, *SENTENCES, "--run", run_folder, "--out", tmp_path, *words)
-    for made in tmp_path.glob("*-*.dcm"):
+    call(file, *SENTENCES, "Left\\right", "--run", run_folder, "--out", tmp_path, *words)
+    written = sorted(set(tmp_path.glob("*.dcm")) - {file})
+    assert len(written) == 7
+    for made in written:
         told = subprocess.run(["dciodvfy", "-new", made], capture_output=True, check=False).stderr.decode()
         assert "Error" not in told, told
+
+
+def test_text_in_the_pixels_of_the_source_is_in_the_captures_too(run_folder, tmp_path):
+    for number, (burned, expected) in enumerate([("YES", "YES"), ("NO", "NO")]):
+        file = write_dicom(tmp_path / f"{number}.dcm", BurnedInAnnotation=burned)
+        call(file, SENTENCES[0], "--run", run_folder, "--out", tmp_path / str(number), "--dicom", "sc")
+        capture = pydicom.dcmread(tmp_path / str(number) / "overlay-01.dcm")
+        assert capture.BurnedInAnnotation == expected
+        assert capture.SourceImageSequence[0].ReferencedSOPInstanceUID == pydicom.dcmread(file).SOPInstanceUID
+    call(write_dicom(tmp_path / "2.dcm"), SENTENCES[0], "--run", run_folder, "--out", tmp_path / "2", "--dicom", "sc")
+    assert "BurnedInAnnotation" not in pydicom.dcmread(tmp_path / "2" / "overlay-01.dcm"), "nobody knows"
+
+
+def test_constant_maps_have_empty_segments_and_no_report(tmp_path):
+    source = of_source(write_dicom(tmp_path / "a.dcm"))
+    geometry = Geometry.resized(ROWS, COLUMNS, 96, 96)
+    written = write.DicomOut(KINDS, source)
+    found, drawings = [Localization("Nothing.", (), None)], [Image.new("RGB", (9, 9))]
+    written.write(tmp_path, [np.zeros((6, 6))], geometry, found, drawings, 0.5)
+    assert not pydicom.dcmread(tmp_path / "segmentation.dcm").pixel_array.any()
+    assert not (tmp_path / "report.dcm").exists()
+
+
+def test_a_header_that_nothing_can_be_made_with_costs_its_picture_alone(run_folder, tmp_path, monkeypatch):
+    write_dicom(tmp_path / "in.dcm")
+    write_dicom(tmp_path / "other.dcm")
+
+    def refuse(*args):
+        raise ValueError("Mustermann^Erika")
+
+    monkeypatch.setattr(write, "report", refuse)
+    words = ("--run", run_folder, "--out", tmp_path / "out", "--dicom", "sr", "--workers", 0)
+    assert call(tmp_path / "in.dcm", tmp_path / "other.dcm", *SENTENCES, *words) == 1
+    table = (tmp_path / "out" / "results.csv").read_text()
+    assert table.count("--dicom: the header has a value that no object can be made with") == 2
+    assert "Mustermann" not in table
+
+
+def of_source(file):
+    return source_header.read(file.read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -174,7 +221,7 @@ def test_a_validator_finds_no_error(attributes, run_folder, tmp_path):
 )
 def test_files_that_nothing_can_refer_to(attributes, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        of_source.read(write_dicom(tmp_path / "image.dcm", **attributes).read_bytes())
+        of_source(write_dicom(tmp_path / "image.dcm", **attributes))
 
 
 def test_a_picture_without_a_header(run_folder, tmp_path):

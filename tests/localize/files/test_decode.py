@@ -27,9 +27,15 @@ def files(tmp_path: Path) -> list[str]:
         file = tmp_path / f"DOE^JANE {n}.png"
         Image.fromarray(np.full((20, 30), n, np.uint8)).save(file)
         names.append(str(file))
-    (tmp_path / "cut.png").write_bytes((tmp_path / "DOE^JANE 3.png").read_bytes()[:50])
+    (tmp_path / "DOE^JANE cut.png").write_bytes((tmp_path / "DOE^JANE 3.png").read_bytes()[:50])
     (tmp_path / "page.dcm").write_text("<html></html>")
-    return [*names[:5], str(tmp_path / "cut.png"), str(tmp_path / "none.png"), str(tmp_path / "page.dcm"), *names[5:]]
+    return [
+        *names[:5],
+        str(tmp_path / "DOE^JANE cut.png"),
+        str(tmp_path / "JANE none.png"),
+        str(tmp_path / "page.dcm"),
+        *names[5:],
+    ]
 
 
 def greys(results: list[Picture | str]) -> list[int | None]:

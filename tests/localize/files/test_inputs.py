@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from sentalign.localize.files import inputs
@@ -62,6 +64,43 @@ def test_files_of_places_each_once_in_order(tree):
 def test_no_file(tree, place):
     with pytest.raises(UserError, match="no image file at this path"):
         inputs.expand([place])
+
+
+def test_results_in_the_folder_of_the_images_are_no_images(tree):
+    (tree / "deep" / "out" / "000001").mkdir(parents=True)
+    (tree / "deep" / "out" / "000001" / "overlay.png").write_bytes(b"")
+    assert inputs.expand(["deep"], tree / "deep" / "out") == ["deep/b.png", "deep/c.png"]
+    assert inputs.expand(["deep/b.png"], tree / "deep") == ["deep/b.png"], "the user named it"
+    for out in (tree / "deep", tree):
+        with pytest.raises(UserError, match="--out is the folder of the images"):
+            inputs.expand(["deep"], out)
+
+
+@pytest.mark.parametrize(
+    ("places", "one"),
+    [(["a.dcm"], True), (["./a.dcm"], True), (["deep//b.png"], True), (["deep"], False), (["*.dcm"], False),
+     (["a.dcm", "deep/b.png"], False), (["s3://bucket/a.dcm"], True), (["s3://bucket/a"], False)],
+)  # fmt: skip
+def test_one_file_is_one_however_it_is_written(tree, places, one):
+    assert inputs.is_one_file(places) is one
+
+
+def test_long_sentences_and_empty_words(tree):
+    long = "Opacity " * 300
+    assert inputs.split(["a.dcm", long])[1] == [long.strip()]
+    for empty in ("", "  "):
+        with pytest.raises(UserError, match="an empty word in place of an image"):
+            inputs.split([empty, "Nodule"])
+
+
+def test_names_that_are_no_utf8(tree):
+    name = os.fsencode(tree / "deep") + b"/M\xfcller.png"
+    with open(name, "wb") as file:
+        file.write(b"x")
+    listed = inputs.expand(["deep"])
+    assert listed[0] == "deep/M\\xfcller.png"
+    assert inputs.expand(["deep/M*.png"]) == listed[:1]
+    assert locations.read(listed[0]) == b"x"
 
 
 def test_an_empty_folder(tree):

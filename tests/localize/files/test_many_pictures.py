@@ -96,7 +96,7 @@ def test_results_of_another_command_are_not_mixed(folder, run_folder, tmp_path):
     out = tmp_path / "out"
     call(folder, *SENTENCES, "--run", run_folder, "--out", out)
     for words in (SENTENCES[:1], [*SENTENCES, "--map", "plain"]):
-        with pytest.raises(UserError, match="results of another run, map or sentences"):
+        with pytest.raises(UserError, match="results of another run, map, --dicom or sentences"):
             call(folder, *words, "--run", run_folder, "--out", out)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sentalign.study import study_json, table
+from sentalign.study import plots, study_json, table
 from tests.localize.conftest import save_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,3 +61,12 @@ def test_the_python_lines_run(tmp_path, monkeypatch, capsys):
     (lines,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     exec(lines, {})
     assert capsys.readouterr().out.count("Box(x=") >= 2
+
+
+def test_plots_of_studies_are_those_of_their_files():
+    """docs/study/plots/NAME/FIGURE.svg is what `sentalign study --table docs/study/NAME.json --out` draws."""
+    drawn = sorted((ROOT / "docs" / "study" / "plots").glob("*/*.svg"))
+    assert drawn
+    for file in drawn:
+        content = study_json.read(ROOT / "docs" / "study" / f"{file.parent.name}.json")
+        assert file.read_text(encoding="utf-8") == plots.plots(content)[file.stem] + "\n", file

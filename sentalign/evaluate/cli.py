@@ -16,7 +16,7 @@ from sentalign.evaluate.arguments import add_bootstrap, add_workers, check_boots
 from sentalign.evaluate.classification import cli as classification
 from sentalign.evaluate.results import cli as compare
 from sentalign.evaluate.retrieval import cli as retrieval
-from sentalign.localize.arguments import add_run_arguments, pick_device
+from sentalign.localize.arguments import add_run_arguments, check_writable, pick_device
 from sharding.command_line import Subcommands, add_command
 from sharding.contract import UserError
 
@@ -202,6 +202,7 @@ def _measure(
 
     withheld = categories(args.withheld, cases)
     predictor, weights = Predictor.load(args.run, pick_device(args.device), args.map), weights_sha256(args.run)
+    check_writable(args.out, evaluation.FILES)
     once = _once(args.once, predictor, cases, name, weights, withheld) if args.once else None
     with share_bar("localizing and scoring") as progress:
         metrics = evaluation.evaluate(
@@ -262,6 +263,8 @@ def phrases(file: Path) -> frozenset[str]:
     """The list `withheld_phrases` of a JSON file, as cases have their phrases. Raises UserError where there is none."""
     try:
         listed = json.loads(file.read_text(encoding="utf-8"))["withheld_phrases"]
+        if not isinstance(listed, list):
+            raise TypeError
         return frozenset(" ".join(phrase.split()) for phrase in listed)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"--withheld-phrases: {file} is no JSON file with a list withheld_phrases of text") from None

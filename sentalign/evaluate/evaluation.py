@@ -49,8 +49,11 @@ from sentalign.evaluate.scoring.protocols import METRICS
 from sentalign.evaluate.scoring.radzero import THRESHOLDS
 from sentalign.evaluate.scoring.target import PixelMask
 from sentalign.evaluate.summary import HEADLINE, JUDGED, summarise
-from sentalign.localize.arguments import make_folder
+from sentalign.localize.arguments import check_writable
 from sentalign.localize.prompts import PROMPTS
+from sharding.contract import UserError
+
+FILES = ("metrics.json", "cases.npz", "index.html", "model_card.md", "model_card.html")
 
 
 def evaluate(
@@ -75,14 +78,17 @@ def evaluate(
     (see `model_card`). Raises UserError where nothing can be scored or the folder cannot be written.
     """
     if out is not None:
-        make_folder(out)
+        check_writable(out, FILES)
     scores = measure(localizer, cases, withheld, seed, lambda share: progress(0.7 * share), workers)
     probes = probe.probe(localizer, scores, peaks.diagnose(scores)["peak"], seed, workers)
     metrics = summarise(scores, replicates, seed, withheld_phrases, name) | probed(scores, probes) | {"once": once}
     if out is not None:
-        write(out, scores, metrics, probes)
-        if about is not None:
-            model_card.write(out, scores, metrics, about)
+        try:
+            write(out, scores, metrics, probes)
+            if about is not None:
+                model_card.write(out, scores, metrics, about)
+        except OSError as error:
+            raise UserError(f"cannot write to {out} ({error.strerror or error}); give another --out") from None
     progress(1.0)
     return metrics
 

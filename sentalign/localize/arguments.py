@@ -6,6 +6,8 @@ In: a parser. Out: its arguments, the device, the folder of --out. torch is impo
 from __future__ import annotations
 
 import argparse
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from sharding.command_line import add_json, add_run
@@ -39,5 +41,17 @@ def make_folder(out: Path) -> None:
     """Creates --out. Raises UserError where that fails."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {out} ({error.strerror}); give another --out") from None
+
+
+def check_writable(out: Path, files: Sequence[str]) -> None:
+    """Creates --out, and raises UserError where these files could not be written there, before any work is done."""
+    make_folder(out)
+    if folders := [name for name in files if (out / name).is_dir()]:
+        raise UserError(f"{out / folders[0]} is a folder; give another --out")
+    try:
+        with tempfile.NamedTemporaryFile(dir=out):
+            pass
     except OSError as error:
         raise UserError(f"cannot write to {out} ({error.strerror}); give another --out") from None

@@ -109,7 +109,7 @@ def _one(args: argparse.Namespace, image: str, sentences: list[str]) -> int:
 
 def _many(args: argparse.Namespace, images: list[str], sentences: list[str]) -> int:
     from sentalign.localize.files.many_pictures import localize_all
-    from sentalign.localize.files.results import LINES, TABLE, Results
+    from sentalign.localize.files.results import TABLE, Results
     from sentalign.localize.predict import Predictor
     from sentalign.localize.trained_run import weights_sha256
     from sharding import progress
@@ -122,7 +122,7 @@ def _many(args: argparse.Namespace, images: list[str], sentences: list[str]) -> 
     with progress.bar("localizing", len(images)) as advance:
         failed = localize_all(predictor, images, sentences, args.out, results, args.workers, advance, dicom_of)
     if args.json:
-        print((args.out / LINES).read_text(encoding="utf-8"), end="")
+        print(results.of(images), end="")
     else:
         print(
             f"{len(images) - failed} of {len(images)} files localized, {failed} failed; written to {args.out / TABLE}"

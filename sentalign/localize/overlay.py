@@ -138,8 +138,8 @@ def text_size(image: Image.Image) -> tuple[int, int]:
 
 
 def wrapped(sentence: str, width: float, size: int) -> list[str]:
-    """The lines of a sentence that fit into a width."""
-    return textwrap.wrap(sentence, max(20, int(width / (0.56 * size)))) or [""]
+    """The lines of a sentence that fit into a width, at most six: the rest of a longer one is left out."""
+    return textwrap.wrap(sentence, max(20, int(width / (0.56 * size))), max_lines=6, placeholder=" ...") or [""]
 
 
 @cache

@@ -17,7 +17,7 @@ from sentalign.evaluate.arguments import (
     share_bar,
     write_result,
 )
-from sentalign.localize.arguments import add_run_arguments, make_folder, pick_device
+from sentalign.localize.arguments import add_run_arguments, check_writable, pick_device
 from sharding.command_line import Subcommands, add_command
 
 FILE = "classification.json"
@@ -64,7 +64,7 @@ def classification(args: argparse.Namespace) -> None:
     labelled = labels.read(args.data, "" if args.split == "all" else args.split, args.image_column, args.patient_column)
     asked = prompts.of_labels(list(labelled[0].labels), args.prompts)
     predictor = Predictor.load(args.run, pick_device(args.device), "plain")
-    make_folder(args.out)
+    check_writable(args.out, (FILE,))
     with share_bar("scoring") as progress:
         measured = measure.measure(predictor, labelled, asked, args.replicates, args.seed, args.workers, progress)
     result = {"table": args.data.name, "split": args.split} | measured

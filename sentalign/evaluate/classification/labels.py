@@ -6,6 +6,7 @@ CheXpert labels. Out: `Labelled`s. Nothing is scored here. Formats: docs/formats
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def _own(file: Path, labels: Sequence[str], image: str, patient: str) -> list[La
             raise ValueError(f"no {image}")
         at = file.parent / path
         own = {name: _value(row[name], OWN) for name in labels}
-        found.append(Labelled(at if at.is_file() else None, row.get(patient, "").strip() or path, own))
+        found.append(Labelled(at if os.path.isfile(at) else None, row.get(patient, "").strip() or path, own))
 
     rows.read(file, (image, *labels), add, (patient,))
     return found

@@ -8,6 +8,7 @@ In: the paths of images as annotation files name them. Out: `Case`s. The readers
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -72,4 +73,5 @@ def find_image(folder: Path, path: str, file: str) -> Path | None:
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise UserError(f"{file} names an image outside its folder; give an unchanged file")
     stem = (folder / path).with_suffix("")
-    return next((p for s in SUFFIXES if (p := stem.parent / f"{stem.name}{s}").is_file()), None)
+    # os.path: a name that is too long for a file is no file, and no error.
+    return next((p for s in SUFFIXES if os.path.isfile(p := stem.parent / f"{stem.name}{s}")), None)

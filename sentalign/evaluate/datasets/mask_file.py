@@ -7,7 +7,6 @@ In: a PNG, JPEG, BMP, GIF or TIFF of any mode, or .npy. Out: which pixels are ma
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +23,18 @@ def read(file: Path) -> NDArray[np.bool_]:
     """
     try:
         return _read(file)
-    except (OSError, EOFError, SyntaxError, struct.error, Image.DecompressionBombError) as error:  # Pillow's, numpy's
+    except Exception as error:  # Pillow and numpy raise nearly any type
         raise ValueError(f"{type(error).__name__}: no mask") from None
 
 
 def _read(file: Path) -> NDArray[np.bool_]:
     if file.suffix.lower() == ".npy":
         values_HW = np.load(file, allow_pickle=False)
+        if not isinstance(values_HW, np.ndarray) or values_HW.dtype.kind not in "buif":
+            raise ValueError("no array of numbers")
         if values_HW.ndim != 2:
             raise ValueError(f"an array of {values_HW.ndim} axes is no mask")
-        return np.asarray(values_HW != 0)
+        return np.asarray(np.nan_to_num(values_HW) != 0)
     with Image.open(file) as opened:
         if opened.format == "JPEG":
             return np.asarray(opened.convert("L")) > HALF

@@ -8,7 +8,6 @@ Format: docs/formats.md, MS-CXR.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from sentalign.evaluate.datasets import rows
 from sentalign.evaluate.datasets.case import Box, Case, find_image
 from sentalign.evaluate.datasets.case import box as read_box
 from sentalign.evaluate.scoring.target import Boxes
@@ -99,15 +99,23 @@ def _rows(file: Path) -> Iterator[_Row] | None:
     if file.suffix == ".json":
         tree = _json(file)
         return None if tree is None else _json_rows(tree)
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        table = csv.DictReader(stream)
-        return (_csv_row(line) for line in list(table)) if set(CSV_COLUMNS) <= set(table.fieldnames or ()) else None
+    try:
+        names = rows.names(file)
+    except UserError:
+        if file.name.startswith(OFFICIAL):
+            raise
+        return None
+    if not set(CSV_COLUMNS) <= set(names):
+        return None
+    found: list[_Row] = []
+    rows.read(file, CSV_COLUMNS, lambda row: found.append(_csv_row(row)), ("subject_id", "study_id"))
+    return iter(found)
 
 
 def _json(file: Path) -> dict[str, Any] | None:
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         raise UserError(f"{file.name} is not valid JSON; fetch it again or remove it") from None
     return tree if isinstance(tree, dict) and set(tree) >= JSON_KEYS else None
 
@@ -118,7 +126,7 @@ def _checked(file: Path, rows: Iterator[_Row]) -> list[_Row]:
     try:
         for row in rows:
             checked.append(row)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         number = len(checked) + 1
         raise UserError(
             f"{file.name}: annotation {number} is not MS-CXR's ({_reason(error)}); fetch it again"
@@ -127,20 +135,25 @@ def _checked(file: Path, rows: Iterator[_Row]) -> list[_Row]:
 
 
 def _reason(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error)
+    if isinstance(error, KeyError):
+        return f"no {error}"
+    return str(error) if isinstance(error, ValueError) else "a value of another kind"
 
 
 def _json_rows(tree: dict[str, Any]) -> Iterator[_Row]:
     images = {image["id"]: image for image in tree["images"]}
     categories = {category["id"]: str(category["name"]) for category in tree["categories"]}
-    return (_json_row(a, images[a["image_id"]], categories[a["category_id"]]) for a in tree["annotations"])
+    for annotation in tree["annotations"]:
+        yield _json_row(annotation, images[annotation["image_id"]], categories[annotation["category_id"]])
 
 
 def _json_row(annotation: dict[str, Any], image: dict[str, Any], category: str) -> _Row:
     path = str(image["path"])
     image_id = Path(str(image.get("file_name") or path)).stem
     text = annotation["label_text"]
-    phrase = " ".join(text) if isinstance(text, list) else str(text)
+    phrase = " ".join(text) if isinstance(text, list) else text
+    if not isinstance(phrase, str):
+        raise ValueError("label_text is no text")
     return _row(image_id, path, phrase, category, annotation["bbox"], image, image["height"], image["width"])
 
 
@@ -166,12 +179,15 @@ def _row(
     if not words:
         raise ValueError("an empty phrase")
     patient, study = _of_path(path, PATIENT), _of_path(path, STUDY)
+    size = float(height), float(width)
+    if not all(1 <= side < 1e6 for side in size):
+        raise ValueError("a picture without a size")
     return _Row(
         image_id, path, words, str(category), read_box(box),
         # v1.1.0 has columns for subject and study, v1.0.0 only the path.
         str(ids.get("subject_id") or patient or image_id).removeprefix("p"),
         str(ids.get("study_id") or study or image_id).removeprefix("s"),
-        int(float(height)), int(float(width)),
+        int(size[0]), int(size[1]),
     )  # fmt: skip
 
 

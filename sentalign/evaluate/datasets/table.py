@@ -8,6 +8,7 @@ docs/formats.md, evaluation table.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,12 +71,12 @@ def _add(found: dict[tuple[str, str], _Marked], row: rows.Row, names: dict[str, 
 
 def _case(file: Path, name: str, sentence: str, marked: _Marked) -> Case:
     image = file.parent / name
-    of_case = (image if image.is_file() else None, name, sentence, marked.category)
+    of_case = (image if os.path.isfile(image) else None, name, sentence, marked.category)
     if not marked.masks:
         return Case(*of_case, Boxes(np.array(marked.boxes, float)), marked.patient, name, 0, 0)
     masks = [_mask(file.parent / mask, file) for mask in marked.masks]
     if any(mask_HW.shape != masks[0].shape for mask_HW in masks):
-        raise UserError(f"{file.name}: the masks of one sentence on {name} have several sizes; mend them")
+        raise UserError(f"{file.name}: the masks of one image and sentence have several sizes; mend them")
     target = PixelMask.of(np.logical_or.reduce(masks))
     return Case(*of_case, target, marked.patient, name, *target.shape)
 
@@ -84,7 +85,7 @@ def _mask(path: Path, file: Path) -> NDArray[np.bool_]:
     try:
         mask_HW = mask_file.read(path)
     except ValueError:
-        raise UserError(f"{file.name}: mask {path} cannot be read; give an image file, or .npy, of the mask") from None
+        raise UserError(f"{file.name}: a {path.suffix} mask cannot be read; give image files or .npy") from None
     if not mask_HW.any():
-        raise UserError(f"{file.name}: mask {path} marks no pixel; leave its row out")
+        raise UserError(f"{file.name}: a mask marks no pixel; leave its row out")
     return mask_HW

@@ -9,6 +9,8 @@ settings are compared on the cases that both have; a patient's cases are drawn t
 from __future__ import annotations
 
 import itertools
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +86,13 @@ def _load(folder: Path) -> Result:
     try:
         with np.load(folder / FILE, allow_pickle=False) as stored:
             result = {name: stored[name] for name in stored.files if "__" not in name}
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error):
         raise UserError(f"no readable {FILE} in {folder}; give a folder that `sentalign evaluate` wrote") from None
     if missing := sorted(NEEDED - result.keys()):
         raise UserError(f"{folder / FILE} is of an older version, without {missing[0]}; evaluate again")
+    lengths = {len(result[name]) for name in ("image_id", "phrase", "category", "patient", "seen")}
+    if len(lengths) != 1 or result["values"].shape != (len(result["kinds"]), len(result["metrics"]), *lengths):
+        raise UserError(f"{folder / FILE} is damaged: its arrays do not fit together; evaluate again")
     return result
 
 

@@ -56,11 +56,16 @@ def enter(file: Path, entry: Entry) -> dict[str, Any]:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         try:
             with file.open("a", encoding="utf-8") as stream:
+                stream.write("" if _ends_a_line(file) else "\n")  # an editor may have taken the last one
                 stream.write(json.dumps(entry | {"time": now}, ensure_ascii=False) + "\n")
         except OSError as error:
             raise UserError(f"--once: cannot write {file} ({error.strerror}); give another file") from None
     number = same[0] if same else len(earlier) + 1
     return {"number": number, "changed": _changed(earlier[0], entry) if number > 1 else [], "manifest": entry}
+
+
+def _ends_a_line(file: Path) -> bool:
+    return not file.stat().st_size or file.read_bytes().endswith(b"\n")
 
 
 def _without_time(entry: Entry) -> Entry:
@@ -69,14 +74,14 @@ def _without_time(entry: Entry) -> Entry:
 
 def _read(file: Path) -> list[Entry]:
     try:
-        entries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        if any(set(one) != FIELDS for one in entries):
+        entries = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+        if any(set(one) != FIELDS or not isinstance(one["settings"], dict) for one in entries):
             raise ValueError
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UserError(f"--once: cannot read {file} ({error.strerror}); give another file") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise UserError(f"--once: {file} is no record of evaluations; give a new file, or one that it wrote") from None
     return entries
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from sentalign.evaluate.arguments import add_bootstrap, check_bootstrap, share_bar, write_result
-from sentalign.localize.arguments import add_run_arguments, make_folder, pick_device
+from sentalign.localize.arguments import add_run_arguments, check_writable, pick_device
 from sharding.command_line import Subcommands, add_command
 from sharding.contract import UserError
 
@@ -50,7 +50,7 @@ def retrieval(args: argparse.Namespace) -> None:
     from sentalign.localize.trained_run import TrainedRun
 
     run = TrainedRun.load(args.run, pick_device(args.device))
-    make_folder(args.out)
+    check_writable(args.out, (FILE,))
     with share_bar("encoding") as progress:
         vectors = encode(run, args.data, args.split, args.batch, args.workers, progress)
     result = {"split": args.split} | recall.measure(vectors, run.device, args.replicates, args.seed)

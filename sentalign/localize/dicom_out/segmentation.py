@@ -22,7 +22,7 @@ from sentalign.localize.dicom_out import source_header
 from sentalign.localize.findings_overlay import COLOURS
 from sentalign.localize.maps.heatmap import Array, is_flat
 
-LABEL = 64  # bytes of a segment's label: the standard counts characters, some readers bytes
+LABEL, DESCRIPTION = 64, 1024  # bytes of a segment's texts: the standard counts characters, some readers bytes
 SERIES = 9001  # far above those of a study
 
 
@@ -71,5 +71,5 @@ def _segment(number: int, sentence: str) -> SegmentDescription:
         tracking_id=f"{number}",
         display_color=CIELabColor.from_rgb(*COLOURS[(number - 1) % len(COLOURS)]),
     )
-    segment.SegmentDescription = sentence
+    segment.SegmentDescription = sentence.encode()[:DESCRIPTION].decode(errors="ignore")
     return segment

@@ -7,10 +7,14 @@ decoder crash costs that file alone.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 from sharding import pixels
 from sharding.contract import Rejected, UserError
@@ -25,12 +29,24 @@ Decode = Callable[[str], Picture | str]
 
 def decode(location: str) -> Picture | str:
     """The picture at a path or URL, or in a few words why there is none; they hold neither name nor value of it."""
+    path = locations.local_path(location)
+    if path is not None and stat.S_ISFIFO(_mode(path)):
+        return "a pipe, not a file"  # nobody may ever write to one that lies in a folder
     try:
         return pixels.read(locations.read(location), location)
     except (Rejected, UserError) as error:
         return str(error)
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
+    except MemoryError:
+        return "the file is larger than the memory"
+
+
+def _mode(path: Path) -> int:
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0  # reading says why
 
 
 def decoded(sources: Iterable[str], workers: int = 2, how: Decode = decode) -> Iterator[Picture | str]:
@@ -53,7 +69,7 @@ class _Decoders:
 
     def __init__(self, workers: int, how: Decode) -> None:
         self._workers, self._how = workers, how
-        self._pool = ProcessPoolExecutor(workers, CONTEXT)
+        self._pool = _pool(workers)
 
     def __enter__(self) -> _Decoders:
         return self
@@ -65,7 +81,7 @@ class _Decoders:
         try:
             return self._pool.submit(self._how, location)
         except BrokenProcessPool:
-            self._pool = ProcessPoolExecutor(self._workers, CONTEXT)
+            self._pool = _pool(self._workers)
             return self._pool.submit(self._how, location)
 
     def result(self, location: str, future: Future[Picture | str]) -> Picture | str:
@@ -76,8 +92,13 @@ class _Decoders:
             return self._alone(location)
 
     def _alone(self, location: str) -> Picture | str:
-        with ProcessPoolExecutor(1, CONTEXT) as pool:
+        with _pool(1) as pool:
             try:
                 return pool.submit(self._how, location).result()
             except BrokenProcessPool:
                 return "its decoder crashed"
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Ctrl-C is the main process's; its workers end with it, without texts of their own."""
+    return ProcessPoolExecutor(workers, CONTEXT, signal.signal, (signal.SIGINT, signal.SIG_IGN))

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from sharding.contract import UserError
 from sharding.store import locations
 from sharding.store.folder import files_below
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 
 
@@ -28,15 +30,22 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
         raise UserError("an empty word in place of an image; give DICOM, PNG or JPEG files, folders, patterns or URLs")
     is_place = [n == 0 or _names_pictures(word) for n, word in enumerate(words)]
     places = [word for word, place in zip(words, is_place, strict=True) if place]
-    sentences = [" ".join(word.split()) for word, place in zip(words, is_place, strict=True) if not place]
+    sentences = [spaced(word) for word, place in zip(words, is_place, strict=True) if not place]
     if wrong := next((s for s in sentences if s.lower().endswith(SUFFIXES)), None):
         raise UserError(f"a word ends in {PurePosixPath(wrong).suffix} and there is no such file; check the path")
     check(sentences)
     return places, sentences
 
 
-def check(sentences: Iterable[str]) -> None:
-    """Raises UserError where a sentence has no letter or digit."""
+def spaced(text: str) -> str:
+    """Single spaces, also in place of control characters, which no file of results may hold."""
+    return " ".join(CONTROL.sub(" ", text).split())
+
+
+def check(sentences: Sequence[str]) -> None:
+    """Raises UserError where a sentence has no letter or digit, or is no text."""
+    if any("\udc80" <= c <= "\udcff" for sentence in sentences for c in sentence):
+        raise UserError("a sentence is no UTF-8 text; give it in UTF-8, or in a file with --sentences")
     if not all(any(c.isalnum() for c in sentence) for sentence in sentences):
         raise UserError('an empty sentence; give a finding in words, for example "Right pleural effusion."')
 
@@ -50,7 +59,7 @@ def _names_pictures(word: str) -> bool:
 def is_one_file(places: Sequence[str]) -> bool:
     """Whether the user named a single file, not a folder or a pattern."""
     path = locations.local_path(places[0])
-    named = places[0].lower().endswith(SUFFIXES) if path is None else path.is_file()
+    named = places[0].lower().endswith(SUFFIXES) if path is None else os.path.isfile(path)
     return len(places) == 1 and named
 
 
@@ -62,30 +71,44 @@ def read_sentences(file: Path) -> list[str]:
         raise UserError(
             f"--sentences: {file} cannot be read as UTF-8 text; give a file with one sentence a line"
         ) from None
-    sentences = [" ".join(line.split()) for line in lines if line.strip() and not line.startswith("#")]
+    sentences = [spaced(line) for line in lines if line.strip() and not line.startswith("#")]
     check(sentences)
     return sentences
 
 
 def expand(places: Sequence[str], out: Path | None = None) -> list[str]:
-    """The files of all places, each once, those of a folder by name, without the results in a folder `out` in it.
+    """The files of all places, each once, those of a folder by name, without the results below a folder `out`.
 
-    Raises UserError where a place has none, or a folder lies in `out`.
+    A file that the user named is taken wherever it is. Raises UserError where a place has none, or all lie in `out`.
     """
-    return list(dict.fromkeys(file for place in places for file in _files(place, out)))
+    results = Path(os.path.realpath(out)) if out else None
+    found: dict[str, None] = {}
+    for place in places:
+        files, named = _files(place)
+        found |= dict.fromkeys(file for file in files if named or not _is_below(file, results))
+    if not found:
+        raise UserError("--out is the folder of the images, or around it; give another")
+    return list(found)
 
 
-def _files(place: str, out: Path | None) -> list[str]:
+def _is_below(file: str, results: Path | None) -> bool:
+    return results is not None and "://" not in file and Path(os.path.realpath(file)).is_relative_to(results)
+
+
+def _files(place: str) -> tuple[list[str], bool]:
+    """The files of one place, and whether it is a file that the user named."""
     path = locations.local_path(place)
     if path is None:
-        return _of_store(place)
-    if path.exists():
-        return _of_folder(path, out) if path.is_dir() else [_printable(str(path))]
+        return _of_store(place), True
+    if os.path.isdir(path):
+        return _of_folder(path), False
+    if os.path.exists(path):
+        return [_printable(str(path))], True
     matches = [Path(match) for match in sorted(glob.glob(place, recursive=True))]
-    found = [_of_folder(match, out) if match.is_dir() else [_printable(str(match))] for match in matches]
+    found = [_of_folder(match) if match.is_dir() else [_printable(str(match))] for match in matches]
     if not found:
         raise UserError("no image file at this path; give DICOM, PNG or JPEG files, folders, patterns or URLs")
-    return [file for files in found for file in files]
+    return [file for files in found for file in files], False
 
 
 def _printable(path: str) -> str:
@@ -93,16 +116,10 @@ def _printable(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _of_folder(folder: Path, out: Path | None) -> list[str]:
-    """Its files at any depth, but for hidden ones and results; links are followed. Raises UserError without any."""
-    results = Path(os.path.abspath(out)) if out else None
-    if results and Path(os.path.abspath(folder)).is_relative_to(results):
-        raise UserError("--out is the folder of the images, or around it; give another")
-    names = sorted(name for name, _ in files_below(folder))
-    shown = [
-        Path(_printable(str(folder)), name) for name in names if not any(p.startswith(".") for p in name.split("/"))
-    ]
-    files = [str(file) for file in shown if not results or not Path(os.path.abspath(file)).is_relative_to(results)]
+def _of_folder(folder: Path) -> list[str]:
+    """Its files at any depth, but for hidden ones; links are followed. Raises UserError where it has none."""
+    inside, top = sorted(PurePosixPath(name) for name, _ in files_below(folder)), Path(_printable(str(folder)))
+    files = [str(top / file) for file in inside if not any(part.startswith(".") for part in file.parts)]
     if not files:
         raise UserError("the folder holds no file; give one that holds DICOM, PNG or JPEG files")
     return files

@@ -24,6 +24,17 @@ from sharding.pixels import Geometry, Picture
 if TYPE_CHECKING:
     from sentalign.localize.dicom_out.write import DicomOut
 
+# Every file that is written here, by which those of an earlier command are found.
+WRITTEN = (
+    "[0-9]*-overlay.png",
+    "[0-9]*-map.npz",
+    "overlay.png",
+    "boxes.json",
+    "segmentation.dcm",
+    "segmentation-fractional.dcm",
+    "overlay-[0-9]*.dcm",
+    "report.dcm",
+)
 ALL = "overlay.png"  # all sentences in one picture
 
 
@@ -42,6 +53,7 @@ def localize_picture(
     FailedPictureError where no DICOM objects can be made.
     """
     make_folder(out)
+    _clear(out)
     geometry, maps = picture.geometry.then(features.cells), predictor.maps(features, sentences)
     grids, level = [one.grid_HW for one in maps], predictor.settings.level
     found = predictor.localizations(picture, features, sentences, maps)
@@ -61,8 +73,17 @@ def localize_picture(
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         (out / "boxes.json").write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"cannot write to {out} ({error.strerror}); free space or give another --out") from None
+        raise UserError(
+            f"cannot write to {out} ({error.strerror or error}); free space or give another --out"
+        ) from None
     return content
+
+
+def _clear(out: Path) -> None:
+    """Removes what an earlier command has written of another picture or other sentences."""
+    for pattern in WRITTEN:
+        for file in out.glob(pattern):
+            file.unlink()
 
 
 def _draw(picture: Picture, grid_HW: Array, result: Localization, geometry: Geometry) -> Image.Image:

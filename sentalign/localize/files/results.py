@@ -12,6 +12,7 @@ settings.json   what the results depend on; the same command goes on, another on
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from typing import Any
 from sharding.contract import UserError
 from sharding.store import atomic
 
-LINES, TABLE, SETTINGS = "results.jsonl", "results.csv", "settings.json"
+LINES, TABLE, SETTINGS, LOCK = "results.jsonl", "results.csv", "settings.json", ".lock"
 BOX = ("x", "y", "width", "height")
 COLUMNS = ("image", "folder", "number", "sentence", "score", "peak_x", "peak_y", "boxes", *BOX, "failed")
 Line = dict[str, Any]
@@ -35,8 +36,13 @@ class Results:
         self._out = out
         text = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
         try:
+            self._lock = (out / LOCK).open("w")
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another command is writing to {out}; wait for it or give another --out") from None
             stored = out / SETTINGS
-            if stored.is_file() and stored.read_text(encoding="utf-8") != text:
+            if stored.is_file() and stored.read_text(encoding="utf-8", errors="replace") != text:
                 raise UserError(f"{out} holds results of another run, map, --dicom or sentences; give another --out")
             if not stored.is_file() and (out / LINES).is_file():
                 raise UserError(f"{out} holds results without {SETTINGS}; give another --out")
@@ -58,10 +64,14 @@ class Results:
         except OSError as error:
             raise UserError(f"cannot write to {self._out} ({error.strerror}); free space and run it again") from None
 
+    def of(self, images: Sequence[str]) -> str:
+        """The lines of these images."""
+        return "".join(_json_line(self._lines[image]) for image in images)
+
     def write_table(self, images: Sequence[str]) -> None:
         """results.csv, in the order of the images."""
         text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+        table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\r\n")  # a lone \r is quoted then
         table.writeheader()
         table.writerows(row for image in images for row in _rows(self._lines[image]))
         try:
@@ -91,6 +101,8 @@ def _whole_lines(file: Path) -> Iterator[Line]:
     # A killed run may have cut a letter in two.
     for text in file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
         try:
-            yield json.loads(text)
-        except ValueError:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(line, dict) and "image" in line and ("failed" in line or {"folder", "sentences"} <= set(line)):
+            yield line

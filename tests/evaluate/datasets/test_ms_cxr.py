@@ -144,3 +144,51 @@ def test_images_behind_a_link_are_read(tmp_path):
     image = ms_cxr.read(tmp_path / "set")[0].image
     assert image is not None
     assert image.resolve().is_relative_to(tmp_path / "archive")
+
+
+ROW = "d,Edema,A phrase,files/p10/p10000001/s50000001/d.jpg,1,1,5,5,100,90"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (ROW[:30], "cells in place of 10"),
+        (ROW.replace("100,90", "0,90"), "a picture without a size"),
+        (ROW.replace("100,90", "inf,90"), "a picture without a size"),
+        (ROW.replace("A phrase", "\udce9"), "is no table in UTF-8"),
+        (ROW.replace("A phrase", '"A phrase'), "is no table in UTF-8"),
+    ],
+)
+def test_damaged_tables_are_one_line(tmp_path, content, message):
+    names = "dicom_id,category_name,label_text,path,x,y,w,h,image_width,image_height"
+    file = tmp_path / "MS_CXR_Local_Alignment_v1.0.0.csv"
+    file.write_text(f"{names}\n{content}\n", encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(UserError, match=message):
+        ms_cxr.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": None}, "annotation 1 is not MS-CXR's"),
+        ({"annotations": 3}, "annotation 1 is not MS-CXR's"),
+        ({"categories": [{"id": 1}]}, "no 'name'"),
+        ({"images": [{"path": "a.jpg"}]}, "no 'id'"),
+    ],
+)
+def test_damaged_json_is_one_line(marked, change, message):
+    file = next(marked.glob("*.json"))
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(UserError, match=message):
+        ms_cxr.read(marked)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [("label_text", None, "label_text is no text"),
+                                                        ("bbox", 3, "annotation 1 is not")])  # fmt: skip
+def test_damaged_annotations_are_one_line(marked, name, value, message):
+    file = next(marked.glob("*.json"))
+    tree = json.loads(file.read_text())
+    tree["annotations"][0][name] = value
+    file.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=message):
+        ms_cxr.read(marked)

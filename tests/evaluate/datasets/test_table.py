@@ -115,8 +115,8 @@ def test_a_transparent_pixel_and_the_noise_of_a_jpeg_mark_nothing(tmp_path):
             "image,sentence,mask,boxes\na.png,N,mask.png,\na.png,N,,1;2;3;4\n",
             "line 3 cannot be read (the same image and sentence have a mask and a box)",
         ),
-        ("image,sentence,mask\na.png,Nodule,none.png\n", "none.png cannot be read; give an image file"),
-        ("image,sentence,mask\na.png,Nodule,cases.csv\n", "cases.csv cannot be read; give an image file"),
+        ("image,sentence,mask\na.png,Nodule,none.png\n", "a .png mask cannot be read; give image files or .npy"),
+        ("image,sentence,mask\na.png,Nodule,cases.csv\n", "a .csv mask cannot be read; give image files or .npy"),
         (
             "image,sentence,boxes\nz.png,Nodule,1;2;3;4\n",
             "none of the images of cases.csv is there; paths are relative",
@@ -133,7 +133,7 @@ def test_mistakes_are_one_line(folder, text, message):
 def test_empty_masks_and_masks_of_several_sizes_are_refused(folder):
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "empty.png")
     Image.fromarray(np.ones((4, 4), np.uint8)).save(folder / "small.png")
-    with pytest.raises(UserError, match=r"empty\.png marks no pixel; leave its row out"):
+    with pytest.raises(UserError, match=r"a mask marks no pixel; leave its row out"):
         table.read(write(folder, "image,sentence,mask\na.png,Nodule,empty.png\n"))
     with pytest.raises(UserError, match="have several sizes"):
         table.read(write(folder, "image,sentence,mask\na.png,Nodule,mask.png\na.png,Nodule,small.png\n"))
@@ -148,7 +148,7 @@ def test_a_mask_file_that_is_damaged_is_refused(folder, content, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     else:
         file.write_bytes(file.read_bytes()[: {"cut png": 60, "cut npy": 200, "nothing": 0}[content]])
-    with pytest.raises(UserError, match=r"cannot be read; give an image file, or \.npy, of the mask"):
+    with pytest.raises(UserError, match=r"mask cannot be read; give image files or \.npy"):
         table.read(write(folder, f"image,sentence,mask\na.png,Nodule,{file.name}\n"))
 
 

@@ -51,7 +51,7 @@ def test_numbers_and_changes(tmp_path, drawn):
     assert ledger.line(records[2]) == "evaluation number 3 of these images; changed since the first: run"
 
 
-@pytest.mark.parametrize("content", ["{", "[]\n", '{"set": 1}\n', "3\n"])
+@pytest.mark.parametrize("content", ["{", "[]\n", '{"set": 1}\n', "3\n", "[" * 100_000])
 def test_other_files_are_refused(tmp_path, drawn, content):
     (tmp_path / "once.jsonl").write_text(content)
     with pytest.raises(UserError, match="is no record of evaluations"):
@@ -70,3 +70,12 @@ def test_the_command_says_that_it_is_the_second(marked, run_folder, tmp_path, ca
     assert "evaluation number 2" in (tmp_path / "b" / "index.html").read_text()
     with pytest.raises(UserError, match="--once: cannot"):
         evaluate("ms-cxr", *words[:-1], tmp_path, "--out", tmp_path / "c")
+
+
+def test_a_record_without_its_last_line_end_goes_on(tmp_path, drawn):
+    file, cases = tmp_path / "once.jsonl", ms_cxr.read(drawn)
+    ledger.enter(file, ledger.manifest("a\u2028b.csv", cases, "a", {"map": "plain"}))
+    file.write_text(file.read_text().rstrip("\n"))
+    for number, run in ((2, "b"), (3, "c")):
+        assert ledger.enter(file, ledger.manifest("a\u2028b.csv", cases, run, {"map": "plain"}))["number"] == number
+    assert len(file.read_text().strip().split("\n")) == 3

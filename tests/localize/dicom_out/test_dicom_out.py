@@ -152,6 +152,9 @@ ODD_HEADERS = [
     {},
     {"PatientID": None, "PatientName": None, "StudyDate": None, "StudyTime": None, "PatientOrientation": None},
     {"PatientAge": "58", "PixelSpacing": [0, 0], "ImagerPixelSpacing": [0.2, 0.2]},
+    {"StudyID": "S" * 20, "AccessionNumber": "A" * 17, "PatientIdentityRemoved": "YES", "Laterality": "LEFT"},
+    {"PatientOrientation": ["LEFT", "FOOT"], "ClinicalTrialProtocolID": "1"},
+    {"ImagePositionPatient": [0, 0, 0], "FrameOfReferenceUID": "1.2.3"},
     {"PatientSex": "W", "PatientBirthDate": "19600230", "StudyTime": "2560", "StudyDate": "2020-1-2"},
     {"SOPClassUID": uid.SecondaryCaptureImageStorage, "FrameOfReferenceUID": "1.2.3", "PatientName": "Müller^Jörg",
      "SpecificCharacterSet": "ISO_IR 100"},
@@ -163,7 +166,7 @@ ODD_HEADERS = [
 def test_a_validator_finds_no_error(attributes, run_folder, tmp_path):
     words = [word for kind in KINDS for word in ("--dicom", kind)]
     file = write_dicom(tmp_path / "image.dcm", **attributes)
-    call(file, *SENTENCES, "Left\\right", "--run", run_folder, "--out", tmp_path, *words)
+    call(file, *SENTENCES, "Left\\right " + "and further " * 200, "--run", run_folder, "--out", tmp_path, *words)
     written = sorted(set(tmp_path.glob("*.dcm")) - {file})
     assert len(written) == 7
     for made in written:
@@ -217,11 +220,20 @@ def of_source(file):
         ({"StudyInstanceUID": None}, "no StudyInstanceUID"),
         ({"SOPClassUID": uid.CTImageStorage}, "no X-ray image"),
         ({"NumberOfFrames": 2}, "several frames"),
+        ({"NumberOfFrames": [1, 1]}, "a value that cannot be read"),
     ],
 )
 def test_files_that_nothing_can_refer_to(attributes, message, tmp_path):
     with pytest.raises(UserError, match=message):
         of_source(write_dicom(tmp_path / "image.dcm", **attributes))
+
+
+def test_a_value_that_is_none_of_its_type_is_left_out(tmp_path):
+    file = write_dicom(tmp_path / "a.dcm", PatientSize="1.80")
+    content = file.read_bytes()
+    assert content.count(b"1.80") == 1
+    file.write_bytes(content.replace(b"1.80", b"1,80"))
+    assert "PatientSize" not in of_source(file)
 
 
 def test_a_picture_without_a_header(run_folder, tmp_path):

@@ -66,3 +66,8 @@ def test_nothing_to_decode():
 def test_from_a_store(s3, files):
     locations.open_store(s3).put("in/a.png", Path(files[2]).read_bytes())
     assert greys(list(decoded([f"{s3}/in/a.png", f"{s3}/in/none.png"], 1))) == [2, None]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert decode(str(tmp_path / "a.png")) == "a pipe, not a file"

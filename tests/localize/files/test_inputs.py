@@ -69,7 +69,12 @@ def test_no_file(tree, place):
 def test_results_in_the_folder_of_the_images_are_no_images(tree):
     (tree / "deep" / "out" / "000001").mkdir(parents=True)
     (tree / "deep" / "out" / "000001" / "overlay.png").write_bytes(b"")
-    assert inputs.expand(["deep"], tree / "deep" / "out") == ["deep/b.png", "deep/c.png"]
+    (tree / "link").symlink_to(tree / "deep" / "out")
+    images = ["deep/b.png", "deep/c.png"]
+    for out in (tree / "deep" / "out", tree / "link"):
+        assert inputs.expand(["deep"], out) == images
+        assert inputs.expand(["deep/**/*.png"], out) == images
+        assert inputs.expand(["deep/b.png", "deep/c.png", "deep/out"], out) == images, "as a shell expands deep/*"
     assert inputs.expand(["deep/b.png"], tree / "deep") == ["deep/b.png"], "the user named it"
     for out in (tree / "deep", tree):
         with pytest.raises(UserError, match="--out is the folder of the images"):
@@ -127,3 +132,11 @@ def test_a_store(s3):
     assert inputs.expand([f"{s3}/x/a.dcm"]) == [f"{s3}/x/a.dcm"]
     with pytest.raises(UserError, match="nothing at this URL"):
         inputs.expand([f"{s3}/none"])
+
+
+def test_control_characters_and_other_codings(tree):
+    assert inputs.split(["a.dcm", "Left\x00 lung\x07."])[1] == ["Left lung ."]
+    with pytest.raises(UserError, match="no UTF-8 text"):
+        inputs.split(["a.dcm", os.fsdecode(b"\xe9panchement")])
+    with pytest.raises(UserError, match="no image file at this path"):
+        inputs.expand(["Opacity " * 50])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sentalign.localize.files.results import Results
 from sharding.contract import UserError
 from tests.localize.test_cli import call
 
@@ -115,3 +116,56 @@ def test_mistakes(folder, run_folder, tmp_path):
         call(folder, *words)
     with pytest.raises(UserError, match="--workers must be 0 or more"):
         call(folder, *SENTENCES, *words, "--workers", -1)
+
+
+def test_two_commands_do_not_write_to_one_folder(folder, run_folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    held = Results(tmp_path / "out", {})
+    with pytest.raises(UserError, match="another command is writing"):
+        call(folder, *SENTENCES, "--run", run_folder, "--out", tmp_path / "out", "--workers", 0)
+    del held
+
+
+def test_names_with_every_separator_come_back(run_folder, tmp_path):
+    (tmp_path / "in").mkdir()
+    names = ["a,b.png", 'q"uote.png', "new\nline.png", "car\rriage.png", "tab\t.png"]
+    for name in names:
+        Image.fromarray(np.arange(2500, dtype=np.uint8).reshape(50, 50)).save(tmp_path / "in" / name)
+    call(tmp_path / "in", "Nodule", "--run", run_folder, "--out", tmp_path / "out", "--workers", 0)
+    assert sorted(row["image"] for row in rows(tmp_path / "out")) == sorted(
+        str(tmp_path / "in" / name) for name in names
+    )
+
+
+def test_files_of_an_earlier_picture_do_not_stay(folder, run_folder, tmp_path):
+    words = ("--run", run_folder, "--out", tmp_path / "out")
+    call(folder / "DOE^0.png", *SENTENCES, *words)
+    (tmp_path / "out" / "report.dcm").write_bytes(b"of another patient")
+    (tmp_path / "out" / "mine.txt").write_text("kept")
+    call(folder / "DOE^1.png", "Small nodule", *words)
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "01-map.npz", "01-overlay.png", "boxes.json", "mine.txt"]  # fmt: skip
+
+
+def test_lines_are_of_the_images_that_were_asked_for(folder, run_folder, tmp_path, capsys):
+    words = ("Nodule", "--run", run_folder, "--out", tmp_path / "out", "--json", "--workers", 0)
+    call(folder / "DOE^0.png", folder / "DOE^1.png", *words)
+    capsys.readouterr()
+    call(folder / "DOE^1.png", folder / "DOE^3.png", *words)
+    printed = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
+    assert (
+        printed
+        == [str(folder / "DOE^1.png"), str(folder / "DOE^3.png")]
+        == [r["image"] for r in rows(tmp_path / "out")]
+    )
+
+
+@pytest.mark.parametrize("damage", ["[1]\n", '{"image": "a"}\n', "\xff\n", '{"image": "Mü'])
+def test_damaged_lines_are_done_again(folder, run_folder, tmp_path, damage):
+    words = (folder, "Nodule", "--run", run_folder, "--out", tmp_path / "out", "--workers", 0)
+    call(*words)
+    expected = rows(tmp_path / "out")
+    with (tmp_path / "out" / "results.jsonl").open("ab") as file:
+        file.write(damage.encode("latin-1"))
+    call(*words)
+    assert rows(tmp_path / "out") == expected

@@ -65,7 +65,7 @@ def localize_picture(
     content = boxes.as_json(found, geometry, ALL if len(sentences) > 1 else None)
     try:
         for drawing, name in zip(drawings, names, strict=True):
-            drawing.save(out / name)
+            drawing.save(out / name, compress_level=1)  # a third of the time of level 6
         for number, grid_HW in enumerate(grids, 1):
             _write_map(out / boxes.MAP.format(number), grid_HW, geometry, full_size)
         if dicom is not None:

@@ -22,8 +22,8 @@ def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for n in range(4):
         (tmp_path / "in").mkdir(exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (90 + n, 70), dtype=np.uint8)).save(tmp_path / "in" / f"DOE^{n}.png")
-    (tmp_path / "in" / "DOE^2.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+        Image.fromarray(rng.integers(0, 255, (90 + n, 70), dtype=np.uint8)).save(tmp_path / "in" / f"DOE^JANE{n}.png")
+    (tmp_path / "in" / "DOE^JANE2.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     (tmp_path / "in" / "LICENSE").write_text("free")
     return tmp_path / "in"
 
@@ -42,7 +42,7 @@ def test_a_folder(folder, run_folder, tmp_path, capsys):
     assert call(folder, *SENTENCES, "--run", run_folder, "--out", out, "--workers", 0) == 1
     assert "3 of 5 files localized, 2 failed" in capsys.readouterr().out
     table = rows(out)
-    images = [str(folder / f"DOE^{n}.png") for n in range(4)]
+    images = [str(folder / f"DOE^JANE{n}.png") for n in range(4)]
     assert [row["image"] for row in table] == [*images[:1] * 2, *images[1:2] * 2, images[2], *images[3:] * 2,
                                                 str(folder / "LICENSE")]  # fmt: skip
     assert [row["failed"] != "" for row in table] == [False] * 4 + [True, False, False, True]
@@ -59,14 +59,14 @@ def test_a_folder(folder, run_folder, tmp_path, capsys):
     # Folders and what is in them can be passed on: the names of files are in the two tables alone.
     assert sorted(file.name for file in out.iterdir() if file.is_dir()) == ["000001", "000002", "000003"]
     for file in out.rglob("*/*"):
-        assert b"DOE" not in file.read_bytes()
+        assert b"DOE^JANE" not in file.read_bytes()
 
 
 def test_many_equal_one_by_one(folder, run_folder, tmp_path):
     call(folder, *SENTENCES, "--run", run_folder, "--out", tmp_path / "many")
-    call(folder / "DOE^3.png", *SENTENCES, "--run", run_folder, "--out", tmp_path / "one")
+    call(folder / "DOE^JANE3.png", *SENTENCES, "--run", run_folder, "--out", tmp_path / "one")
     one = json.loads((tmp_path / "one" / "boxes.json").read_text())
-    (many,) = (line for line in lines(tmp_path / "many") if line["image"].endswith("DOE^3.png"))
+    (many,) = (line for line in lines(tmp_path / "many") if line["image"].endswith("DOE^JANE3.png"))
     for alone, among in zip(one["sentences"], many["sentences"], strict=True):
         assert alone["peak"] == among["peak"]
         assert alone["score"] == pytest.approx(among["score"], abs=2e-4)
@@ -87,8 +87,8 @@ def test_the_same_command_goes_on(folder, run_folder, tmp_path):
     assert sorted(map(str, lines(tmp_path / "out"))) == sorted(map(str, written))
     assert kept.read_text() == "as it was", "what was done is not done again"
     # A mended file is tried again, a new one is added.
-    Image.fromarray(np.zeros((50, 50), np.uint8)).save(folder / "DOE^2.png")
-    Image.fromarray(np.arange(2500, dtype=np.uint8).reshape(50, 50)).save(folder / "DOE^9.png")
+    Image.fromarray(np.zeros((50, 50), np.uint8)).save(folder / "DOE^JANE2.png")
+    Image.fromarray(np.arange(2500, dtype=np.uint8).reshape(50, 50)).save(folder / "DOE^JANE9.png")
     call(folder, *words)
     assert [row["failed"] != "" for row in rows(tmp_path / "out")] == [False] * 10 + [True]
 
@@ -104,7 +104,7 @@ def test_results_of_another_command_are_not_mixed(folder, run_folder, tmp_path):
 def test_sentences_from_a_file_and_lines_to_a_program(folder, run_folder, tmp_path, capsys):
     (tmp_path / "s.txt").write_text("Small nodule\nRight pleural effusion\n")
     words = ("--sentences", tmp_path / "s.txt", "--run", run_folder, "--out", tmp_path / "out", "--json")
-    call(folder / "DOE^0.png", folder / "DOE^1.png", "Right pleural effusion", *words)
+    call(folder / "DOE^JANE0.png", folder / "DOE^JANE1.png", "Right pleural effusion", *words)
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert printed == lines(tmp_path / "out")
     assert [one["sentence"] for one in printed[1]["sentences"]] == ["Right pleural effusion", "Small nodule"]
@@ -139,23 +139,23 @@ def test_names_with_every_separator_come_back(run_folder, tmp_path):
 
 def test_files_of_an_earlier_picture_do_not_stay(folder, run_folder, tmp_path):
     words = ("--run", run_folder, "--out", tmp_path / "out")
-    call(folder / "DOE^0.png", *SENTENCES, *words)
+    call(folder / "DOE^JANE0.png", *SENTENCES, *words)
     (tmp_path / "out" / "report.dcm").write_bytes(b"of another patient")
     (tmp_path / "out" / "mine.txt").write_text("kept")
-    call(folder / "DOE^1.png", "Small nodule", *words)
+    call(folder / "DOE^JANE1.png", "Small nodule", *words)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "01-map.npz", "01-overlay.png", "boxes.json", "mine.txt"]  # fmt: skip
 
 
 def test_lines_are_of_the_images_that_were_asked_for(folder, run_folder, tmp_path, capsys):
     words = ("Nodule", "--run", run_folder, "--out", tmp_path / "out", "--json", "--workers", 0)
-    call(folder / "DOE^0.png", folder / "DOE^1.png", *words)
+    call(folder / "DOE^JANE0.png", folder / "DOE^JANE1.png", *words)
     capsys.readouterr()
-    call(folder / "DOE^1.png", folder / "DOE^3.png", *words)
+    call(folder / "DOE^JANE1.png", folder / "DOE^JANE3.png", *words)
     printed = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
     assert (
         printed
-        == [str(folder / "DOE^1.png"), str(folder / "DOE^3.png")]
+        == [str(folder / "DOE^JANE1.png"), str(folder / "DOE^JANE3.png")]
         == [r["image"] for r in rows(tmp_path / "out")]
     )
 

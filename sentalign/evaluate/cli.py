@@ -52,7 +52,7 @@ TABLE_EXAMPLES = """\
 width, height) or boxes ("x;y;width;height|..."), in pixels of the image; optionally category and patient. Paths are
 relative to the table. Rows of one image and sentence are one case.
 """
-FEW_IMAGES = 32
+FEW_IMAGES = 32  # that one process decodes sooner than others have started
 WRITTEN = """
 written to --out: metrics.json (all metrics), cases.npz (every map, box and score), index.html (the page), model_card.md
 and model_card.html (pictures in model_card/)"""
@@ -129,7 +129,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--once",
         type=Path,
         metavar="FILE",
-        help="for held-out sets: a file that keeps every evaluation of these cases, written before it is run; the "
+        help="for held-out sets: a file that keeps every evaluation of these images, written before it is run; the "
         "result says which one it is, and what has changed since the first",
     )
     add_workers(parser)
@@ -194,7 +194,6 @@ def _measure(
     """Measures the run on the cases of a set, and shows or prints what is written."""
     check_bootstrap(args)
     check_workers(args)
-    # Processes cost a second to start.
     workers = args.workers if len({case.image_id for case in cases}) > FEW_IMAGES else 0
     from sentalign.evaluate import evaluation
     from sentalign.localize.predict import Predictor

@@ -63,22 +63,19 @@ def write(out: Path, scores: Scores, metrics: dict[str, Any], about: dict[str, s
         ),
     ]
     title = f"Model card, measured on {metrics['set']}"
-    for name, template in (("model_card.md", "model_card.md"), ("model_card.html", "model_card.html")):
-        text = page.TEMPLATES.get_template(template).render(title=title, sections=sections)
+    for name in ("model_card.md", "model_card.html"):
+        text = page.TEMPLATES.get_template(name).render(title=title, sections=sections)
         (out / name).write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 def _results(metrics: dict[str, Any]) -> Iterator[CardSection]:
     counts = f"{metrics['cases']} cases, {metrics['images']} images, {metrics['patients']} patients of {metrics['set']}"
-    lines = [
-        f"{counts}; 95% intervals of {metrics['bootstrap']['replicates']} bootstrap replicates that draw patients."
-    ]
+    replicates, withheld = metrics["bootstrap"]["replicates"], ", ".join(metrics["withheld_categories"])
+    lines = [f"{counts}; 95% intervals of {replicates} bootstrap replicates that draw patients."]
     lines += [f"{count} cases not scored: {reason}." for reason, count in metrics["lost"].items()]
     lines += [f"{count} {note}." for note, count in metrics["notes"].items()]
     lines += [f"This is {ledger.line(metrics['once'])}."] if metrics.get("once") else []
-    lines += [f"Withheld from training: {', '.join(metrics['withheld_categories'])}."] * bool(
-        metrics["withheld_categories"]
-    )
+    lines += [f"Withheld from training: {withheld}."] if withheld else []
     if metrics["separate_from"]:
         above = "lie" if metrics["separate"] else "do not lie"
         lines += [f"The model's pointing and CNR intervals on the seen cases {above} above those of every control."]

@@ -74,14 +74,14 @@ def test_measured_by_hand():
 
 
 @pytest.fixture
-def test_shards(tmp_path):
+def split_shards(tmp_path):
     return write(tmp_path / "shards", tuples(10, "test", silent=(4,)))
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 0), (4, 0), (4, 2), (64, 0)])
-def test_vectors_of_a_whole_split(run_folder, test_shards, batch, workers):
+def test_vectors_of_a_whole_split(run_folder, split_shards, batch, workers):
     run = TrainedRun.load(run_folder)
-    vectors = encode(run, test_shards, "test", batch, workers)
+    vectors = encode(run, split_shards, "test", batch, workers)
     kept = [n for n in range(10) if n != 4]
     assert vectors.patients == [f"p{n // 4}" for n in kept]
     # Sample n has the first 1 + n % 5 sentences.
@@ -100,8 +100,8 @@ def test_vectors_of_a_whole_split(run_folder, test_shards, batch, workers):
             assert found_D == pytest.approx((vector_D / vector_D.norm()).numpy(), abs=1e-5)
 
 
-def test_the_command(run_folder, test_shards, tmp_path, capsys):
-    words = ("--data", test_shards, "--run", run_folder, "--out", tmp_path / "out", "--replicates", 20)
+def test_the_command(run_folder, split_shards, tmp_path, capsys):
+    words = ("--data", split_shards, "--run", run_folder, "--out", tmp_path / "out", "--replicates", 20)
     evaluate("retrieval", *words, "--json")
     measured = json.loads(capsys.readouterr().out)
     assert measured == json.loads((tmp_path / "out" / "retrieval.json").read_text())

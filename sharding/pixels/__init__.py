@@ -2,7 +2,7 @@
 
 In: the bytes of one file. Out: `Picture`, or `contract.Rejected` with the first reason that applies. Read `header`,
 then `display` (the display chain of DICOM, with `codecs`, `codestream`, `value_table` and `transforms`), `raster` (PNG
-and JPEG) and `picture` (the geometry). The build decides which images are taken.
+and JPEG), `deep` (8 bits or all) and `picture` (the geometry). The build decides which images are taken.
 """
 
 from __future__ import annotations
@@ -15,9 +15,21 @@ from pydicom import Dataset
 
 from sharding.contract import Reason, Rejected
 from sharding.pixels import display, header, raster
+from sharding.pixels.deep import DeepPicture
 from sharding.pixels.picture import Geometry, Picture, letterbox, resize, shrink
 
-__all__ = ["Geometry", "Picture", "RawImage", "letterbox", "open_image", "read", "resize", "shrink"]
+__all__ = [
+    "DeepPicture",
+    "Geometry",
+    "Picture",
+    "RawImage",
+    "letterbox",
+    "open_image",
+    "read",
+    "read_deep",
+    "resize",
+    "shrink",
+]
 
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 # Files that are often found in place of an image, and their names in messages.
@@ -52,6 +64,13 @@ class RawImage:
         assert self.raster is not None
         return raster.decode(self.raster)
 
+    def deep_picture(self) -> DeepPicture:
+        """The decoded picture with all that its window cuts off, for viewers; raises Rejected(DECODE)."""
+        if self.dataset is not None:
+            return display.decode_deep(self.dataset)
+        assert self.raster is not None
+        return raster.decode_deep(self.raster)
+
 
 def read(data: bytes, name_hint: str = "") -> Picture:
     """The picture in the bytes of a DICOM, PNG or JPEG file, recognised by content (`name_hint` is for messages).
@@ -59,6 +78,11 @@ def read(data: bytes, name_hint: str = "") -> Picture:
     Raises Rejected with PARSE, REQUIRED_TAGS or DECODE.
     """
     return open_image(data, name_hint).picture()
+
+
+def read_deep(data: bytes, name_hint: str = "") -> DeepPicture:
+    """`read` with all that the window of the file cuts off, for viewers in which a person sets the window."""
+    return open_image(data, name_hint).deep_picture()
 
 
 def open_image(data: bytes, name_hint: str = "") -> RawImage:

@@ -1,16 +1,17 @@
 """The display chain of a DICOM image: stored values → 8-bit grey, dense bright, square pixels.
 
-In: a parsed dataset. Out: a `Picture`. The order is that of DICOM PS3.4 N.2: modality LUT, VOI LUT or window, then
-inversion, for each distinct value (`value_table`), not each pixel. Without a window in the header, percentiles of the
-pixels are used, and the provenance records it. Overlays are never burnt in. Decoders: `codecs`.
+In: a parsed dataset. Out: a `Picture`, or a `DeepPicture` with what the window cuts off. The order is that of DICOM
+PS3.4 N.2: modality LUT, VOI LUT or window, then inversion, for each distinct value (`value_table`), not each pixel.
+Without a window in the header, percentiles of the pixels are used, and the provenance records it. Overlays are never
+burnt in. Decoders: `codecs`.
 """
 
 # H rows, W columns, C colour channels, V values that a pixel may have
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,15 @@ from pydicom.pixels import apply_color_lut
 
 from sharding.contract import Reason, Rejected
 from sharding.pixels.codecs import PixelLayout, StoredPixels, stored_values
+from sharding.pixels.deep import DeepPicture, Shown
 from sharding.pixels.header import number, pair, text, value
-from sharding.pixels.picture import MAX_PIXELS, Geometry, Grey, Picture, resize
-from sharding.pixels.transforms import Values, lookup, luminance, stretch, to_8_bit, window
+from sharding.pixels.picture import MAX_PIXELS, Geometry, Picture, resize
+from sharding.pixels.transforms import Values, lookup, luminance, stretch, window
 from sharding.pixels.value_table import ValueTable
 
 Mask = NDArray[np.bool_]
 Steps = dict[str, str]
+Decoded = TypeVar("Decoded")
 
 MAX_TABLE_BYTES = 2**21
 SQUARE = 2e-3  # relative difference of spacings that counts as none
@@ -38,10 +41,19 @@ COLOUR = {"voi_source": "none", "inverted": "no", "luminance": "Rec. 601"}
 
 def decode(dataset: Dataset) -> Picture:
     """The picture in display space; raises Rejected(DECODE)."""
+    return _guarded(lambda: _picture(dataset, *_shown(dataset)))
+
+
+def decode_deep(dataset: Dataset) -> DeepPicture:
+    """The picture with its values before the window cuts them; raises Rejected(DECODE)."""
+    return _guarded(lambda: _deep_picture(dataset))
+
+
+def _guarded(decoding: Callable[[], Decoded]) -> Decoded:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return _picture(dataset)
+            return decoding()
     except (Rejected, KeyboardInterrupt, SystemExit):
         raise
     except BaseException:
@@ -49,15 +61,24 @@ def decode(dataset: Dataset) -> Picture:
         raise Rejected(Reason.DECODE, "the pixel data is damaged, cut off or in an unknown encoding") from None
 
 
-def _picture(dataset: Dataset) -> Picture:
+def _deep_picture(dataset: Dataset) -> DeepPicture:
+    shown, stored = _shown(dataset)
+    picture = _picture(dataset, shown, stored)
+    return DeepPicture.of(picture, shown)
+
+
+def _shown(dataset: Dataset) -> tuple[Shown, StoredPixels]:
     stored = stored_values(dataset)
     if stored.layout.samples > 1:
-        grey_HW, steps = _colour_chain(stored)
-    elif stored.photometric == "PALETTE COLOR":
-        grey_HW, steps = _palette_chain(dataset, ValueTable.of(stored.values))
-    else:
-        grey_HW, steps = _grey_chain(dataset, stored.layout, ValueTable.of(stored.values))
-    square_HW, geometry, aspect = _square(grey_HW, dataset)
+        return _colour_chain(stored), stored
+    if stored.photometric == "PALETTE COLOR":
+        return _palette_chain(dataset, ValueTable.of(stored.values)), stored
+    return _grey_chain(dataset, stored.layout, ValueTable.of(stored.values)), stored
+
+
+def _picture(dataset: Dataset, shown: Shown, stored: StoredPixels) -> Picture:
+    grey_HW = shown.grey()
+    geometry, aspect = _square(dataset, *stored.values.shape[:2])
     tags = dataset.keys()  # iterating over the dataset itself would convert every element
     header = {
         "codec": dataset.file_meta.TransferSyntaxUID.name,
@@ -67,10 +88,10 @@ def _picture(dataset: Dataset) -> Picture:
         "aspect": aspect,
         "overlays": "left out" if any(tag >> 24 == OVERLAYS for tag in tags) else "no",
     }
-    return Picture(square_HW, geometry, header | steps)
+    return Picture(resize(grey_HW, geometry.height, geometry.width), geometry, header | shown.steps)
 
 
-def _colour_chain(stored: StoredPixels) -> tuple[Grey, Steps]:
+def _colour_chain(stored: StoredPixels) -> Shown:
     """Colour has no VOI transform (PS3.3 C.11.2): only its luminance, the first channel of YBR_FULL."""
     values = stored.values
     if values.dtype not in (np.uint8, np.uint16):
@@ -78,19 +99,19 @@ def _colour_chain(stored: StoredPixels) -> tuple[Grey, Steps]:
     if values.ndim == 3:
         values = values[..., 0] if stored.photometric.startswith("YBR_FULL") else luminance(values)
     table = ValueTable.of(values)
-    return table.paint(_fraction(table.values_V, 2**stored.layout.bits - 1)), COLOUR
+    return Shown(table, _share(table.values_V, 2**stored.layout.bits - 1), COLOUR)
 
 
-def _palette_chain(dataset: Dataset, table: ValueTable) -> tuple[Grey, Steps]:
+def _palette_chain(dataset: Dataset, table: ValueTable) -> Shown:
     rgb_VC = apply_color_lut(table.values_V, dataset)
-    return table.paint(_fraction(luminance(rgb_VC), int(np.iinfo(rgb_VC.dtype).max))), COLOUR
+    return Shown(table, _share(luminance(rgb_VC), int(np.iinfo(rgb_VC.dtype).max)), COLOUR)
 
 
-def _fraction(values_V: NDArray[Any], top: int) -> Grey:
-    return to_8_bit(values_V.astype(np.float32) / np.float32(top))
+def _share(values_V: NDArray[Any], top: int) -> Values:
+    return values_V.astype(np.float32) / np.float32(top)
 
 
-def _grey_chain(dataset: Dataset, layout: PixelLayout, table: ValueTable) -> tuple[Grey, Steps]:
+def _grey_chain(dataset: Dataset, layout: PixelLayout, table: ValueTable) -> Shown:
     padding_V = _padding(dataset, layout, table)
     values_V, modality = _modality(dataset, table.values_V)
     display_V, voi = _value_of_interest(dataset, layout, values_V, table, padding_V)
@@ -106,7 +127,7 @@ def _grey_chain(dataset: Dataset, layout: PixelLayout, table: ValueTable) -> tup
         "padding": "no" if padding_V is None else "black",
         "luminance": "no",
     }
-    return table.paint(to_8_bit(display_V)), voi | steps
+    return Shown(table, display_V, voi | steps, values_V, padding_V)
 
 
 def _padding(dataset: Dataset, layout: PixelLayout, table: ValueTable) -> Mask | None:
@@ -153,12 +174,11 @@ def _rescale(dataset: Dataset) -> tuple[float, float]:
 def _value_of_interest(
     dataset: Dataset, layout: PixelLayout, values_V: NDArray[Any], table: ValueTable, padding_V: Mask | None
 ) -> tuple[Values, Steps]:
-    """Values in 0..1 and their source: the first VOI LUT, else the first window, else as stored, else percentiles."""
+    """Display values and their source: the first VOI LUT, else the first window, else as stored, else percentiles."""
     tables = _tables(dataset, "VOILUTSequence")
     if tables:
         looked_up_V, top = lookup(values_V.astype(np.int64), tables[0])
-        shares_V = np.clip(looked_up_V.astype(np.float32) / np.float32(top), 0, 1)
-        return shares_V, {"voi_source": "lut", "voi": f"1 of {len(tables)}"}
+        return _share(looked_up_V, top), {"voi_source": "lut", "voi": f"1 of {len(tables)}"}
     values_V = values_V.astype(np.float32)
     centre, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
     reason = "no window"
@@ -170,7 +190,7 @@ def _value_of_interest(
         reason = "window beside all values"
     elif layout.bits <= 8 or text(dataset, "PresentationIntentType").upper() == "FOR PRESENTATION":
         low, high = _output_range(dataset, layout)
-        return np.clip((values_V - low) / (high - low), 0, 1), {"voi_source": "none", "voi": "full range"}
+        return (values_V - low) / (high - low), {"voi_source": "none", "voi": "full range"}
     counts_V = table.counts if padding_V is None else np.where(padding_V, 0, table.counts)
     return stretch(values_V, counts_V), {"voi_source": "percentile", "voi": reason}
 
@@ -190,7 +210,7 @@ def _is_blank(dataset: Dataset, windowed_V: Values, values_V: Values, table: Val
     if _tables(dataset, "ModalityLUTSequence"):  # it may not be monotonic, so only values of pixels count
         held_V = table.counts > 0
         windowed_V, values_V = windowed_V[held_V], values_V[held_V]
-    return bool(np.ptp(windowed_V) == 0 and np.ptp(values_V) > 0)
+    return bool(np.ptp(np.clip(windowed_V, 0, 1)) == 0 and np.ptp(values_V) > 0)
 
 
 def _output_range(dataset: Dataset, layout: PixelLayout) -> tuple[np.float32, np.float32]:
@@ -203,18 +223,17 @@ def _output_range(dataset: Dataset, layout: PixelLayout) -> tuple[np.float32, np
     return np.float32(low), np.float32(high)
 
 
-def _square(grey_HW: Grey, dataset: Dataset) -> tuple[Grey, Geometry, str]:
+def _square(dataset: Dataset, rows: int, columns: int) -> tuple[Geometry, str]:
     """The image with square pixels: the coarser axis is enlarged, so that no detail is lost."""
-    rows, columns = grey_HW.shape
     identity = Geometry.identity(rows, columns, _spacing(dataset))
     ratio = _aspect(dataset)
     if abs(ratio - 1) <= SQUARE:
-        return grey_HW, identity, "square"
+        return identity, "square"
     height, width = (max(1, round(rows * ratio)), columns) if ratio > 1 else (rows, max(1, round(columns / ratio)))
     if height * width > MAX_PIXELS:
         raise Rejected(Reason.DECODE, "the pixel aspect ratio is beyond any X-ray's")
     geometry = identity.then(Geometry.resized(rows, columns, height, width))
-    return resize(grey_HW, height, width), geometry, "rows enlarged" if ratio > 1 else "columns enlarged"
+    return geometry, "rows enlarged" if ratio > 1 else "columns enlarged"
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:

@@ -1,8 +1,8 @@
 """PNG or JPEG bytes → a grey image, like in a viewer.
 
-In: the bytes of one file. Out: `Picture`. Colour becomes Rec. 601 luminance, transparency is composed over black, the
-EXIF orientation is applied, 16 bits are stretched between percentiles. Colour profiles are ignored: they describe how
-to reproduce a grey value, not which it is. DICOM: `display`.
+In: the bytes of one file. Out: `Picture`, or `DeepPicture`. Colour becomes Rec. 601 luminance, transparency is composed
+over black, the EXIF orientation is applied, 16 bits are stretched between percentiles. Colour profiles are ignored:
+they describe how to reproduce a grey value, not which it is. DICOM: `display`.
 """
 
 # H rows, W columns, V values that a pixel may have
@@ -19,8 +19,9 @@ from PIL import Image
 
 from sharding.contract import Reason, Rejected
 from sharding.pixels import codestream
-from sharding.pixels.picture import MAX_PIXELS, Geometry, Grey, Picture
-from sharding.pixels.transforms import stretch, to_8_bit
+from sharding.pixels.deep import DeepPicture, Shown
+from sharding.pixels.picture import MAX_PIXELS, Geometry, Picture
+from sharding.pixels.transforms import stretch
 from sharding.pixels.value_table import ValueTable
 
 ORIENTATION = 0x0112  # the EXIF flag
@@ -66,6 +67,21 @@ def _bomb(what: str) -> Rejected:
 
 def decode(image: Image.Image) -> Picture:
     """The picture; raises Rejected(DECODE)."""
+    return _picture(*_shown(image))
+
+
+def decode_deep(image: Image.Image) -> DeepPicture:
+    """The picture with its values before the stretch cuts them; raises Rejected(DECODE)."""
+    shown, codec = _shown(image)
+    return DeepPicture.of(_picture(shown, codec), shown)
+
+
+def _picture(shown: Shown, codec: str) -> Picture:
+    grey_HW = shown.grey()
+    return Picture(grey_HW, Geometry.identity(*grey_HW.shape), {"codec": codec} | shown.steps)
+
+
+def _shown(image: Image.Image) -> tuple[Shown, str]:
     codec, mode = "PNG" if image.format == "PNG" else "JPEG", image.mode
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's texts quote what the file holds
@@ -76,19 +92,21 @@ def decode(image: Image.Image) -> Picture:
             raise Rejected(Reason.DECODE, f"the {codec} data is damaged or cut off") from None
     if orientation in TURNS:
         grey = grey.transpose(TURNS[orientation])
-    grey_HW, voi_source = _to_8_bit(_values(grey))
-    provenance = {
-        "codec": codec,
+    table = ValueTable.of(_values(grey))
+    values_V = table.values_V.astype(np.float32)
+    is_deep = table.stored_HW.dtype != np.uint8
+    steps = {
         "decoder": "pillow",
         "photometric": mode,
         "bits": "1" if mode == "1" else "16" if mode in WIDE_MODES else "8",
-        "voi_source": voi_source,
+        "voi_source": "percentile" if is_deep else "none",
         "inverted": "no",
         "luminance": "no" if mode in GREY_MODES else "Rec. 601",
         "transparency": "over black" if over_black else "no",
         "orientation": str(orientation),
     }
-    return Picture(grey_HW, Geometry.identity(*grey_HW.shape), provenance)
+    shares_V = stretch(values_V, table.counts) if is_deep else values_V / np.float32(255)
+    return Shown(table, shares_V, steps, values_V), codec
 
 
 def _orientation(image: Image.Image) -> int:
@@ -124,10 +142,3 @@ def _values(grey: Image.Image) -> NDArray[Any]:
         except ValueError:  # Pillow splits images of more than 16 MB
             pass
     return np.asarray(grey)
-
-
-def _to_8_bit(values_HW: NDArray[Any]) -> tuple[Grey, str]:
-    if values_HW.dtype == np.uint8:
-        return values_HW, "none"
-    table = ValueTable.of(values_HW)
-    return table.paint(to_8_bit(stretch(table.values_V.astype(np.float32), table.counts))), "percentile"

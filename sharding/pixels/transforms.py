@@ -44,25 +44,28 @@ def _entries(item: Dataset, count: int) -> NDArray[Any]:
 
 
 def window(values_V: Values, centre: float, width: float, function: str) -> Values:
-    """Values in 0..1 by the window functions LINEAR, LINEAR_EXACT and SIGMOID of PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+    """Display values by the window functions LINEAR, LINEAR_EXACT and SIGMOID of PS3.3 C.11.2.1.2 and C.11.2.1.3.
+
+    0 is black and 1 white; linear ones are not cut to that range (`to_8_bit` does).
+    """
     if function == "SIGMOID":
         return np.float32(1) / (1 + np.exp(-4 * (values_V - np.float32(centre)) / np.float32(width)))
     if function == "LINEAR" and width >= 1:
         centre, width = centre - 0.5, width - 1
     if width <= 0:
         return (values_V > centre).astype(np.float32)
-    return np.clip((values_V - np.float32(centre)) / np.float32(width) + np.float32(0.5), 0, 1)
+    return (values_V - np.float32(centre)) / np.float32(width) + np.float32(0.5)
 
 
 def stretch(values_V: Values, counts_V: NDArray[np.int64]) -> Values:
-    """Values in 0..1 between two percentiles of the pixels, counted by value; a constant image becomes zeros."""
+    """Display values, 0 and 1 at two percentiles of the pixels, counted by value; a constant image becomes zeros."""
     low, high = percentiles(values_V, counts_V, PERCENTILES)
     if high <= low:
         held_V = values_V[counts_V > 0]
         low, high = held_V.min(), held_V.max()
     if high <= low:
         return np.zeros(values_V.shape, np.float32)
-    return np.clip((values_V - low) / (high - low), 0, 1)
+    return (values_V - low) / (high - low)
 
 
 def percentiles(
@@ -88,5 +91,5 @@ def luminance(rgb: NDArray[Any]) -> NDArray[Any]:
 
 
 def to_8_bit(display_V: Values) -> Grey8:
-    """Display values in 0..1 as 0..255, rounded half up."""
+    """Display values as 0..255, 0 and less black, 1 and more white, rounded half up."""
     return (np.clip(display_V, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sharding.pixels.picture import Grey
+Shade = NDArray[np.unsignedinteger[Any]]  # 8 or 16 bits
 
 BLOCK = 2**18  # pixels per look-up: numpy makes 64-bit indices of them, which stay in the CPU cache
 
@@ -54,23 +54,23 @@ class ValueTable:
             return False
         return bool(((self.stored_HW >= low) & (self.stored_HW <= high)).any())
 
-    def paint(self, grey_V: Grey) -> Grey:
-        """The picture with the grey of each pixel's value; may share memory with the stored values."""
+    def paint(self, shown_V: Shade) -> Shade:
+        """The picture with each pixel's value shown by `shown_V`; may share memory with the stored values."""
         if self.low is None:
-            return grey_V.reshape(self.stored_HW.shape)
-        if self.stored_HW.dtype == np.uint8:
-            if np.array_equal(grey_V, self.values_V):
+            return shown_V.reshape(self.stored_HW.shape)
+        if self.stored_HW.dtype == shown_V.dtype == np.uint8:
+            if np.array_equal(shown_V, self.values_V):
                 return self.stored_HW
-            if np.array_equal(grey_V, 255 - self.values_V):
+            if np.array_equal(shown_V, 255 - self.values_V):
                 return np.invert(self.stored_HW)
         # Negative values index from the end of the table, as in numpy.
-        size = self.low + len(grey_V) if self.low >= 0 else 2 ** (8 * self.stored_HW.dtype.itemsize)
-        table = np.zeros(size, np.uint8)
-        table[self.values_V] = grey_V
-        grey_HW = np.empty(self.stored_HW.shape, np.uint8)
-        for stored_BW, grey_BW in zip(self._blocks(self.stored_HW), self._blocks(grey_HW), strict=True):
-            np.take(table, stored_BW, out=grey_BW, mode="wrap")
-        return grey_HW
+        size = self.low + len(shown_V) if self.low >= 0 else 2 ** (8 * self.stored_HW.dtype.itemsize)
+        table = np.zeros(size, shown_V.dtype)
+        table[self.values_V] = shown_V
+        shown_HW = np.empty(self.stored_HW.shape, shown_V.dtype)
+        for stored_BW, part_BW in zip(self._blocks(self.stored_HW), self._blocks(shown_HW), strict=True):
+            np.take(table, stored_BW, out=part_BW, mode="wrap")
+        return shown_HW
 
     @staticmethod
     def _blocks(pixels_HW: NDArray[Any]) -> list[NDArray[Any]]:

@@ -76,18 +76,25 @@ def boxes(grid_HW: Array, geometry: Geometry, level: float) -> list[Box]:
     return sorted(results, key=lambda box: (-box.score, box.y, box.x))
 
 
+def entry(result: Localization) -> dict[str, Any]:
+    """What boxes.json says of a sentence, in original pixels."""
+    return {
+        "sentence": result.sentence,
+        "score": round(result.score, 4),
+        "peak": None if result.peak is None else {"x": result.peak[0], "y": result.peak[1]},
+        "boxes": [{k: round(v, 4) for k, v in asdict(box).items()} for box in result.boxes],
+        "mirrored": result.mirrored,
+    }
+
+
 def as_json(localizations: Sequence[Localization], geometry: Geometry, overlay: str | None = None) -> dict[str, Any]:
     """All sentences of one picture, in original pixels; without the names of file and patient.
 
     `overlay` is the file of all sentences in one picture, if there is one.
     """
-    sentences = []
-    for number, result in enumerate(localizations, start=1):
-        entry: dict[str, Any] = {"number": number, "sentence": result.sentence, "score": round(result.score, 4)}
-        entry["peak"] = None if result.peak is None else {"x": result.peak[0], "y": result.peak[1]}
-        entry["boxes"] = [{k: round(v, 4) for k, v in asdict(box).items()} for box in result.boxes]
-        entry["mirrored"] = result.mirrored
-        entry["overlay"], entry["map"] = OVERLAY.format(number), MAP.format(number)
-        sentences.append(entry)
+    sentences = [
+        {"number": n} | entry(result) | {"overlay": OVERLAY.format(n), "map": MAP.format(n)}
+        for n, result in enumerate(localizations, start=1)
+    ]
     image = {"rows": geometry.rows, "columns": geometry.columns}
     return {"image": image, "sentences": sentences} | ({"overlay": overlay} if overlay else {})

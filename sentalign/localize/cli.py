@@ -138,7 +138,9 @@ def _dicom_of(kinds: list[str]) -> Callable[[str, Picture], DicomOut | None]:
         from sentalign.localize.dicom_out.write import DicomOut
     except ImportError:
         raise UserError("--dicom needs the package highdicom; pip install 'sentalign[dicom]'") from None
-    return lambda image, picture: DicomOut.of(kinds, image, picture)
+    from sharding.store import locations
+
+    return lambda image, picture: DicomOut.of(kinds, locations.read(image), picture)
 
 
 def _print_table(entries: list[dict[str, Any]], out: Path) -> None:

@@ -62,7 +62,7 @@ NOTICE = "Research output of sentalign, not for diagnosis"
 def read(data: bytes) -> pydicom.Dataset:
     """The header. Raises FailedPictureError where the file is no DICOM image, or no object can refer to it."""
     if not header.is_dicom(data):
-        raise FailedPictureError("--dicom needs the DICOM file of the image, and this is none; leave --dicom out")
+        raise FailedPictureError("no DICOM objects: they need the DICOM file of the image, and this is none")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's texts quote values of the header
         try:
@@ -70,7 +70,7 @@ def read(data: bytes) -> pydicom.Dataset:
         except FailedPictureError:
             raise
         except Exception:  # of nearly any type, with texts that quote values too
-            raise FailedPictureError("--dicom: the header has a value that cannot be read") from None
+            raise FailedPictureError("no DICOM objects: the header has a value that cannot be read") from None
 
 
 def _read(data: bytes) -> pydicom.Dataset:
@@ -80,11 +80,11 @@ def _read(data: bytes) -> pydicom.Dataset:
             del source[tag]
     missing = [name for name in NEEDED if not source.get(name)]
     if missing:
-        raise FailedPictureError(f"--dicom: the file has no {missing[0]}, by which DICOM objects refer to an image")
+        raise FailedPictureError(f"no DICOM objects: the file has no {missing[0]}, by which they refer to an image")
     if int(source.get("NumberOfFrames") or 1) > 1:
-        raise FailedPictureError("--dicom: the file has several frames; give an image of one")
+        raise FailedPictureError("no DICOM objects: the file has several frames; give an image of one")
     if source.SOPClassUID not in XRAY:
-        raise FailedPictureError("--dicom: the file is no X-ray image (CR, DX or secondary capture)")
+        raise FailedPictureError("no DICOM objects: the file is no X-ray image (CR, DX or secondary capture)")
     source.decode()
     _mend(source)
     return source

@@ -6,11 +6,12 @@ files of the study are never touched.
 
 from __future__ import annotations
 
+import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 import pydicom
 from PIL import Image
@@ -23,7 +24,6 @@ from sentalign.localize.dicom_out.segmentation import segmentation
 from sentalign.localize.files.failed import FailedPictureError
 from sentalign.localize.maps.heatmap import Array, clean_map
 from sharding.pixels import Geometry, Picture
-from sharding.store import locations
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class DicomOut:
     source: pydicom.Dataset
 
     @classmethod
-    def of(cls, kinds: Sequence[str], location: str, picture: Picture) -> Self:
-        """Raises FailedPictureError where objects cannot refer to the file that the picture was read from."""
-        source = source_header.read(locations.read(location))
+    def of(cls, kinds: Sequence[str], data: bytes, picture: Picture) -> Self:
+        """Raises FailedPictureError where objects cannot refer to the file of these bytes, which `picture` shows."""
+        source = source_header.read(data)
         if (picture.geometry.rows, picture.geometry.columns) != (source.Rows, source.Columns):
-            raise FailedPictureError("--dicom: the picture in the file has another size than its header says")
+            raise FailedPictureError("no DICOM objects: the picture in the file has another size than its header says")
         return cls(kinds, source)
 
     def write(
@@ -51,15 +51,34 @@ class DicomOut:
         level: float,
     ) -> None:
         """Writes the files. Raises OSError, and FailedPictureError where the header has values that cannot be kept."""
+        self._save(lambda name: out / name, grids, geometry, found, drawings, level)
+
+    def encoded(self, grids: Sequence[Array], geometry: Geometry, found: Sequence[Localization], level: float) -> bytes:
+        """The file of a single kind that needs no drawings. Raises FailedPictureError as `write` does."""
+        file = io.BytesIO()
+        self._save(lambda name: file, grids, geometry, found, (), level)
+        return file.getvalue()
+
+    def _save(
+        self,
+        place: Callable[[str], Path | BinaryIO],
+        grids: Sequence[Array],
+        geometry: Geometry,
+        found: Sequence[Localization],
+        drawings: Sequence[Image.Image],
+        level: float,
+    ) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # highdicom's texts quote the patient's name
             try:
                 for name, made in self._made(grids, geometry, found, drawings, level):
-                    made.save_as(out / name)
+                    made.save_as(place(name))
             except OSError:
                 raise
             except Exception:  # of nearly any type, with texts that quote values of the header
-                raise FailedPictureError("--dicom: the header has a value that no object can be made with") from None
+                raise FailedPictureError(
+                    "no DICOM objects: the header has a value that none can be made with"
+                ) from None
 
     def _made(
         self,

@@ -18,6 +18,7 @@ import sentalign.evaluate.cli
 import sentalign.health.cli
 import sentalign.localize.cli
 import sentalign.phantom.cli
+import sentalign.serve.cli
 import sentalign.stream.preview.cli
 import sentalign.study.cli
 import sentalign.sweep.cli
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     sentalign.track.cli.add_parser(commands)
     sentalign.evaluate.cli.add_parser(commands)
     sentalign.localize.cli.add_parser(commands)
+    sentalign.serve.cli.add_parser(commands)
     _add_export(commands)
     sentalign.health.cli.add_parser(commands)
     return parser

@@ -27,6 +27,9 @@ GATES = {
     "obstore": "sharding/store/bucket.py",
     "jinja2": "sharding/page_templates.py",
     "highdicom": "sentalign/localize/dicom_out/",
+    "fastapi": "sentalign/serve/",
+    "uvicorn": "sentalign/serve/",
+    "starlette": "sentalign/serve/",
 }
 # What each room of sentalign may import of the others: upstream never imports downstream. The longest name counts.
 MAY_IMPORT = {
@@ -52,6 +55,7 @@ MAY_IMPORT = {
     "localize": {"config", "tokenizer", "sides", "model"},
     "evaluate": {"config", "tokenizer", "sides", "word_recall", "model", "localize"},
     "evaluate/retrieval": {"config", "stream", "localize", "evaluate"},  # reads shards
+    "serve": {"phantom", "localize"},
     "sweep": {"config", "launch", "track"},
     "study": {"config", "launch", "track"},  # starts the commands as processes
 }

@@ -1,4 +1,4 @@
-"""The arguments that `sentalign localize` and `sentalign evaluate` share: --run, --out, --device, --map and --json.
+"""The arguments that `localize`, `evaluate` and `serve` share: --run, --device and --map, --out and --json.
 
 In: a parser. Out: its arguments, the device, the folder of --out. torch is imported on use, so that `--help` is fast.
 """
@@ -15,11 +15,17 @@ from sharding.contract import UserError
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, json_file: str, maps: bool = True) -> None:
-    """Adds them, --map only with `maps`; `json_file` is the name of the file whose content --json prints."""
-    add_run(parser)
+    """Adds all of them, --map only with `maps`; `json_file` is the name of the file whose content --json prints."""
+    add_model_arguments(parser, maps)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for the results; created if missing"
     )
+    add_json(parser, f"print the content of {json_file}")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, maps: bool = True) -> None:
+    """--run and --device, and with `maps` --map."""
+    add_run(parser)
     parser.add_argument("--device", help="where the model runs: cuda, cuda:1, cpu (default: a GPU if there is one)")
     if maps:
         parser.add_argument(
@@ -27,7 +33,6 @@ def add_run_arguments(parser: argparse.ArgumentParser, json_file: str, maps: boo
             choices=("plain", "mirrored", "registered", "both"),
             help="how maps are made, instead of by the run's maps.mirrored and maps.registered (docs/method.md)",
         )
-    add_json(parser, f"print the content of {json_file}")
 
 
 def pick_device(device: str | None) -> str:

@@ -55,6 +55,9 @@ class Data(StrictModel):
         default_factory=list, description="sentences that training leaves out, unless the report has no others"
     )
     mirror: float = Field(0.0, ge=0, le=1, description="share of training images mirrored, with sides swapped in text")
+    upside_down: float = Field(
+        0.0, ge=0, le=1, description="share of training images upside down, with their coordinates; text unchanged"
+    )
     block: int = Field(16, ge=1, le=1 << 20, description="neighbours that are fetched together; 1: full shuffle")
     max_duplicates: int = Field(0, ge=0, description="samples of one text or patient in a batch at most; 0: no bound")
     duplicate_keys: list[Literal["text", "patient", "study"]] = Field(
@@ -195,3 +198,11 @@ class Config(StrictModel):
     train: Train = Train()
     maps: Maps = Maps()
     track: Track = Track()
+
+    @model_validator(mode="after")
+    def _views_are_upright(self) -> Config:
+        if self.data.upside_down and self.loss.views:
+            raise ValueError(
+                "data.upside_down cannot be used with loss.weight_rescale or loss.weight_window; set one of them to 0"
+            )
+        return self

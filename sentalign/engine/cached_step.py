@@ -148,7 +148,7 @@ def _score(
     pairs, (m, V, K) divergences between the views of an image, and the loss scalars.
     """
     inputs.seed_rng("images", number)
-    features: Features = engine(inputs.images_b1HH[rows]).float()
+    features: Features = engine(inputs.images_bCHH[rows]).float()
     with inputs.in_float32():
         config = loss_scalars.loss_config(inputs.config.loss, features.loss_scalars_N)
         local_mM = region_sentence.unit_scores(features.regions_BRD, units_MD, inputs.reports.groups, config)
@@ -170,7 +170,7 @@ def _product(leaf: Tensor, again: Tensor, rows: slice = slice(None)) -> Tensor:
 
 def _micro_batches(inputs: StepInputs) -> list[slice]:
     """Equal parts of at most `train.micro_batch` rows, or one; equally many on each rank, as collectives require."""
-    count, limit = len(inputs.images_b1HH), inputs.config.train.micro_batch
+    count, limit = len(inputs.images_bCHH), inputs.config.train.micro_batch
     parts = -(-count // limit) if limit else 1
     return [slice(begin, end) for begin, end in itertools.pairwise(count * i // parts for i in range(parts + 1))]
 

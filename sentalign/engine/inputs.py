@@ -3,8 +3,8 @@
 In: a rank's batch on its device. Out: `StepInputs`, the same for the plain step, the cached step and validation.
 """
 
-# b images or reports of one rank, m of a micro-batch, N texts of one rank: reports, then those with swapped sides,
-# K units with padding, M packed units, R regions, D width, X values of each own unit
+# b images or reports of one rank, C channels, m of a micro-batch, N texts of one rank: reports, then those with
+# swapped sides, K units with padding, M packed units, R regions, D width, X values of each own unit
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SeedRng = Callable[..., None]  # seeds the generators for one part of a step, na
 class StepInputs:
     """One rank's share of a batch, as towers and losses read it."""
 
-    images_b1HH: Tensor
+    images_bCHH: Tensor
     buckets: list[TextBucket]
     reports: GlobalReports
     config: Config
@@ -43,7 +43,7 @@ class StepInputs:
 
     def in_float32(self) -> torch.autocast:
         """The losses run in float32 whatever the towers' precision: logits of 10·cos and sums of exponentials."""
-        return torch.autocast(self.images_b1HH.device.type, enabled=False)
+        return torch.autocast(self.images_bCHH.device.type, enabled=False)
 
     def with_loss(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """The terms and their weighted sum `loss`."""
@@ -96,7 +96,7 @@ class StepInputs:
 
 def prepare(
     batch: Batch,
-    images_b1HH: Tensor,
+    images_bCHH: Tensor,
     config: Config,
     seed_rng: SeedRng,
     views: ViewMaker | None = None,
@@ -117,4 +117,4 @@ def prepare(
         swapped = SwappedReports(swapped_present_bK, batch.negative_BK)
     reports = objective.gather_report_ids(present_bK, ids)
     attraction = training and config.loss.weight_attraction > 0
-    return StepInputs(images_b1HH, buckets, reports, config, seed_rng, swapped, views, attraction)
+    return StepInputs(images_bCHH, buckets, reports, config, seed_rng, swapped, views, attraction)

@@ -17,6 +17,7 @@ from sentalign import dist
 from sentalign.config import Config
 from sentalign.engine import cached_step, loss_scalars, optimizer_step, view_terms
 from sentalign.engine.inputs import StepInputs, prepare
+from sentalign.engine.upside_down import turned
 from sentalign.loss import objective, retrieval
 from sentalign.loss.objective import GlobalReports
 from sentalign.model import norm
@@ -37,9 +38,9 @@ class PlainStep:
     def forward(self) -> dict[str, Tensor]:
         """The terms and their weighted sum, over the batch of all ranks."""
         inputs = self._inputs
-        whole = slice(0, len(inputs.images_b1HH))
+        whole = slice(0, len(inputs.images_bCHH))
         inputs.seed_rng()
-        features: Features = self._engine(inputs.images_b1HH, inputs.buckets).float()
+        features: Features = self._engine(inputs.images_bCHH, inputs.buckets).float()
         with inputs.in_float32():
             config = loss_scalars.loss_config(inputs.config.loss, features.loss_scalars_N)
             units_mD, report_bD, swapped_bKD = inputs.split_texts(features.units_MD, features.report_BD)
@@ -69,7 +70,8 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
         torch.manual_seed(_seed(config.seed, pairs, dist.rank(), *part))
 
     views = views_of(batch, images_B1HH, config, pairs)
-    inputs = prepare(in_loss_units(batch, config), images_B1HH, config, seed_rng, views, training=True)
+    images_BCHH = turned(images_B1HH, batch.keys, batch.epochs, config)
+    inputs = prepare(in_loss_units(batch, config), images_BCHH, config, seed_rng, views, training=True)
     step = (cached_step.CachedStep if config.train.micro_batch else PlainStep)(engine, inputs)
     buffers = optimizer_step.copy_buffers(engine.module, config)
     terms = step.forward()
@@ -128,7 +130,7 @@ def _validation_terms(
     """The terms of a validation batch; `inputs` and `scores` are those of its sentences."""
     config = inputs.config
     if config.loss.units != "sentence":
-        inputs = prepare(in_loss_units(batch, config), inputs.images_b1HH, config, inputs.seed_rng)
+        inputs = prepare(in_loss_units(batch, config), inputs.images_bCHH, config, inputs.seed_rng)
         scores = cached_step.compute_scores(engine, inputs)
     # The loss has the four terms only, whichever are trained on: swapped reports are for the margins.
     return cached_step.loss_terms(scores, replace(inputs, swapped=None))

@@ -49,7 +49,7 @@ class ImageTower(nn.Module):
         self._weights: dict[tuple[int, torch.device, torch.dtype], list[Tensor]] = {}
 
     def forward(self, images_B1HW: Tensor) -> tuple[Tensor, Tensor]:
-        """Regions as a map (B, H, W, D) and global vectors (B, D)."""
+        """Regions as a map (B, H, W, D) and global vectors (B, D); of grey images, or of `with_coordinates`."""
         axes: list[list[Tensor]] = [[], []]
         if self.fused_stages:
             axes = [self._axis_weights(side, images_B1HW) for side in images_B1HW.shape[2:]]
@@ -79,15 +79,20 @@ class ImageTower(nn.Module):
         return self._weights[key]
 
     def _channels(self, images_B1HW: Tensor) -> Tensor:
-        """Grey repeated for every channel of the backbone; or grey, x and y in [-1, 1].
-
-        A small receptive field keeps a map on its lesion, but cannot tell left from right: coordinates can (CoordConv,
-        arXiv 1807.03247).
-        """
+        """Grey repeated for every channel of the backbone; or grey, x and y, unless the images have these already."""
         if not self.coordinates:
             return images_B1HW.expand(-1, self.backbone.config.num_channels, -1, -1)
-        y_H, x_W = (torch.linspace(-1, 1, n).to(images_B1HW) for n in images_B1HW.shape[2:])
-        return torch.cat([images_B1HW, x_W.expand_as(images_B1HW), y_H[:, None].expand_as(images_B1HW)], dim=1)
+        return images_B1HW if images_B1HW.shape[1] > 1 else with_coordinates(images_B1HW)
+
+
+def with_coordinates(images_B1HW: Tensor) -> Tensor:
+    """Grey, x and y, each in [-1, 1]: (B, 3, H, W).
+
+    A small receptive field keeps a map on its lesion, but cannot tell left from right: coordinates can (CoordConv,
+    arXiv 1807.03247).
+    """
+    y_H, x_W = (torch.linspace(-1, 1, n).to(images_B1HW) for n in images_B1HW.shape[2:])
+    return torch.cat([images_B1HW, x_W.expand_as(images_B1HW), y_H[:, None].expand_as(images_B1HW)], dim=1)
 
 
 def build(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from sentalign import dist
 from sentalign.loss import objective, reference
 from sentalign.model import dual, image, text
 from sentalign.stream.augment import normalize
+from sentalign.stream.order import plan
 from tests.multiproc.own_pair_losses import attraction_loss, swapped_loss
 from tests.multiproc.ranks import on_ranks, rows_of_rank
 from tests.multiproc.test_engine import BATCH, SETTINGS, batch, reference_terms
@@ -85,6 +87,7 @@ class Case(NamedTuple):
     compiled: bool = False
     fused: tuple[str, ...] = ()
     context: str = "report"
+    upside_down: float = 0.0
 
 
 def towers(case):
@@ -104,7 +107,7 @@ def settings(case):
     train = {"zero_stage": case.stage, "micro_batch": case.micro, "offload": case.offload}
     train |= {"precision": case.precision, "compile": case.compiled}
     tree: dict[str, Any] = SETTINGS | {"train": train, "loss": LOSSES[case.loss]}
-    tree["data"] = SETTINGS["data"] | {"context": case.context}
+    tree["data"] = SETTINGS["data"] | {"context": case.context, "upside_down": case.upside_down}
     tree["optimizer"] = {"kind": "sgd", "lr": LR, "weight_decay": 0.0, "gradient_clipping": case.clipping}
     return configuration.check(tree)
 
@@ -129,6 +132,7 @@ def plain(case, more_loss=None):
         else:
             whole = batch(step, slice(None), alone=case.context == "sentence")
             whole = whole if config.loss.units == "sentence" else words_batch(whole, 10)
+            whole = replace(whole, images_BHH=some_upside_down(whole, config))
             inputs = prepared(whole, config)
             loss_config = loss_scalars.loss_config(config.loss, model.loss_scalars)
             terms = reference_terms(model, whole, loss_config, inputs.reports.own)
@@ -150,6 +154,15 @@ def plain(case, more_loss=None):
     return first, {name: value.detach().numpy() for name, value in model.state_dict().items()}
 
 
+def some_upside_down(whole, config):
+    """The images as they are stored, those drawn upside down, one by one."""
+    images = []
+    for image_HH, key, epoch in zip(whole.images_BHH, whole.keys, whole.epochs, strict=True):
+        drawn = plan.short_draws(1, "upside down", config.seed, epoch, key)[0] / 2**64
+        images.append(torch.stack(list(image_HH)[::-1]) if drawn < config.data.upside_down else image_HH)
+    return torch.stack(images)
+
+
 def prepared(step_batch, config, seed_rng=None):
     from sentalign.engine.inputs import prepare
 
@@ -162,13 +175,13 @@ def terms_by_parts(model, config, step):
     from sentalign.engine.step import _seed
 
     inputs = prepared(batch(step, rows_of_rank(BATCH)), config)
-    parts = {"images": torch.arange(len(inputs.images_b1HH)).split(config.train.micro_batch), "texts": inputs.buckets}
+    parts = {"images": torch.arange(len(inputs.images_bCHH)).split(config.train.micro_batch), "texts": inputs.buckets}
     features = {}
     for kind, pieces in parts.items():
         features[kind] = []
         for number, piece in enumerate(pieces):
             torch.manual_seed(_seed(config.seed, step * BATCH, dist.rank(), kind, number))
-            features[kind].append(model(inputs.images_b1HH[piece]) if kind == "images" else model(None, [piece]))
+            features[kind].append(model(inputs.images_bCHH[piece]) if kind == "images" else model(None, [piece]))
     vectors = [torch.cat([getattr(f, name) for f in features["images"]]) for name in ("regions_BRD", "image_BD")]
     vectors += [sum(getattr(f, name) for f in features["texts"]) for name in ("units_MD", "report_BD")]
     loss_config = loss_scalars.loss_config(config.loss, features["images"][0].loss_scalars_N)
@@ -257,6 +270,8 @@ OPTIONS += [
     Case(3, 0, "sentence", context="sentence"),
     Case(1, 1, "soft-paper", context="sentence"),
     Case(2, 0, "swapped", context="sentence"),
+    Case(1, 2, "sentence", context="sentence", upside_down=0.5),
+    Case(2, 0, "sentence", context="sentence", upside_down=0.5),
 ]
 OPTIONS += [Case(stage, 1, "learned", dropout=0.2) for stage in (0, 2, 3)]
 OPTIONS += [Case(2, 2, offload="optimizer"), Case(3, 2, offload="all"), Case(1, 4, clipping=0.5, offload="optimizer")]

@@ -37,7 +37,7 @@ bench: .venv/ready
 # Phantoms, shards, training on two ranks, held-out test: demo/index.html and demo/metrics.json.
 demo: .venv/ready
 	rm -rf $(DEMO)
-	$(BIN)/sentalign phantom $(DEMO)/phantoms --studies 2460 --seed 1 --test-studies 160 --validation-studies 100
+	$(BIN)/sentalign phantom $(DEMO)/phantoms --studies 2460 --seed 1 --test-studies 160 --validation-studies 100 --processes 2
 	$(BIN)/sentalign shard build mimic-cxr $(DEMO)/phantoms --out $(DEMO)/shards --size 129
 	$(BIN)/sentalign train configs/phantom-cpu.yaml --ranks 2 run=$(DEMO)/run data.shards=$(DEMO)/shards track.uri=sqlite:///$(DEMO)/mlflow.db
 	$(BIN)/sentalign evaluate ms-cxr --data $(DEMO)/phantoms --run $(DEMO)/run --out $(DEMO) --withheld cavity --withheld-phrases $(DEMO)/phantoms/phantom.json

@@ -55,7 +55,7 @@ def main() -> None:
 
         def whole() -> None:
             out = Path(tempfile.mkdtemp(dir=folder))
-            localize_all(predictor, images, SENTENCE, out, Results(out, {}), args.workers, lambda done: None)
+            localize_all(predictor, images, SENTENCE, out, Results(out, {}, images), args.workers, lambda done: None)
 
         tower()
         alone = args.pictures / seconds(tower)

@@ -118,7 +118,7 @@ def _many(args: argparse.Namespace, images: list[str], sentences: list[str]) -> 
     predictor = Predictor.load(args.run, pick_device(args.device), args.map)
     make_folder(args.out)
     settings = {"weights": weights_sha256(args.run), "maps": predictor.settings.model_dump()}
-    results = Results(args.out, settings | {"sentences": sentences, "dicom": sorted(args.dicom)})
+    results = Results(args.out, settings | {"sentences": sentences, "dicom": sorted(args.dicom)}, images)
     with progress.bar("localizing", len(images)) as advance:
         failed = localize_all(predictor, images, sentences, args.out, results, args.workers, advance, dicom_of)
     if args.json:

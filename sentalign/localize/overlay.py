@@ -4,7 +4,7 @@ In: a grey picture, a score grid, the geometry of both, boxes in original pixels
 sentence is the only text in it: no patient name, no file name, no date.
 """
 
-# h w rows and columns of the drawing, C colours
+# h w rows and columns of the drawing, C colours, L levels of a map, G greys
 
 from __future__ import annotations
 
@@ -73,15 +73,23 @@ def sized(picture: Picture, long_side: int) -> Picture:
     return Picture(resize(picture.grey_HW, height, width), picture.geometry.then(step), picture.provenance)
 
 
-def _blend(picture: Picture, grid_HW: Array, frame: Geometry) -> np.ndarray:
-    grey_hwC = np.repeat(picture.grey_HW[:, :, None], 3, axis=2).astype(float)
+def _blend(picture: Picture, grid_HW: Array, frame: Geometry) -> NDArray[np.uint8]:
     map_hw = map_on(picture, grid_HW, frame)
     if is_flat(map_hw):
-        return grey_hwC.astype(np.uint8)
-    level_hw = (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min())
-    colour_hwC = matplotlib.colormaps[COLOURS](level_hw)[:, :, :3] * 255
-    opacity_hw = MAX_OPACITY * np.clip((level_hw - TRANSPARENT_BELOW) / (1 - TRANSPARENT_BELOW), 0, 1)
-    return np.round(grey_hwC + opacity_hw[:, :, None] * (colour_hwC - grey_hwC)).astype(np.uint8)
+        return np.repeat(picture.grey_HW[:, :, None], 3, axis=2)
+    map_hw -= map_hw.min()
+    level_hw = (map_hw * (255.999 / map_hw.max())).astype(np.uint8)
+    return _blended()[level_hw, picture.grey_HW]
+
+
+@cache
+def _blended() -> NDArray[np.uint8]:
+    """The colour of every level of the map on every grey, (256, 256, C)."""
+    level_L = np.linspace(0, 1, 256)
+    colour_LC = matplotlib.colormaps[COLOURS](level_L)[:, :3] * 255
+    opacity_L11 = MAX_OPACITY * np.clip((level_L - TRANSPARENT_BELOW) / (1 - TRANSPARENT_BELOW), 0, 1)[:, None, None]
+    grey_G1 = np.arange(256)[:, None]
+    return np.round(grey_G1 + opacity_L11 * (colour_LC[:, None] - grey_G1)).astype(np.uint8)
 
 
 def map_on(picture: Picture, grid_HW: Array, frame: Geometry) -> Array:

@@ -8,13 +8,15 @@ name of a file may name a patient, and stands in results.jsonl and results.csv a
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sentalign.localize.files.decode import decoded
 from sentalign.localize.files.failed import FailedPictureError
-from sentalign.localize.files.one_picture import localize_picture
+from sentalign.localize.files.one_picture import write_picture
 from sentalign.localize.files.results import Line, Results
 from sentalign.localize.predict import BATCH, Predictor
 from sharding.pixels import Picture
@@ -22,7 +24,10 @@ from sharding.pixels import Picture
 if TYPE_CHECKING:
     from sentalign.localize.dicom_out.write import DicomOut
 
+WRITERS = 2  # threads that draw and compress while the model works: most of that is done without Python's lock
+WAITING = 8  # pictures that wait for them, with their maps
 Task = tuple[Picture, "DicomOut | None"]
+DicomOf = Callable[[str, Picture], "DicomOut | None"]
 
 
 def localize_all(
@@ -33,7 +38,7 @@ def localize_all(
     results: Results,
     workers: int,
     progress: Callable[[int], None],
-    dicom_of: Callable[[str, Picture], DicomOut | None] = lambda image, picture: None,
+    dicom_of: DicomOf = lambda image, picture: None,
 ) -> int:
     """Localizes what `results` has not; the number of images that failed. `progress` gets the images done.
 
@@ -41,22 +46,24 @@ def localize_all(
     """
     todo = [image for image in images if image not in results.done]
     progress(len(images) - len(todo))
-    numbers, failed = itertools.count(results.last_folder + 1), 0
-    for batch in _batches(zip(todo, decoded(todo, workers), strict=True)):
-        tasks = {image: _task(image, picture, dicom_of) for image, picture in batch}
-        sound = [picture for picture, _ in (task for task in tasks.values() if not isinstance(task, str))]
-        features = predictor.images([picture.grey_HW for picture in sound])
-        for image, task in tasks.items():
-            line: Line = {"image": image, "failed": task}
-            if not isinstance(task, str):
-                folder = f"{next(numbers):06d}"
-                picture, dicom = task
-                own = next(features)
-                try:
-                    content = localize_picture(predictor, picture, own, sentences, out / folder, False, dicom)
-                    line = {"image": image, "folder": folder, "sentences": content["sentences"]}
-                except FailedPictureError as error:
-                    line = {"image": image, "failed": str(error)}
+    failed = 0
+    with ThreadPoolExecutor(WRITERS) as writers:
+
+        def started() -> Iterator[Future[Line]]:
+            """The line of each picture, as soon as its maps are made and its files are being written."""
+            for batch in _batches(zip(todo, decoded(todo, workers), strict=True)):
+                tasks = [(image, _task(image, picture, dicom_of)) for image, picture in batch]
+                features = predictor.images([task[0].grey_HW for _, task in tasks if not isinstance(task, str)])
+                for image, task in tasks:
+                    if isinstance(task, str):
+                        yield _done({"image": image, "failed": task})
+                    else:
+                        own = next(features)
+                        written = task[0], own, sentences, predictor.maps(own, sentences)
+                        folder = results.folder_of(image)
+                        yield writers.submit(_write, image, folder, predictor, *written, out / folder, False, task[1])
+
+        for line in _in_order(started()):
             failed += "failed" in line
             results.add(line)
             progress(1)
@@ -64,7 +71,30 @@ def localize_all(
     return failed
 
 
-def _task(image: str, picture: Picture | str, dicom_of: Callable[[str, Picture], DicomOut | None]) -> Task | str:
+def _in_order(lines: Iterator[Future[Line]]) -> Iterator[Line]:
+    waiting: deque[Future[Line]] = deque()
+    for line in lines:
+        waiting.append(line)
+        if len(waiting) > WAITING:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _done(line: Line) -> Future[Line]:
+    future: Future[Line] = Future()
+    future.set_result(line)
+    return future
+
+
+def _write(image: str, folder: str, *arguments: Any) -> Line:
+    try:
+        return {"image": image, "folder": folder, "sentences": write_picture(*arguments)["sentences"]}
+    except FailedPictureError as error:
+        return {"image": image, "failed": str(error)}
+
+
+def _task(image: str, picture: Picture | str, dicom_of: DicomOf) -> Task | str:
     """What is to be done with a picture, or why there is nothing to do."""
     try:
         return picture if isinstance(picture, str) else (picture, dicom_of(image, picture))

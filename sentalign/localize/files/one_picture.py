@@ -17,7 +17,7 @@ from sentalign.localize import boxes, findings_overlay, overlay
 from sentalign.localize.arguments import make_folder
 from sentalign.localize.boxes import Localization
 from sentalign.localize.maps.heatmap import Array, clean_map
-from sentalign.localize.predict import ImageFeatures, Predictor
+from sentalign.localize.predict import ImageFeatures, Predictor, SentenceMap
 from sharding.contract import UserError
 from sharding.pixels import Geometry, Picture
 
@@ -52,11 +52,25 @@ def localize_picture(
     Without `full_size` the files of the maps hold their grids alone. Raises UserError where a file cannot be written,
     FailedPictureError where no DICOM objects can be made.
     """
+    maps = predictor.maps(features, sentences)
+    return write_picture(predictor, picture, features, sentences, maps, out, full_size, dicom)
+
+
+def write_picture(
+    predictor: Predictor,
+    picture: Picture,
+    features: ImageFeatures,
+    sentences: Sequence[str],
+    maps: Sequence[SentenceMap],
+    out: Path,
+    full_size: bool = True,
+    dicom: DicomOut | None = None,
+) -> dict[str, Any]:
+    """`localize_picture` of maps that are there already; it uses no model, so that threads may do it."""
     make_folder(out)
     _clear(out)
-    geometry, maps = picture.geometry.then(features.cells), predictor.maps(features, sentences)
-    grids, level = [one.grid_HW for one in maps], predictor.settings.level
-    found = predictor.localizations(picture, features, sentences, maps)
+    geometry, grids = picture.geometry.then(features.cells), [one.grid_HW for one in maps]
+    level, found = predictor.settings.level, predictor.localizations(picture, features, sentences, maps)
     drawings = [_draw(picture, *pair, geometry) for pair in zip(grids, found, strict=True)]
     names = [boxes.OVERLAY.format(number) for number in range(1, len(found) + 1)]
     if len(sentences) > 1:

@@ -2,8 +2,8 @@
 
 In: localizations of one picture after the other. Out: results.jsonl, which a stopped run goes on with, and results.csv.
 
-results.jsonl   {"image": where the file is, "folder": of its overlays, "sentences": as in boxes.json} or
-                {"image", "failed": why there is no picture}
+results.jsonl   {"image": where the file is, "folder": of its overlays, "sentences": as in boxes.json, "stamp": size and
+                time of the file, empty for a store} or {"image", "failed": why there is no picture}
 results.csv     a row for each picture and sentence: image, folder, number, sentence, score, peak_x, peak_y, boxes, and
                 the best box: x, y, width, height; a picture that failed has one row, with `failed`
 settings.json   what the results depend on; the same command goes on, another one is refused
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sharding.contract import UserError
-from sharding.store import atomic
+from sharding.store import atomic, locations
 
 LINES, TABLE, SETTINGS, LOCK = "results.jsonl", "results.csv", "settings.json", ".lock"
 BOX = ("x", "y", "width", "height")
@@ -29,9 +29,9 @@ Line = dict[str, Any]
 
 
 class Results:
-    """The files of one folder; `done` holds the images that have a result already, `last_folder` the highest number."""
+    """The files of one folder; `done` holds the images that have a result already, of the file as it is now."""
 
-    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, out: Path, settings: dict[str, Any], images: Sequence[str]) -> None:
         """Raises UserError where the folder holds results of other settings or cannot be written."""
         self._out = out
         text = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
@@ -47,16 +47,27 @@ class Results:
             if not stored.is_file() and (out / LINES).is_file():
                 raise UserError(f"{out} holds results without {SETTINGS}; give another --out")
             atomic.write_text(stored, text)
-            # Failures are tried again; a line that was cut off when a run was killed is dropped.
-            self._lines = {line["image"]: line for line in _whole_lines(out / LINES) if "failed" not in line}
+            # Failures are tried again, as is what has been replaced since; a line that a kill has cut off is dropped.
+            lines = {line["image"]: line for line in _whole_lines(out / LINES) if "failed" not in line}
+            self._folders = {image: str(line["folder"]) for image, line in lines.items()}
+            self._stamps = {image: _stamp(image) for image in images}
+            self._lines = {n: one for n, one in lines.items() if self._stamps.get(n) in (None, one.get("stamp"))}
             atomic.write_text(out / LINES, "".join(map(_json_line, self._lines.values())))
         except OSError as error:
             raise UserError(f"cannot write to {out} ({error.strerror}); give another --out") from None
         self.done = frozenset(self._lines)
-        self.last_folder = max((int(line["folder"]) for line in self._lines.values()), default=0)
+        self._last_folder = max(map(int, self._folders.values()), default=0)
+
+    def folder_of(self, image: str) -> str:
+        """The folder of an image's files: that of an earlier file of the same name, or a new one."""
+        if image not in self._folders:
+            self._last_folder += 1
+            self._folders[image] = f"{self._last_folder:06d}"
+        return self._folders[image]
 
     def add(self, line: Line) -> None:
         """Appends the line of one picture. Raises UserError where it cannot be written."""
+        line = line if "failed" in line else line | {"stamp": self._stamps[line["image"]]}
         self._lines[line["image"]] = line
         try:
             with (self._out / LINES).open("a", encoding="utf-8") as file:
@@ -78,6 +89,16 @@ class Results:
             atomic.write_text(self._out / TABLE, text.getvalue())
         except OSError as error:
             raise UserError(f"cannot write to {self._out} ({error.strerror}); free space and run it again") from None
+
+
+def _stamp(image: str) -> str:
+    """Size and time of a file in a folder, by which one that was replaced is known; a store is not asked."""
+    path = locations.local_path(image)
+    try:
+        status = path.stat() if path else None
+    except OSError:
+        return ""  # reading says why
+    return f"{status.st_size} {status.st_mtime_ns}" if status else ""
 
 
 def _rows(line: Line) -> Iterator[Line]:

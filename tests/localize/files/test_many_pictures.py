@@ -93,6 +93,21 @@ def test_the_same_command_goes_on(folder, run_folder, tmp_path):
     assert [row["failed"] != "" for row in rows(tmp_path / "out")] == [False] * 10 + [True]
 
 
+def test_a_file_that_was_replaced_is_localized_again_in_its_folder(folder, run_folder, tmp_path):
+    words = (*SENTENCES, "--run", run_folder, "--out", tmp_path / "out", "--workers", 0)
+    call(folder, *words)
+    before = {line["image"]: line for line in lines(tmp_path / "out")}
+    replaced = str(folder / "DOE^JANE1.png")
+    Image.fromarray(np.random.default_rng(9).integers(0, 255, (60, 80), dtype=np.uint8)).save(replaced)
+    call(folder, *words)
+    after = {line["image"]: line for line in lines(tmp_path / "out")}
+    assert len(lines(tmp_path / "out")) == len(before) == len(after)
+    assert {image for image in before if before[image] != after[image]} == {replaced}
+    assert after[replaced]["folder"] == before[replaced]["folder"]
+    stored = json.loads((tmp_path / "out" / after[replaced]["folder"] / "boxes.json").read_text())
+    assert stored["image"] == {"rows": 60, "columns": 80}
+
+
 def test_results_of_another_command_are_not_mixed(folder, run_folder, tmp_path):
     out = tmp_path / "out"
     call(folder, *SENTENCES, "--run", run_folder, "--out", out)
@@ -120,7 +135,7 @@ def test_mistakes(folder, run_folder, tmp_path):
 
 def test_two_commands_do_not_write_to_one_folder(folder, run_folder, tmp_path):
     (tmp_path / "out").mkdir()
-    held = Results(tmp_path / "out", {})
+    held = Results(tmp_path / "out", {}, [])
     with pytest.raises(UserError, match="another command is writing"):
         call(folder, *SENTENCES, "--run", run_folder, "--out", tmp_path / "out", "--workers", 0)
     del held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+from dicom_validator.validator.dicom_file_validator import DicomFileValidator
 from PIL import Image
 from pydicom import uid
 
@@ -19,6 +21,7 @@ from sentalign.localize.dicom_out import source_header, write
 from sentalign.localize.maps.heatmap import clean_map
 from sharding.contract import UserError
 from sharding.pixels import Geometry
+from tests.localize.dicom_out import standard
 from tests.localize.test_cli import call
 
 SENTENCES = ["Right pleural effusion", "Größe des Herzens, und eine lange Beschreibung davon, mehr als 64 Zeichen lang"]
@@ -161,17 +164,57 @@ ODD_HEADERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="needs dciodvfy (Debian: dicom3tools)")
-@pytest.mark.parametrize("attributes", ODD_HEADERS)
-def test_a_validator_finds_no_error(attributes, run_folder, tmp_path):
-    words = [word for kind in KINDS for word in ("--dicom", kind)]
-    file = write_dicom(tmp_path / "image.dcm", **attributes)
-    call(file, *SENTENCES, "Left\\right " + "and further " * 200, "--run", run_folder, "--out", tmp_path, *words)
-    written = sorted(set(tmp_path.glob("*.dcm")) - {file})
+@pytest.fixture(scope="module", params=ODD_HEADERS)
+def of_odd_headers(request, run_folder, tmp_path_factory) -> list[Path]:
+    folder, words = tmp_path_factory.mktemp("odd"), [word for kind in KINDS for word in ("--dicom", kind)]
+    file = write_dicom(folder / "image.dcm", **request.param)
+    call(file, *SENTENCES, "Left\\right " + "and further " * 200, "--run", run_folder, "--out", folder, *words)
+    written = sorted(set(folder.glob("*.dcm")) - {file})
     assert len(written) == 7
-    for made in written:
+    return written
+
+
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="needs dciodvfy (Debian: dicom3tools)")
+def test_dciodvfy_finds_no_error(of_odd_headers):
+    for made in of_odd_headers:
         told = subprocess.run(["dciodvfy", "-new", made], capture_output=True, check=False).stderr.decode()
         assert "Error" not in told, told
+
+
+def faults(*files: Path) -> dict[str, list[str]]:
+    """What dicom-validator finds, by file."""
+    tables = standard.tables_of(*sorted({str(pydicom.dcmread(file).SOPClassUID) for file in files}))
+    validator = DicomFileValidator(tables, log_level=logging.CRITICAL)
+    return {
+        file.name: [f"{module} {tag}" for module, found in one.module_errors.items() for tag in found]
+        for file in files
+        for one in validator.validate(file).values()
+    }
+
+
+def test_dicom_validator_finds_no_error(of_odd_headers):
+    assert faults(*of_odd_headers) == {file.name: [] for file in of_odd_headers}
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "module"),
+    [
+        ("segmentation", lambda one: one.SegmentSequence[0].pop("SegmentLabel"), "segmentation-image"),
+        ("segmentation", lambda one: one.pop("ContentLabel"), "segmentation-image"),
+        ("segmentation", lambda one: one.pop("ContentDate"), "multi-frame-functional-groups"),
+        ("segmentation-fractional", lambda one: one.pop("SegmentationFractionalType"), "segmentation-image"),
+        ("overlay-01", lambda one: one.pop("ConversionType"), "sc-equipment"),
+        ("overlay-01", lambda one: one.pop("StudyID"), "general-study"),
+        ("report", lambda one: one.pop("CompletionFlag"), "sr-document-general"),
+        ("report", lambda one: one.pop("StudyInstanceUID"), "general-study"),
+    ],
+)
+def test_dicom_validator_finds_what_is_missing(made, tmp_path, name, spoil, module):
+    one = pydicom.dcmread(made / "out" / f"{name}.dcm")
+    spoil(one)
+    one.save_as(tmp_path / "spoilt.dcm")
+    [(_, found)] = faults(tmp_path / "spoilt.dcm").items()
+    assert any(fault.startswith(f"{module} ") for fault in found), found
 
 
 def test_text_in_the_pixels_of_the_source_is_in_the_captures_too(run_folder, tmp_path):

@@ -6,7 +6,7 @@ In: the engine and a rank's batch. Out: metrics as floats, equal on every rank. 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,12 @@ from sentalign import dist
 from sentalign.config import Config
 from sentalign.engine import cached_step, loss_scalars, optimizer_step, view_terms
 from sentalign.engine.inputs import StepInputs, prepare
-from sentalign.engine.upside_down import turned
 from sentalign.loss import objective, retrieval
 from sentalign.loss.objective import GlobalReports
 from sentalign.model import norm
 from sentalign.model.dual import Features
-from sentalign.stream.augment import augment, normalize
+from sentalign.model.image import with_coordinates
+from sentalign.stream.augment import augment, is_upside_down, normalize
 from sentalign.stream.batch import Batch
 from sentalign.stream.views import ViewMaker, has_view
 from sentalign.stream.word_units import by_word
@@ -70,7 +70,7 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
         torch.manual_seed(_seed(config.seed, pairs, dist.rank(), *part))
 
     views = views_of(batch, images_B1HH, config, pairs)
-    images_BCHH = turned(images_B1HH, batch.keys, batch.epochs, config)
+    images_BCHH = some_upside_down(images_B1HH, batch.keys, batch.epochs, config)
     inputs = prepare(in_loss_units(batch, config), images_BCHH, config, seed_rng, views, training=True)
     step = (cached_step.CachedStep if config.train.micro_batch else PlainStep)(engine, inputs)
     buffers = optimizer_step.copy_buffers(engine.module, config)
@@ -85,6 +85,19 @@ def train_step(engine: Any, batch: Batch, config: Config, pairs: int, lr: float)
     # Batch norm's running statistics become their mean over ranks, so that every rank holds the saved state.
     dist.mean_in_place(norm.unsynced_buffers(engine.module))
     return values | applied
+
+
+def some_upside_down(images_B1HH: Tensor, keys: Sequence[str], epochs: Sequence[int], config: Config) -> Tensor:
+    """The tower's input: the share `data.upside_down` of the images turned, and their coordinates with them.
+
+    Words of height stay as they are: the anatomy, and the coordinates where there are any, still say where up is.
+    """
+    share = config.data.upside_down
+    if not share:
+        return images_B1HH
+    turned_B = torch.tensor(is_upside_down(keys, share, config.seed, epochs), device=images_B1HH.device)
+    images_BCHH = with_coordinates(images_B1HH) if config.model.image.coordinates else images_B1HH
+    return torch.where(turned_B[:, None, None, None], images_BCHH.flip(2), images_BCHH)
 
 
 def views_of(batch: Batch, images_b1HH: Tensor, config: Config, pairs: int) -> ViewMaker | None:

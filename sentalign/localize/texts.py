@@ -46,6 +46,10 @@ class Texts:
         units_2D, report_D = zip(*(self._cache[sentence] for sentence in sentences), strict=True)
         return TextFeatures(torch.stack(units_2D), torch.stack(report_D))
 
+    def forget(self) -> None:
+        """Empties the cache."""
+        self._cache.clear()
+
     def _pad(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Rows of one sentence each as (tokens_BT, attention_BT, unit_id_BT, word_counts_BK)."""
         tokens = [torch.tensor(row.tokens) for row in rows]

@@ -1,30 +1,27 @@
 """Who may ask: requests of this page alone, for others than this machine with a token.
 
-In: an HTTP request. Out: a refusal, or None. On loopback the danger is a foreign page in the same browser: it could
-name this server by a domain of its own (DNS rebinding: the Host header) or send it requests (Sec-Fetch-Site).
+In: the headers and the path of a request. Out: nothing, or `RefusedError`. On loopback the danger is a foreign page in
+the same browser: it could name this server by a domain of its own (DNS rebinding: the Host header) or send it requests
+(Sec-Fetch-Site, Origin).
 """
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
-
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-# The page's own files alone: no script, style, font or picture of elsewhere, and no other page around it.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 DATA = "/api/"  # below it are pictures and results; the page itself holds none
+
+
+class RefusedError(Exception):
+    """A request that cannot be answered; the message holds no value of a file and no identity."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -34,17 +31,19 @@ class Access:
     host: str
     token: str | None
 
-    def refusal(self, request: Request) -> tuple[int, str] | None:
-        """The status and the reason of a refusal; None where the request may pass."""
-        if self.token is None and not self._is_local(request.headers.get("host", "")):
-            return 403, "this server answers to 127.0.0.1 and localhost alone; open the address that it printed"
-        if not request.url.path.startswith(DATA):
-            return None
-        if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-            return 403, "requests of other pages are refused"
-        if self.token is not None and not self._bears_token(request):
-            return 401, "the token is missing or wrong"
-        return None
+    def check(self, path: str, headers: Mapping[str, str]) -> None:
+        """Raises RefusedError where a request may not pass; `headers` are by lower-case names."""
+        host = headers.get("host", "")
+        if self.token is None and not self._is_local(host):
+            raise RefusedError(
+                403, "this server answers to 127.0.0.1 and localhost alone; open the address that it printed"
+            )
+        if not path.startswith(DATA):
+            return
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") or not _is_own(headers, host):
+            raise RefusedError(403, "requests of other pages are refused")
+        if self.token is not None and not self._is_token(headers.get("authorization", "")):
+            raise RefusedError(401, "the token is missing or wrong")
 
     def _is_local(self, host: str) -> bool:
         try:
@@ -53,7 +52,12 @@ class Access:
             return False
         return name in LOOPBACK or name == self.host
 
-    def _bears_token(self, request: Request) -> bool:
+    def _is_token(self, given: str) -> bool:
         assert self.token is not None
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return hmac.compare_digest(given.encode(), self.token.encode())
+        return hmac.compare_digest(given.removeprefix("Bearer ").encode(), self.token.encode())
+
+
+def _is_own(headers: Mapping[str, str], host: str) -> bool:
+    """Whether the page that sent a request is this server's, as far as the browser says; old ones say Origin alone."""
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2] == host

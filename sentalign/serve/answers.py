@@ -16,10 +16,12 @@ from sentalign.localize.dicom_out.write import DicomOut
 from sentalign.localize.files.failed import FailedPictureError
 from sentalign.localize.maps.heatmap import clean_map, is_flat
 from sentalign.localize.predict import Predictor
+from sentalign.serve.access import RefusedError
 from sentalign.serve.open_pictures import Finding, OpenPicture
-from sentalign.serve.refused import RefusedError
-from sharding.pixels import header
+from sharding.pixels import DeepPicture
 
+MOST_SIDE = 2**15 - 1  # of a browser's canvas
+MOST_SEGMENTED = 2**29  # pixels of all segments together
 RASTER = 512  # long side of the map that the page draws; the page interpolates between its pixels
 TOP = 2**16 - 1
 
@@ -27,6 +29,23 @@ TOP = 2**16 - 1
 def about(predictor: Predictor, most_bytes: int) -> dict[str, Any]:
     """What the page says of the server."""
     return {"level": predictor.settings.level, "most_bytes": most_bytes}
+
+
+def picture(deep: DeepPicture, data: bytes) -> OpenPicture:
+    """A decoded picture, ready to be looked at. Raises RefusedError where no browser can show it."""
+    if max(deep.values_HW.shape) > MOST_SIDE:
+        raise RefusedError(422, f"a picture of more than {MOST_SIDE:,} pixels on a side cannot be shown")
+    try:
+        # Made now, so that the file need not be kept.
+        dicom: DicomOut | str = DicomOut.of(("seg",), data, deep.picture)
+    except FailedPictureError as error:
+        dicom = str(error)
+    return OpenPicture(deep, dicom)
+
+
+def values(picture: OpenPicture) -> memoryview:
+    """The 16-bit values of the pixels, little-endian, row by row."""
+    return np.ascontiguousarray(picture.deep.values_HW, "<u2").data.cast("B")
 
 
 def opened(name: str, picture: OpenPicture) -> dict[str, Any]:
@@ -42,7 +61,7 @@ def opened(name: str, picture: OpenPicture) -> dict[str, Any]:
         "black": deep.black,
         "white": deep.white,
         "units": deep.units,
-        "dicom": header.is_dicom(picture.data),
+        "no_segmentation": picture.dicom if isinstance(picture.dicom, str) else None,
     }
 
 
@@ -59,9 +78,15 @@ def found(finding: Finding) -> dict[str, Any]:
 
 
 def segmentation(picture: OpenPicture, found: Sequence[Finding], level: float) -> bytes:
-    """A DICOM SEG with a segment for each finding. Raises RefusedError where the file cannot be referred to."""
+    """A DICOM SEG with a segment for each finding. Raises RefusedError where none can be made."""
+    if isinstance(picture.dicom, str):
+        raise RefusedError(422, picture.dicom)
+    geometry = picture.deep.picture.geometry
+    if geometry.rows * geometry.columns * len(found) > MOST_SEGMENTED:
+        raise RefusedError(422, "too many sentences for so large a picture; take fewer")
     try:
-        dicom = DicomOut.of(("seg",), picture.data, picture.deep.picture)
-        return dicom.encoded([one.grid_HW for one in found], found[0].geometry, [one.result for one in found], level)
+        return picture.dicom.encoded(
+            [one.grid_HW for one in found], found[0].geometry, [one.result for one in found], level
+        )
     except FailedPictureError as error:
         raise RefusedError(422, str(error)) from None

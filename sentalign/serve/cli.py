@@ -53,8 +53,8 @@ def serve(args: argparse.Namespace) -> None:
         raise UserError(f"serve needs the package {missing[0]}; pip install 'sentalign[serve]'")
     if not 0 <= args.port < 2**16:
         raise UserError("--port must be 0 to 65535")
-    if args.max_upload_mb <= 0:
-        raise UserError("--max-upload-mb must be more than 0")
+    if not 0.001 <= args.max_upload_mb <= 2**20:
+        raise UserError("--max-upload-mb must be more than 0 and at most 1048576")
     token = _token(args.token_file)
     if token is None and not _is_loopback(args.host):
         raise UserError(
@@ -62,13 +62,13 @@ def serve(args: argparse.Namespace) -> None:
         )
     with _listening(args.host, args.port) as listener:
         from sentalign.localize.predict import Predictor
-        from sentalign.serve import access, app, server
+        from sentalign.serve import access, app
 
         predictor = Predictor.load(args.run, pick_device(args.device), args.map)
         made = app.create(predictor, access.Access(args.host, token), round(args.max_upload_mb * 1e6))
         host = f"[{args.host}]" if ":" in args.host else args.host
         print(f"serving {args.run} at http://{host}:{listener.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
-        server.run(made, listener)
+        app.run(made, listener)
 
 
 def _token(file: Path | None) -> str | None:

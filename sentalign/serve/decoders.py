@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import resource
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
-from sentalign.serve.refused import RefusedError
+from sentalign.serve.access import RefusedError
 from sharding import pixels
 from sharding.contract import Rejected
 from sharding.pixels import DeepPicture
@@ -18,6 +22,8 @@ from sharding.pixels import DeepPicture
 # Forked processes would inherit the locks of torch's threads; these import what decodes, and no torch.
 CONTEXT = multiprocessing.get_context("spawn")
 SECONDS = 30.0  # for one file; the largest detectors take two
+MEMORY = 2**32  # bytes of one process
+DAMAGED = "it is damaged, cut off or of an unknown kind"
 
 
 class Decoders:
@@ -26,15 +32,16 @@ class Decoders:
     def __init__(self, processes: int = 2, seconds: float = SECONDS) -> None:
         self._seconds = seconds
         self._all = [_Decoder() for _ in range(processes)]
+        self._threads = ThreadPoolExecutor(processes, "decoder")  # of their own: others may be busy
         self._idle: asyncio.Queue[_Decoder] = asyncio.Queue()
         for decoder in self._all:
             self._idle.put_nowait(decoder)
 
-    async def decode(self, data: bytes) -> DeepPicture:
+    async def decode(self, data: bytes | bytearray) -> DeepPicture:
         """Raises RefusedError where the bytes are no sound picture, or take too long."""
         decoder = await self._idle.get()
         # Shielded: a person who leaves must not leave a process with half a picture.
-        work = asyncio.ensure_future(asyncio.to_thread(decoder.decode, data, self._seconds))
+        work = asyncio.get_running_loop().run_in_executor(self._threads, decoder.decode, data, self._seconds)
         work.add_done_callback(lambda _: self._idle.put_nowait(decoder))
         result = await asyncio.shield(work)
         if isinstance(result, str):
@@ -59,19 +66,22 @@ class _Decoder:
         self._process.start()
         other.close()
 
-    def decode(self, data: bytes, seconds: float) -> DeepPicture | str:
+    def decode(self, data: bytes | bytearray, seconds: float) -> DeepPicture | str:
         """The picture, or why there is none."""
+        late = threading.Event()
+        timer = threading.Timer(seconds, _kill, [self._process, late])
+        timer.start()
         try:
             self._pipe.send_bytes(data)
-            if self._pipe.poll(seconds):
-                result: DeepPicture | str = self._pipe.recv()  # of our own process
-                return result
-            reason = f"it takes longer than {seconds:.0f} seconds to decode"
-        except (OSError, EOFError):
-            reason = "its decoder crashed"
-        self.stop()
-        self._start()
-        return reason
+            result: DeepPicture | str = self._pipe.recv()  # of our own process
+            return result
+        except BaseException:
+            # Whatever it was, a reply may still be in the pipe, which the next person must not get.
+            self.stop()
+            self._start()
+            return f"it takes longer than {seconds:.0f} seconds to decode" if late.is_set() else "its decoder crashed"
+        finally:
+            timer.cancel()
 
     def stop(self) -> None:
         self._process.kill()
@@ -79,8 +89,14 @@ class _Decoder:
         self._pipe.close()
 
 
+def _kill(process: BaseProcess, late: threading.Event) -> None:
+    late.set()
+    process.kill()
+
+
 def _work(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     while True:
         try:
             data = pipe.recv_bytes()
@@ -96,3 +112,5 @@ def _decode(data: bytes) -> DeepPicture | str:
         return str(error)
     except MemoryError:
         return "it is larger than the memory"
+    except Exception:  # of nearly any type, with texts that may quote the file
+        return DAMAGED

@@ -6,17 +6,14 @@ on the same picture costs no pass of the image tower.
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 
 from sentalign.localize.predict import ImageFeatures, Predictor
 from sentalign.serve.open_pictures import Finding, OpenPicture
-from sentalign.serve.refused import RefusedError
+from sentalign.serve.work_queue import WorkQueue
 
 KEPT = 2  # features hold the graph of their image, gigabytes for a large tower
-MOST_WAITING = 16
 
 
 class Finder:
@@ -24,26 +21,18 @@ class Finder:
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
-        self._thread = ThreadPoolExecutor(1, "model")
+        self._queue = WorkQueue("model")
         self._with_features: deque[weakref.ref[OpenPicture]] = deque()  # weak: a closed picture is gone
-        self._waiting = 0
 
     async def find(self, picture: OpenPicture, sentence: str) -> Finding:
         """Where a sentence is true. Raises RefusedError where too many wait already."""
-        if self._waiting >= MOST_WAITING:
-            raise RefusedError(503, "too many sentences are waiting for the model; try again in a moment")
-        self._waiting += 1
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._find, picture, sentence)
-        work.add_done_callback(self._ended)
-        return await asyncio.shield(work)
-
-    def _ended(self, _: object) -> None:
-        self._waiting -= 1
+        return await self._queue.run(self._find, picture, sentence)
 
     def _find(self, picture: OpenPicture, sentence: str) -> Finding:
         features, shown = self._features_of(picture), picture.deep.picture
         maps = self.predictor.maps(features, [sentence])
         [result] = self.predictor.localizations(shown, features, [sentence], maps)
+        self.predictor.text.forget()  # what a person typed
         return Finding(maps[0].grid_HW, shown.geometry.then(features.cells), result)
 
     def _features_of(self, picture: OpenPicture) -> ImageFeatures:
@@ -58,4 +47,4 @@ class Finder:
 
     def close(self) -> None:
         """Ends the thread after what it is at."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._queue.close()

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sentalign.localize.boxes import Localization
+from sentalign.localize.dicom_out.write import DicomOut
 from sentalign.localize.maps.heatmap import Array
 from sentalign.localize.predict import ImageFeatures
-from sentalign.serve.refused import RefusedError
+from sentalign.serve.access import RefusedError
 from sharding.pixels import DeepPicture, Geometry
 
-MOST = 16  # 60 MB each for 3,000 x 3,000 pixels
+MOST_BYTES = 2**30  # of all; a picture of 3,000 x 3,000 has 27 million
 SECONDS = 15 * 60.0
 MOST_FINDINGS = 64  # of one picture
 
@@ -33,13 +34,18 @@ class Finding:
 
 @dataclass(eq=False)
 class OpenPicture:
-    """A picture, the bytes of its file (segmentations refer to its header), and what was found on it."""
+    """A picture, the DICOM objects that can be made of it (or why none), and what was found on it."""
 
     deep: DeepPicture
-    data: bytes
+    dicom: DicomOut | str
     features: ImageFeatures | None = None
     findings: dict[str, Finding] = field(default_factory=dict)
     used: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes of its pixels."""
+        return self.deep.values_HW.nbytes + self.deep.picture.grey_HW.nbytes
 
     def keep(self, sentence: str, finding: Finding) -> None:
         """Keeps a finding; the oldest of too many is forgotten."""
@@ -49,10 +55,12 @@ class OpenPicture:
 
 
 class OpenPictures:
-    """Pictures by name; the one that was not used for longest goes first."""
+    """Pictures by name; of too many bytes the one that was not used for longest goes first."""
 
-    def __init__(self, most: int = MOST, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._seconds, self._clock = most, seconds, clock
+    def __init__(
+        self, most_bytes: int = MOST_BYTES, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most_bytes, self._seconds, self._clock = most_bytes, seconds, clock
         self._open: OrderedDict[str, OpenPicture] = OrderedDict()
 
     def add(self, picture: OpenPicture) -> str:
@@ -60,7 +68,7 @@ class OpenPictures:
         name = secrets.token_urlsafe(16)
         picture.used = self._clock()
         self._open[name] = picture
-        while len(self._open) > self._most:
+        while len(self._open) > 1 and sum(one.size for one in self._open.values()) > self._most_bytes:
             self._open.popitem(last=False)
         return name
 

@@ -7,8 +7,9 @@ spooled to disk. Who may ask is decided in `access`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -17,19 +18,21 @@ from pydantic import BaseModel, Field
 
 from sentalign.localize.files import inputs
 from sentalign.serve import answers
+from sentalign.serve.access import RefusedError
 from sentalign.serve.decoders import Decoders
 from sentalign.serve.examples import Example, examples
 from sentalign.serve.finder import Finder
 from sentalign.serve.open_pictures import Finding, OpenPicture, OpenPictures
-from sentalign.serve.refused import RefusedError
+from sentalign.serve.work_queue import WorkQueue
 from sharding.contract import UserError
 
-UPLOAD_SECONDS = 120.0
+MOST_UPLOADS = 4  # at a time, each up to --max-upload-mb
 MOST_SEGMENTS = 32
+FORM = f"a sentence has at most 500 letters, a segmentation at most {MOST_SEGMENTS} sentences"
 BINARY, DICOM, PNG = "application/octet-stream", "application/dicom", "image/png"
 
 
-@dataclass(frozen=True)
+@dataclass
 class State:
     """What all requests share."""
 
@@ -37,6 +40,19 @@ class State:
     finder: Finder
     decoders: Decoders
     most_bytes: int
+    segmenter: WorkQueue = field(default_factory=lambda: WorkQueue("segmentation", 8))
+    uploads: int = 0
+
+    @contextlib.contextmanager
+    def upload(self) -> Iterator[None]:
+        """Around an upload and its decoding. Raises RefusedError where too many are on their way."""
+        if self.uploads >= MOST_UPLOADS:
+            raise RefusedError(503, "too many others are opening files; try again in a moment")
+        self.uploads += 1
+        try:
+            yield
+        finally:
+            self.uploads -= 1
 
 
 def _state(request: Request) -> State:
@@ -73,15 +89,21 @@ async def about(state: Shared) -> dict[str, Any]:
 @router.post("/pictures", status_code=201)
 async def open_picture(request: Request, state: Shared) -> dict[str, Any]:
     """Opens the file that is the request's body."""
-    data = await _body(request, state.most_bytes)
-    picture = OpenPicture(await state.decoders.decode(data), data)
+    with state.upload():
+        data = bytearray()
+        try:
+            async for part in request.stream():
+                data += part
+            picture = await asyncio.to_thread(answers.picture, await state.decoders.decode(data), bytes(data))
+        finally:
+            data.clear()  # what is cut off must not wait for the garbage collector
     return answers.opened(state.opened.add(picture), picture)
 
 
 @router.get("/pictures/{name}/values")
 async def values(name: str, state: Shared) -> Response:
     """16-bit little-endian values of the pixels that are shown, row by row."""
-    return Response(state.opened.get(name).deep.values_HW.astype("<u2").tobytes(), media_type=BINARY)
+    return Response(answers.values(state.opened.get(name)), media_type=BINARY)
 
 
 @router.post("/pictures/{name}/findings")
@@ -96,7 +118,7 @@ async def segmentation(name: str, asked: Segments, state: Shared) -> Response:
     """A DICOM SEG with a segment for each sentence."""
     picture = state.opened.get(name)
     findings = await _found(state, picture, asked.sentences)
-    made = await asyncio.to_thread(answers.segmentation, picture, findings, asked.level)
+    made = await state.segmenter.run(answers.segmentation, picture, findings, asked.level)
     return Response(made, media_type=DICOM)
 
 
@@ -125,29 +147,12 @@ async def example_file(number: int) -> Response:
 
 
 async def _found(state: State, picture: OpenPicture, sentences: Sequence[str]) -> list[Finding]:
-    checked = list(dict.fromkeys(map(_checked, sentences)))
-    for sentence in checked:
-        if sentence not in picture.findings:
-            picture.keep(sentence, await state.finder.find(picture, sentence))
-    return [picture.findings[sentence] for sentence in checked]
-
-
-async def _body(request: Request, most_bytes: int) -> bytes:
-    """The body of an upload. Raises RefusedError where it is too large or too slow."""
-    too_large = RefusedError(413, f"the file is larger than {most_bytes / 1e6:g} MB (--max-upload-mb)")
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > most_bytes:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(UPLOAD_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > most_bytes:
-                    raise too_large
-    except TimeoutError:
-        raise RefusedError(408, f"the upload took longer than {UPLOAD_SECONDS:.0f} seconds") from None
-    return bytes(body)
+    found = []
+    for sentence in dict.fromkeys(map(_checked, sentences)):
+        finding = picture.findings.get(sentence) or await state.finder.find(picture, sentence)
+        picture.keep(sentence, finding)
+        found.append(finding)
+    return found
 
 
 def _checked(sentence: str) -> str:

@@ -42,6 +42,12 @@ def augment(images_B1HH: Tensor, keys: Sequence[str], strengths: Augment, seed: 
     return images_B1HH
 
 
+def is_upside_down(keys: Sequence[str], share: float, seed: int, epochs: Sequence[int]) -> list[bool]:
+    """Which samples are among the `share` that is turned upside down in their epoch: of (seed, epoch, key) alone."""
+    drawn = [short_draws(1, "upside down", seed, epoch, key)[0] for key, epoch in zip(keys, epochs, strict=True)]
+    return [number < share * 2**64 for number in drawn]
+
+
 def _uniform(keys: Sequence[str], seed: int, epochs: Sequence[int]) -> NDArray[np.float64]:
     """Six numbers in [-1, 1) for each sample: shift x, shift y, scale, angle, contrast, brightness."""
     drawn = [short_draws(6, "augment", seed, epoch, key) for key, epoch in zip(keys, epochs, strict=True)]

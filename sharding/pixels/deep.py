@@ -19,6 +19,7 @@ from sharding.pixels.transforms import Values, to_8_bit
 from sharding.pixels.value_table import ValueTable
 
 TOP = 2**16 - 1
+MOST_WINDOWS = 2**16  # on each side of the file's own; headers may make them infinitely many
 STRAIGHT = 1e-3  # of the range of display values: what a straight line may miss
 
 
@@ -60,7 +61,7 @@ class DeepPicture:
     def of(cls, picture: Picture, shown: Shown) -> Self:
         """`picture` with the values that it was made from."""
         held_V = shown.table.counts > 0
-        shares_V = np.nan_to_num(shown.shares_V.astype(np.float64))
+        shares_V = np.clip(np.nan_to_num(shown.shares_V.astype(np.float64)), -MOST_WINDOWS, MOST_WINDOWS)
         low, high = min(0.0, shares_V[held_V].min()), max(1.0, shares_V[held_V].max())
         deep_V = np.rint(np.clip((shares_V - low) / (high - low), 0, 1) * TOP).astype(np.uint16)
         deep_HW = _resized(shown.table.paint(deep_V), *picture.grey_HW.shape)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sentalign import config as configuration
-from sentalign.engine.upside_down import turned
+from sentalign.engine.step import some_upside_down
 from sentalign.model import image
 from sharding.contract import UserError
 
@@ -26,13 +26,13 @@ def images(count, side=33):
 
 def test_without_the_setting_images_are_as_they_were():
     images_B1HH = images(3)
-    assert turned(images_B1HH, KEYS[:3], [0] * 3, settings(0)) is images_B1HH
+    assert some_upside_down(images_B1HH, KEYS[:3], [0] * 3, settings(0)) is images_B1HH
 
 
 @pytest.mark.parametrize("coordinates", [False, True])
 def test_grey_and_rows_turn_and_columns_stay(coordinates):
     images_B1HH = images(2)
-    seen = turned(images_B1HH, KEYS[:2], [0, 0], settings(1, coordinates))
+    seen = some_upside_down(images_B1HH, KEYS[:2], [0, 0], settings(1, coordinates))
     for n in range(2):
         for row in range(33):
             assert (seen[n, 0, row] == images_B1HH[n, 0, 32 - row]).all()
@@ -45,7 +45,7 @@ def test_which_ones_depends_on_seed_epoch_and_sample_alone():
     images_B1HH, config = images(1).expand(400, -1, -1, -1), settings(0.25)
 
     def drawn(keys, epoch=0, config=config):
-        seen = turned(images_B1HH[: len(keys)], keys, [epoch] * len(keys), config)
+        seen = some_upside_down(images_B1HH[: len(keys)], keys, [epoch] * len(keys), config)
         return [bool(one[2, 0, 0] == 1) for one in seen]
 
     whole = drawn(KEYS)
@@ -66,7 +66,7 @@ def test_a_tower_that_treats_up_and_down_alike_turns_its_map():
     images_B1HH = images(2)
     with torch.no_grad():
         (plain_BHWD, global_BD), (turned_BHWD, turned_BD) = (
-            tower(turned(images_B1HH, KEYS[:2], [0, 0], settings(share))) for share in (0, 1)
+            tower(some_upside_down(images_B1HH, KEYS[:2], [0, 0], settings(share))) for share in (0, 1)
         )
     torch.testing.assert_close(turned_BHWD, plain_BHWD.flip(1), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(turned_BD, global_BD, atol=1e-5, rtol=1e-4)

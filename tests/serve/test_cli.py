@@ -17,6 +17,8 @@ from sentalign.cli import main
         (["--host", "xray.hospital.example"], "lets others in"),
         (["--token-file", "none.txt"], "--token-file cannot be read"),
         (["--max-upload-mb", "0"], "--max-upload-mb must be more than 0"),
+        (["--max-upload-mb", "inf"], "--max-upload-mb must be"),
+        (["--max-upload-mb", "nan"], "--max-upload-mb must be"),
         (["--port", "99999"], "--port must be 0 to 65535"),
         (["--port", "0"], "no run folder"),
     ],

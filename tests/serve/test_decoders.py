@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
+from sentalign.serve.access import RefusedError
 from sentalign.serve.decoders import Decoders
-from sentalign.serve.refused import RefusedError
 from tests.localize.dicom_out.test_dicom_out import COLUMNS, ROWS, write_dicom
 
 

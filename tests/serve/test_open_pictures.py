@@ -5,14 +5,18 @@ from __future__ import annotations
 import gc
 import weakref
 
+import numpy as np
 import pytest
 
+from sentalign.serve.access import RefusedError
 from sentalign.serve.open_pictures import MOST_FINDINGS, OpenPicture, OpenPictures
-from sentalign.serve.refused import RefusedError
+from sharding.pixels import DeepPicture, Geometry, Picture
 
 
-def picture():
-    return OpenPicture(None, b"")  # type: ignore[arg-type]
+def picture(side=10):
+    grey_HW = np.zeros((side, side), np.uint8)
+    shown = Picture(grey_HW, Geometry.identity(side, side), {})
+    return OpenPicture(DeepPicture(shown, grey_HW.astype(np.uint16), 0, 1, None), "")
 
 
 def test_a_picture_is_forgotten_after_its_time_without_use():
@@ -30,7 +34,7 @@ def test_a_picture_is_forgotten_after_its_time_without_use():
 
 
 def test_the_one_unused_for_longest_goes_first():
-    opened = OpenPictures(most=2)
+    opened = OpenPictures(most_bytes=3 * 100 * 2)
     names = [opened.add(picture()), opened.add(picture())]
     opened.get(names[0])
     opened.add(picture())
@@ -46,6 +50,13 @@ def test_nothing_of_a_closed_picture_is_held():
     opened.close(name)
     gc.collect()
     assert gone() is None
+
+
+def test_a_picture_larger_than_the_bound_is_open_alone():
+    opened = OpenPictures(most_bytes=3 * 100 * 2)
+    opened.add(picture())
+    assert opened.get(opened.add(picture(side=100)))
+    assert len(opened) == 1
 
 
 def test_names_are_long_and_differ():

@@ -248,6 +248,32 @@ def test_a_file_that_is_no_picture_says_so_and_the_open_one_stays(page, file, tm
     page.complaints = [text for text in page.complaints if "status of 422" not in text]
 
 
+def test_of_two_files_the_one_chosen_last_is_shown(page, file, tmp_path):
+    large = tmp_path / "large.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 900), np.uint8)).save(large)
+    page.set_input_files("#file", large)
+    page.set_input_files("#file", file)
+    page.wait_for_selector("#layers:not([hidden])")
+    page.wait_for_timeout(2000)
+    assert page.text_content("#name") == file.name
+    assert drawn(page, "#picture").shape[:2] == (ROWS, COLUMNS)
+
+
+def test_the_window_reaches_every_value_of_the_file(page, file):
+    opened(page, file)
+    set_range(page, "width", 100_000)  # the slider ends where the file's values do
+    shown = drawn(page, "#picture")[:, :, 0]
+    stored_HW = 4095 - pydicom.dcmread(file).pixel_array.astype(float)
+    assert ((shown == 0) | (shown == 255)).mean() < 0.02
+    assert np.corrcoef(shown.ravel(), stored_HW.ravel())[0, 1] > 0.999
+
+
+def test_ctrl_z_takes_back_the_sentence_that_was_just_asked(page, file):
+    ask(opened(page, file), SENTENCE)
+    page.keyboard.press("Control+z")
+    assert page.locator("#list li").count() == 0
+
+
 def test_a_picture_that_the_server_forgot_is_sent_again(page, file, server):
     opened(page, file)
     name = next(url.split("/")[-2] for url in page.requested if url.endswith("/values"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import socket
 import time
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -30,7 +32,7 @@ def file(tmp_path_factory):
 
 def test_values_and_window_are_those_of_the_file(server, file):
     opened = server.open(file)
-    assert (opened["rows"], opened["columns"], opened["dicom"]) == (ROWS, COLUMNS, True)
+    assert (opened["rows"], opened["columns"], opened["no_segmentation"]) == (ROWS, COLUMNS, None)
     assert opened["units"] == pytest.approx([4095, 0], abs=1)  # dense is dark in the file: MONOCHROME1
     values = server.ask(f"/api/pictures/{opened['name']}/values").body
     deep = pixels.read_deep(file.read_bytes())
@@ -88,10 +90,12 @@ def test_a_png_has_findings_and_no_segmentation(server):
     [
         ("/api/pictures", b"", 422, "the file is empty"),
         ("/api/pictures", b"Mustermann, Erika: no findings", 422, "neither PNG nor JPEG"),
-        ("/api/pictures", bytes(1_100_000), 413, "larger than 1 MB"),
+        ("/api/pictures", bytes(1_100_000), 413, "more than 1 MB were sent"),
+        ("/api/pictures/nobody/findings", {"sentence": "x" * 300_000}, 413, "more than 0.26 MB were sent"),
+        ("/api/pictures/nobody/segmentation", {"sentences": ["x"] * 33, "level": 0.5}, 422, "at most 32 sentences"),
         ("/api/pictures/nobody/findings", {"sentence": SENTENCE}, 404, "no longer open"),
         ("/api/pictures/nobody/findings", {"sentence": "x" * 501}, 422, "at most 500 letters"),
-        ("/api/pictures/nobody/segmentation", {"sentences": [], "level": 0.5}, 422, "not of the form"),
+        ("/api/pictures/nobody/segmentation", {"sentences": [], "level": 0.5}, 422, "not one that the page sends"),
         ("/api/examples/99/file", None, 404, "no such example"),
         ("/api/nothing", None, 404, "nothing here"),
         ("/../cli.py", None, 404, "nothing here"),
@@ -114,13 +118,50 @@ def test_a_truncated_file_is_refused_and_the_next_one_opens(server, file):
     assert server.open(file)
 
 
-def test_an_upload_without_a_length_is_bounded_too(server):
+def test_a_body_without_a_length_is_bounded_too(server):
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"POST /api/pictures HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         chunk = b"10000\r\n" + bytes(65536) + b"\r\n"
         for _ in range(17):
             connection.sendall(chunk)
         assert connection.recv(64).startswith(b"HTTP/1.1 413")
+
+
+def memory(server):
+    """Resident bytes of the server's own process."""
+    return int((Path("/proc") / str(server.process.pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_uploads_that_are_cut_off_leave_nothing_in_memory(server):
+    def cut_off():
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"POST /api/pictures HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+            connection.sendall(bytes(900_000))
+
+    for _ in range(5):
+        cut_off()
+    before = memory(server)
+    for _ in range(80):
+        cut_off()
+    assert server.ask("/api/about").status == 200
+    assert memory(server) - before < 30e6  # 72 MB were sent
+
+
+def test_a_wide_picture_that_no_browser_shows_is_refused(server):
+    file = io.BytesIO()
+    Image.fromarray(np.arange(40_000, dtype=np.uint8)[None]).save(file, "PNG")
+    answer = server.ask("/api/pictures", file.getvalue())
+    assert (answer.status, "32,767 pixels" in answer.json()["error"]) == (422, True)
+
+
+def test_a_segmentation_of_an_old_and_a_new_sentence(server, file):
+    """Also where the new one makes the picture forget the old one."""
+    name = server.open(file)["name"]
+    for number in range(64):
+        assert server.ask(f"/api/pictures/{name}/findings", {"sentence": f"Nodule {number}"}).status == 200
+    asked = {"sentences": ["Nodule 0", "Something new"], "level": 0.5}
+    answer = server.ask(f"/api/pictures/{name}/segmentation", asked)
+    assert len(pydicom.dcmread(io.BytesIO(answer.body)).SegmentSequence) == 2
 
 
 def test_a_closed_picture_is_gone(server, file):
@@ -147,6 +188,9 @@ def test_a_slow_upload_does_not_hold_up_others(server, file):
         ({"Host": "[broken"}, 403),
         ({"Sec_Fetch_Site": "cross-site"}, 403),
         ({"Sec_Fetch_Site": "same-site"}, 403),
+        ({"Host": "localhost:1", "Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost:1", "Origin": "null"}, 403),
+        ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
         ({"Host": "localhost:1"}, 200),
         ({"Host": "[::1]:1"}, 200),
         ({"Sec_Fetch_Site": "same-origin"}, 200),
@@ -176,7 +220,8 @@ def test_others_need_the_token(served_run, tmp_path):
     (tmp_path / "token.txt").write_text("correct-horse-battery\n")
     options = "--host", "0.0.0.0", "--token-file", str(tmp_path / "token.txt")
     with serving(served_run, tmp_path / "scratch", *options) as server:
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}):
+        wrong = {}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}, {"Host": "a/b"}, {"Host": "a?b"}
+        for headers in (*wrong, {"Host": "a#"}, {"Host": "["}):
             assert server.ask("/api/about", **headers).status == 401
             assert server.ask("/api/pictures", b"x", **headers).status == 401
         assert server.ask("/").status == 200  # the page itself holds nothing

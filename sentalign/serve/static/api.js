@@ -2,14 +2,12 @@
 
 const token = takeToken();
 
-// A token comes once in the address, ?token=..., and is kept for this tab alone.
+// A token comes once behind the address, #token=..., where no server or proxy sees it, and is kept for this tab alone.
 function takeToken() {
-  const address = new URL(location.href);
-  const given = address.searchParams.get("token");
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {
     sessionStorage.setItem("token", given);
-    address.searchParams.delete("token");
-    history.replaceState(null, "", address);
+    history.replaceState(null, "", location.pathname);
   }
   return sessionStorage.getItem("token");
 }
@@ -25,7 +23,7 @@ async function request(path, options = {}) {
   }
   if (response.ok) return response;
   const { error } = await response.json().catch(() => ({ error: `status ${response.status}` }));
-  const failure = new Error(response.status === 401 ? "Open the page with ?token=… in its address." : sentence(error));
+  const failure = new Error(response.status === 401 ? "Open the page with #token=… behind its address." : sentence(error));
   failure.status = response.status;
   throw failure;
 }
@@ -48,6 +46,11 @@ export class OpenFile {
   }
 
   async send() {
+    try {
+      await this.blob.slice(0, 1).arrayBuffer();
+    } catch {
+      throw new Error("The file can no longer be read; choose it again.");
+    }
     this.info = await (await request("api/pictures", { method: "POST", body: this.blob })).json();
   }
 
@@ -55,8 +58,9 @@ export class OpenFile {
     try {
       return await request(`api/pictures/${this.info.name}/${path}`, body && json(body));
     } catch (error) {
-      if (error.status !== 404) throw error;
-      await this.send();
+      if (error.status !== 404 || this.closed) throw error;
+      this.sending ??= this.send().finally(() => (this.sending = null)); // once for all who ask meanwhile
+      await this.sending;
       return request(`api/pictures/${this.info.name}/${path}`, body && json(body));
     }
   }
@@ -78,6 +82,7 @@ export class OpenFile {
   }
 
   close() {
+    this.closed = true;
     request(`api/pictures/${this.info.name}/close`, { method: "POST", keepalive: true }).catch(() => {});
   }
 }

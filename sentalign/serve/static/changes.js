@@ -9,7 +9,7 @@ export class Changes {
 
   // A new state; `live` ones, such as those of a slider on its way, replace each other.
   set(part, live = false) {
-    if (!this.live) {
+    if (!(this.live && live)) {
       this.past.push(this.now);
       this.future = [];
     }

@@ -1,6 +1,7 @@
 // What a person takes along: the view as PNG, boxes as JSON, a file of the server.
 
 import { COLOURS, css, markLines } from "./draw.js";
+import { summary } from "./findings_list.js";
 
 export function save(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
@@ -15,8 +16,8 @@ export function boxesJson(info, visible) {
   return new Blob([JSON.stringify(content, null, 1) + "\n"], { type: "application/json" });
 }
 
-// The picture as it is shown, in all its pixels (at least 640 on the long side), under its sentences.
-export function png(viewer, visible, { opacity, marks }) {
+// The picture as it is shown, in all its pixels (at least 640 on the long side), under its sentences and a notice.
+export function png(viewer, visible, { opacity, threshold, marks }) {
   const [columns, rows] = [viewer.picture.width, viewer.picture.height];
   const share = Math.max(1, 640 / Math.max(columns, rows));
   const [width, height] = [Math.round(columns * share), Math.round(rows * share)];
@@ -24,9 +25,11 @@ export function png(viewer, visible, { opacity, marks }) {
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("2d");
   context.font = `${size}px sans-serif`;
-  const lines = visible.flatMap(({ found, colour }) => wrapped(context, found.sentence, width - 3 * size)
+  const lines = visible.flatMap(({ found, colour }) => wrapped(context, `${found.sentence} (${summary(found)})`, width - 3 * size)
     .map((text, index) => ({ text, colour: index ? null : colour })));
-  const top = Math.round(1.4 * size * lines.length + (lines.length ? size * 0.6 : 0));
+  const notice = `Research output of sentalign, not for diagnosis; maps above ${Math.round(threshold * 100)}% of their range`;
+  lines.push(...wrapped(context, notice, width - 3 * size).map((text) => ({ text, colour: null })));
+  const top = Math.round(1.4 * size * lines.length + size * 0.6);
   [canvas.width, canvas.height] = [width, top + height];
   context.fillStyle = "#111";
   context.fillRect(0, 0, width, top);

@@ -23,7 +23,7 @@ export function drawPicture(canvas, values, black, white) {
 export function drawMap(canvas, raster, colour, threshold) {
   canvas.width = raster.columns;
   canvas.height = raster.rows;
-  const lowest = threshold * TOP;
+  const lowest = Math.max(1, threshold * TOP); // a constant map is 0 everywhere
   const table = new Uint32Array(TOP + 1);
   const [red, green, blue] = colour;
   for (let value = Math.ceil(lowest); value <= TOP; value++) {

@@ -4,6 +4,7 @@ import { COLOURS, css } from "./draw.js";
 
 // `events.toggle(sentence)` and `events.remove(sentence)` are called on clicks.
 export function showList(list, findings, found, events) {
+  const focused = list.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
   list.replaceChildren(...findings.map(({ sentence, colour, visible }) => {
     const item = document.createElement("li");
     const check = Object.assign(document.createElement("input"), { type: "checkbox", checked: visible });
@@ -21,9 +22,10 @@ export function showList(list, findings, found, events) {
     item.append(check, text, remove);
     return item;
   }));
+  if (focused) [...list.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
 }
 
-function summary(one) {
+export function summary(one) {
   if (!one.peak) return "constant map: nothing found";
   return `score ${one.score.toFixed(2)}, peak at ${one.peak.x}, ${one.peak.y}`;
 }

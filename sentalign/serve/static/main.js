@@ -8,40 +8,63 @@ import { showList } from "./findings_list.js";
 import { showGallery } from "./gallery.js";
 import { Viewer } from "./viewer.js";
 
+const MOST_SEGMENTS = 32; // of the server
 const $ = (id) => document.getElementById(id);
 let settings = { level: 0.5 };
 let file = null;
 let changes = null; // of the open picture
 let found = new Map(); // sentence → what the server found
+let turn = 0; // of files that were chosen; only the last one is shown
+let pending = 0; // sentences that wait for their answer
 
 const viewer = new Viewer($("stage"), {
-  window: (dx, dy) => file && change({ width: clamp(changes.now.width + 2 * dx, 0.01, 3), level: clamp(changes.now.level - dy, -0.5, 1.5) }, true),
+  window: (dx, dy) => file && change(windowed(changes.now.width + 2 * dx, changes.now.level + dy), true),
   windowEnd: () => changes?.settle(),
   cursor: showCursor,
 });
 const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 
-// Window level and width are parts of the file's own window: .5 and 1 show the picture as the file says.
+// Window level and width are parts of the file's own window: .5 and 1 show the picture as the file says. They reach all
+// values that the file has.
+const bounds = () => [0, 65535].map((end) => (end - file.info.black) / (file.info.white - file.info.black));
+function windowed(width, level) {
+  const [low, high] = bounds();
+  return { width: clamp(width, 0.01, Math.max(3, high - low)), level: clamp(level, Math.min(-0.5, low), Math.max(1.5, high)) };
+}
+
 const start = () => ({ findings: [], opacity: 0.5, threshold: settings.level, level: 0.5, width: 1, marks: true });
 
-async function open(blob, sentences = []) {
+async function open(source, name, sentences = []) {
+  const own = ++turn;
+  let opened;
   say("Opening …");
   try {
-    const opened = await api.OpenFile.open(blob);
+    const blob = await source;
+    if (blob.size > settings.most_bytes) throw new Error(`The file is larger than ${settings.most_bytes / 1e6} MB.`);
+    opened = await api.OpenFile.open(blob);
     const values = await opened.values();
+    if (own !== turn) return opened.close(); // another file was chosen meanwhile
     file?.close();
-    [file, found, changes] = [opened, new Map(), new Changes(start())];
+    [file, found, changes, pending] = [opened, new Map(), new Changes(start()), 0];
     viewer.show(file, values);
+    showOpened(name, sentences);
+    say("");
   } catch (error) {
-    return say(error.message, true);
+    if (opened !== file) opened?.close();
+    if (own === turn) say(error.message, true);
   }
+}
+
+function showOpened(name, sentences) {
   $("welcome").hidden = true;
+  $("opened").hidden = false;
+  $("name").textContent = name; // it stays in this page
   for (const id of ["sentence", "find", "display", "downloads"]) $(id).disabled = false;
-  $("another").hidden = false;
-  $("seg").disabled = !file.info.dicom;
   $("hints").replaceChildren(...sentences.map(hint));
+  const [low, high] = bounds();
+  Object.assign($("level"), { min: Math.floor(100 * Math.min(-0.5, low)), max: Math.ceil(100 * Math.max(1.5, high)) });
+  $("width").max = Math.ceil(100 * Math.max(3, high - low));
   refresh();
-  say("");
   $("sentence").focus();
 }
 
@@ -53,15 +76,19 @@ function hint(sentence) {
 
 async function find(text) {
   const asked = file;
+  pending++;
   say("Looking …");
   try {
     const one = await asked.find(text);
     if (asked !== file) return; // another picture was opened meanwhile
+    pending--;
     found.set(one.sentence, one);
     const others = changes.now.findings.filter(({ sentence }) => sentence !== one.sentence);
     change({ findings: [...others, { sentence: one.sentence, colour: freeColour(others), visible: true }] });
-    say("");
+    if (!pending) say("");
   } catch (error) {
+    if (asked !== file) return;
+    pending--;
     say(error.message, true);
   }
 }
@@ -96,7 +123,11 @@ function refresh() {
   $("boxes").checked = marks;
   $("undo").disabled = !changes.past.length;
   $("redo").disabled = !changes.future.length;
-  for (const id of ["json", "seg"]) $(id).disabled = !visible().length || (id === "seg" && !file.info.dicom);
+  $("caveat").hidden = !findings.length;
+  $("json").disabled = !visible().length;
+  const refused = file.info.no_segmentation ?? (visible().length > MOST_SEGMENTS ? `at most ${MOST_SEGMENTS} sentences` : "");
+  $("seg").disabled = refused || !visible().length;
+  $("seg").title = refused;
 }
 
 // Level and width in the units of the file, where its window is a straight line.
@@ -120,7 +151,7 @@ function listen() {
   $("choose").addEventListener("click", () => $("file").click());
   $("another").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", () => {
-    if ($("file").files[0]) open($("file").files[0]);
+    if ($("file").files[0]) open($("file").files[0], $("file").files[0].name);
     $("file").value = "";
   });
   addEventListener("dragover", (event) => { event.preventDefault(); $("stage").classList.add("over"); });
@@ -128,12 +159,13 @@ function listen() {
   addEventListener("drop", (event) => {
     event.preventDefault();
     $("stage").classList.remove("over");
-    if (event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
+    const [dropped] = event.dataTransfer.files;
+    if (dropped) open(dropped, dropped.name);
   });
   $("ask").addEventListener("submit", (event) => {
     event.preventDefault();
     if ($("sentence").value.trim()) find($("sentence").value);
-    $("sentence").select();
+    $("sentence").value = ""; // Ctrl+Z then takes back the finding, not the typing
   });
   for (const id of ["opacity", "threshold", "level", "width"]) {
     $(id).addEventListener("input", () => change({ [id]: $(id).value / 100 }, true));
@@ -152,7 +184,11 @@ function listen() {
     else changes.undo();
     refresh();
   });
-  $("png").addEventListener("click", async () => save(await png(viewer, visible(), changes.now), "sentalign.png"));
+  $("png").addEventListener("click", async () => {
+    const picture = await png(viewer, visible(), changes.now);
+    if (picture) save(picture, "sentalign.png");
+    else say("The picture is too large for this browser to save.", true);
+  });
   $("json").addEventListener("click", () => save(boxesJson(file.info, visible()), "sentalign.json"));
   $("seg").addEventListener("click", async () => {
     say("Writing the segmentation …");
@@ -171,13 +207,7 @@ async function begin() {
   listen();
   try {
     settings = await api.about();
-    await showGallery($("gallery"), async (number, sentences) => {
-      try {
-        await open(await api.exampleFile(number), sentences);
-      } catch (error) {
-        say(error.message, true);
-      }
-    });
+    await showGallery($("gallery"), (number, sentences) => open(api.exampleFile(number), "Synthetic example", sentences));
   } catch (error) {
     say(error.message, true);
   }

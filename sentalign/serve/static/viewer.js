@@ -17,14 +17,14 @@ export class Viewer {
     this.marks = stage.querySelector("#marks");
     this.drawn = new Map(); // sentence → its canvas
     this.pan = Panzoom(this.layers, { canvas: true, maxScale: 32, minScale: 0.5, step: 0.5, cursor: "crosshair" });
-    stage.addEventListener("wheel", this.pan.zoomWithWheel, { passive: false });
-    stage.addEventListener("dblclick", () => this.fit());
+    stage.addEventListener("wheel", (event) => this.file && this.pan.zoomWithWheel(event), { passive: false });
+    stage.addEventListener("dblclick", () => this.file && this.fit());
     stage.addEventListener("contextmenu", (event) => event.preventDefault());
     stage.addEventListener("pointermove", (event) => events.cursor(this.pixelAt(event)));
     stage.addEventListener("pointerleave", () => events.cursor(null));
     this.layers.addEventListener("panzoomchange", () => this.drawMarks());
     dragWindow(stage, events);
-    new ResizeObserver(() => this.file && this.fit()).observe(stage);
+    new ResizeObserver(() => this.file && this.pan.getScale() === 1 && this.fit()).observe(stage);
   }
 
   show(file, values) {

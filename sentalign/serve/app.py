@@ -45,6 +45,7 @@ def create(predictor: Predictor, access: Access, most_bytes: int) -> ASGIApp:
         sweeper.cancel()
         state.decoders.close()
         state.finder.close()
+        state.segmenter.close()
 
     app = FastAPI(lifespan=running, docs_url=None, redoc_url=None, openapi_url=None)
     _add_errors(app)

@@ -73,7 +73,7 @@ class BoundedBody:
 
     def _check(self, size: int) -> None:
         if size > self._most_bytes:
-            raise RefusedError(413, f"more than {self._most_bytes / 1e6:.2g} MB were sent")
+            raise RefusedError(413, f"more than {round(self._most_bytes / 1e6, 2):g} MB were sent")
 
     async def receive(self) -> Message:
         """The next part. Raises RefusedError where the body is too large or too slow."""

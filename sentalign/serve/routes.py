@@ -96,7 +96,8 @@ async def open_picture(request: Request, state: Shared) -> dict[str, Any]:
                 data += part
             picture = await asyncio.to_thread(answers.picture, await state.decoders.decode(data), bytes(data))
         finally:
-            data.clear()  # what is cut off must not wait for the garbage collector
+            with contextlib.suppress(BufferError):  # a decoder is still reading it when the server ends
+                data.clear()  # what is cut off must not wait for the garbage collector
     return answers.opened(state.opened.add(picture), picture)
 
 

@@ -35,7 +35,7 @@ export class Viewer {
     this.scale = { x: columns / file.info.columns, y: rows / file.info.rows };
     this.drawn.clear();
     this.maps.replaceChildren();
-    this.window = this.threshold = null;
+    [this.window, this.marked] = [null, []];
     this.layers.hidden = false;
     this.fit();
   }

@@ -3,7 +3,7 @@
 Needs a trained run, Chromium and the package playwright. A 3,000 x 3,000 DICOM of 12 bits is dropped on the page of a
 real server; sliders are moved and the frame is waited for. One line of JSON.
 
-    python benchmarks/serve_page.py RUN [--chromium /usr/bin/chromium]
+    PYTHONPATH=. python benchmarks/serve_page.py RUN [--chromium /usr/bin/chromium]
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-import pydicom
 from playwright.sync_api import Page, sync_playwright
-from pydicom import uid
+
+from benchmarks.localize import write_dicom
 
 SIDE, MOVES = 3000, 20
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -33,24 +32,6 @@ MOVE = """async ([id, value]) => {
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   return [worked, performance.now() - start];
 }"""
-
-
-def write_dicom(file: Path) -> None:
-    """A chest-like DX image: smooth shades and noise, uncompressed."""
-    ys, xs = np.mgrid[:SIDE, :SIDE] / SIDE
-    shade = 2000 + 1500 * np.cos(6 * xs) * np.sin(5 * ys) + np.random.default_rng(0).normal(0, 40, (SIDE, SIDE))
-    image = pydicom.Dataset()
-    image.file_meta = pydicom.dataset.FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = uid.DigitalXRayImageStorageForPresentation
-    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = uid.generate_uid()
-    image.StudyInstanceUID, image.SeriesInstanceUID, image.Modality = uid.generate_uid(), uid.generate_uid(), "DX"
-    image.Rows = image.Columns = SIDE
-    image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
-    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 12, 11
-    image.WindowCenter, image.WindowWidth = 2048, 3000
-    image.PixelData = np.clip(shade, 0, 4095).astype(np.uint16).tobytes()
-    image.save_as(file, enforce_file_format=True)
 
 
 def moves(page: Page, slider: str, values: range) -> dict[str, float]:
@@ -88,7 +69,7 @@ def main() -> None:
     args = parser.parse_args()
     command = [sys.executable, "-m", "sentalign", "serve", "--run", str(args.run), "--port", "0"]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        write_dicom(Path(folder) / "image.dcm")
+        write_dicom(Path(folder) / "image.dcm", SIDE)
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert server.stdout is not None
         url = server.stdout.readline().rsplit(" at ")[1].split(" ")[0]

@@ -7,6 +7,7 @@ imported when the command runs, so that `--help` is fast.
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,8 @@ def _dicom_of(kinds: list[str]) -> Callable[[str, Picture], DicomOut | None]:
         raise UserError("--dicom needs the package highdicom; pip install 'sentalign[dicom]'") from None
     from sharding.store import locations
 
+    # Threads write the objects, and share the filters that each of them sets and restores: texts quote patients' names.
+    warnings.simplefilter("ignore")
     return lambda image, picture: DicomOut.of(kinds, locations.read(image), picture)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import socket
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def serve(args: argparse.Namespace) -> None:
         raise UserError(
             f"--host {args.host} lets others in; give --token-file FILE, or keep 127.0.0.1 and use a tunnel (ssh -L)"
         )
+    # Threads share the filters that each of them sets and restores, and texts of warnings quote patients' names.
+    warnings.simplefilter("ignore")
     with _listening(args.host, args.port) as listener:
         from sentalign.localize.predict import Predictor
         from sentalign.serve import access, app

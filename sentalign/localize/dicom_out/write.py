@@ -51,34 +51,13 @@ class DicomOut:
         level: float,
     ) -> None:
         """Writes the files. Raises OSError, and FailedPictureError where the header has values that cannot be kept."""
-        self._save(lambda name: out / name, grids, geometry, found, drawings, level)
+        _save(self._made(grids, geometry, found, drawings, level), lambda name: out / name)
 
     def encoded(self, grids: Sequence[Array], geometry: Geometry, found: Sequence[Localization], level: float) -> bytes:
         """The file of a single kind that needs no drawings. Raises FailedPictureError as `write` does."""
         file = io.BytesIO()
-        self._save(lambda name: file, grids, geometry, found, (), level)
+        _save(self._made(grids, geometry, found, (), level), lambda name: file)
         return file.getvalue()
-
-    def _save(
-        self,
-        place: Callable[[str], Path | BinaryIO],
-        grids: Sequence[Array],
-        geometry: Geometry,
-        found: Sequence[Localization],
-        drawings: Sequence[Image.Image],
-        level: float,
-    ) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # highdicom's texts quote the patient's name
-            try:
-                for name, made in self._made(grids, geometry, found, drawings, level):
-                    made.save_as(place(name))
-            except OSError:
-                raise
-            except Exception:  # of nearly any type, with texts that quote values of the header
-                raise FailedPictureError(
-                    "no DICOM objects: the header has a value that none can be made with"
-                ) from None
 
     def _made(
         self,
@@ -98,3 +77,16 @@ class DicomOut:
                 yield f"overlay-{number:02d}.dcm", capture
         if "sr" in self.kinds and any(one.boxes for one in found):  # TID 1500 needs a measurement
             yield "report.dcm", report(self.source, found)
+
+
+def _save(objects: Iterator[tuple[str, pydicom.Dataset]], place: Callable[[str], Path | BinaryIO]) -> None:
+    """Makes the objects one by one and saves them. Raises OSError, and FailedPictureError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # highdicom's texts quote the patient's name
+        try:
+            for name, made in objects:
+                made.save_as(place(name))
+        except OSError:
+            raise
+        except Exception:  # of nearly any type, with texts that quote values of the header
+            raise FailedPictureError("no DICOM objects: the header has a value that none can be made with") from None

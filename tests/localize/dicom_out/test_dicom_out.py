@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import highdicom
@@ -251,6 +252,19 @@ def test_a_header_that_nothing_can_be_made_with_costs_its_picture_alone(run_fold
     table = (tmp_path / "out" / "results.csv").read_text()
     assert table.count("the header has a value that none can be made with") == 2
     assert "Mustermann" not in table
+
+
+def test_threads_that_write_objects_print_no_warning(run_folder, tmp_path):
+    """Warnings quote names; the filters that hide them are shared by all threads."""
+    (tmp_path / "in").mkdir()
+    for number in range(12):
+        write_dicom(tmp_path / "in" / f"{number}.dcm", PatientName="Mustermann Erika", StudyDate="2020-1-2")
+    words = [word for kind in KINDS for word in ("--dicom", kind)]
+    command = [sys.executable, "-W", "always", "-m", "sentalign", "localize", tmp_path / "in", SENTENCES[0], *words]
+    command += ["--run", run_folder, "--out", tmp_path / "out"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    assert "Warning" not in told.stderr
+    assert "Mustermann" not in told.stdout + told.stderr
 
 
 def of_source(file):

@@ -18,7 +18,7 @@ from sentalign.localize.maps.heatmap import clean_map, is_flat
 from sentalign.localize.predict import Predictor
 from sentalign.serve.access import RefusedError
 from sentalign.serve.open_pictures import Finding, OpenPicture
-from sharding.pixels import DeepPicture
+from sharding.pixels import FullDepthPicture
 
 MOST_SIDE = 2**15 - 1  # of a browser's canvas
 MOST_SEGMENTED = 2**29  # pixels of all segments together
@@ -31,7 +31,7 @@ def about(predictor: Predictor, most_bytes: int) -> dict[str, Any]:
     return {"level": predictor.settings.level, "most_bytes": most_bytes}
 
 
-def picture(deep: DeepPicture, data: bytes) -> OpenPicture:
+def picture(deep: FullDepthPicture, data: bytes) -> OpenPicture:
     """A decoded picture, ready to be looked at. Raises RefusedError where no browser can show it."""
     if max(deep.values_HW.shape) > MOST_SIDE:
         raise RefusedError(422, f"a picture of more than {MOST_SIDE:,} pixels on a side cannot be shown")

@@ -1,6 +1,6 @@
 """Uploaded bytes → pictures, by processes of their own: a file that crashes or hangs a decoder costs itself alone.
 
-In: the bytes of a DICOM, PNG or JPEG file. Out: a `DeepPicture`. Nothing is written to disk.
+In: the bytes of a DICOM, PNG or JPEG file. Out: a `FullDepthPicture`. Nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from sentalign.serve.access import RefusedError
 from sharding import pixels
 from sharding.contract import Rejected
-from sharding.pixels import DeepPicture
+from sharding.pixels import FullDepthPicture
 
 # Forked processes would inherit the locks of torch's threads; these import what decodes, and no torch.
 CONTEXT = multiprocessing.get_context("spawn")
@@ -37,7 +37,7 @@ class Decoders:
         for decoder in self._all:
             self._idle.put_nowait(decoder)
 
-    async def decode(self, data: bytes | bytearray) -> DeepPicture:
+    async def decode(self, data: bytes | bytearray) -> FullDepthPicture:
         """Raises RefusedError where the bytes are no sound picture, or take too long."""
         decoder = await self._idle.get()
         # Shielded: a person who leaves must not leave a process with half a picture.
@@ -66,14 +66,14 @@ class _Decoder:
         self._process.start()
         other.close()
 
-    def decode(self, data: bytes | bytearray, seconds: float) -> DeepPicture | str:
+    def decode(self, data: bytes | bytearray, seconds: float) -> FullDepthPicture | str:
         """The picture, or why there is none."""
         late = threading.Event()
         timer = threading.Timer(seconds, _kill, [self._process, late])
         timer.start()
         try:
             self._pipe.send_bytes(data)
-            result: DeepPicture | str = self._pipe.recv()  # of our own process
+            result: FullDepthPicture | str = self._pipe.recv()  # of our own process
             return result
         except BaseException:
             # Whatever it was, a reply may still be in the pipe, which the next person must not get.
@@ -105,9 +105,9 @@ def _work(pipe: Connection) -> None:
         pipe.send(_decode(data))
 
 
-def _decode(data: bytes) -> DeepPicture | str:
+def _decode(data: bytes) -> FullDepthPicture | str:
     try:
-        return pixels.read_deep(data)
+        return pixels.read_full_depth(data)
     except Rejected as error:
         return str(error)
     except MemoryError:

@@ -16,7 +16,7 @@ from sentalign.localize.dicom_out.write import DicomOut
 from sentalign.localize.maps.heatmap import Array
 from sentalign.localize.predict import ImageFeatures
 from sentalign.serve.access import RefusedError
-from sharding.pixels import DeepPicture, Geometry
+from sharding.pixels import FullDepthPicture, Geometry
 
 MOST_BYTES = 2**30  # of all; a picture of 3,000 x 3,000 has 27 million
 SECONDS = 15 * 60.0
@@ -36,7 +36,7 @@ class Finding:
 class OpenPicture:
     """A picture, the DICOM objects that can be made of it (or why none), and what was found on it."""
 
-    deep: DeepPicture
+    deep: FullDepthPicture
     dicom: DicomOut | str
     features: ImageFeatures | None = None
     findings: dict[str, Finding] = field(default_factory=dict)

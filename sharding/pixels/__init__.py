@@ -2,7 +2,7 @@
 
 In: the bytes of one file. Out: `Picture`, or `contract.Rejected` with the first reason that applies. Read `header`,
 then `display` (the display chain of DICOM, with `codecs`, `codestream`, `value_table` and `transforms`), `raster` (PNG
-and JPEG), `deep` (8 bits or all) and `picture` (the geometry). The build decides which images are taken.
+and JPEG), `full_depth` (8 bits or all) and `picture` (the geometry). The build decides which images are taken.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pydicom import Dataset
 
 from sharding.contract import Reason, Rejected
 from sharding.pixels import display, header, raster
-from sharding.pixels.deep import DeepPicture
+from sharding.pixels.full_depth import FullDepthPicture
 from sharding.pixels.picture import Geometry, Picture, letterbox, resize, shrink
 
 __all__ = [
-    "DeepPicture",
+    "FullDepthPicture",
     "Geometry",
     "Picture",
     "RawImage",
     "letterbox",
     "open_image",
     "read",
-    "read_deep",
+    "read_full_depth",
     "resize",
     "shrink",
 ]
@@ -64,12 +64,12 @@ class RawImage:
         assert self.raster is not None
         return raster.decode(self.raster)
 
-    def deep_picture(self) -> DeepPicture:
+    def full_depth_picture(self) -> FullDepthPicture:
         """The decoded picture with all that its window cuts off, for viewers; raises Rejected(DECODE)."""
         if self.dataset is not None:
-            return display.decode_deep(self.dataset)
+            return display.decode_full_depth(self.dataset)
         assert self.raster is not None
-        return raster.decode_deep(self.raster)
+        return raster.decode_full_depth(self.raster)
 
 
 def read(data: bytes, name_hint: str = "") -> Picture:
@@ -80,9 +80,9 @@ def read(data: bytes, name_hint: str = "") -> Picture:
     return open_image(data, name_hint).picture()
 
 
-def read_deep(data: bytes, name_hint: str = "") -> DeepPicture:
+def read_full_depth(data: bytes, name_hint: str = "") -> FullDepthPicture:
     """`read` with all that the window of the file cuts off, for viewers in which a person sets the window."""
-    return open_image(data, name_hint).deep_picture()
+    return open_image(data, name_hint).full_depth_picture()
 
 
 def open_image(data: bytes, name_hint: str = "") -> RawImage:

@@ -1,7 +1,7 @@
 """The display chain of a DICOM image: stored values → 8-bit grey, dense bright, square pixels.
 
-In: a parsed dataset. Out: a `Picture`, or a `DeepPicture` with what the window cuts off. The order is that of DICOM
-PS3.4 N.2: modality LUT, VOI LUT or window, then inversion, for each distinct value (`value_table`), not each pixel.
+In: a parsed dataset. Out: a `Picture`, or a `FullDepthPicture` with what the window cuts off. The order is that
+of DICOM PS3.4 N.2: modality LUT, VOI LUT or window, then inversion, for each distinct value (`value_table`), not each pixel.
 Without a window in the header, percentiles of the pixels are used, and the provenance records it. Overlays are never
 burnt in. Decoders: `codecs`.
 """
@@ -22,7 +22,7 @@ from pydicom.pixels import apply_color_lut
 
 from sharding.contract import Reason, Rejected
 from sharding.pixels.codecs import PixelLayout, StoredPixels, stored_values
-from sharding.pixels.deep import DeepPicture, Shown
+from sharding.pixels.full_depth import FullDepthPicture, Shown
 from sharding.pixels.header import number, pair, text, value
 from sharding.pixels.picture import MAX_PIXELS, Geometry, Picture, resize
 from sharding.pixels.transforms import Values, lookup, luminance, stretch, window
@@ -44,9 +44,9 @@ def decode(dataset: Dataset) -> Picture:
     return _guarded(lambda: _picture(dataset, *_shown(dataset)))
 
 
-def decode_deep(dataset: Dataset) -> DeepPicture:
+def decode_full_depth(dataset: Dataset) -> FullDepthPicture:
     """The picture with its values before the window cuts them; raises Rejected(DECODE)."""
-    return _guarded(lambda: _deep_picture(dataset))
+    return _guarded(lambda: _full_depth_picture(dataset))
 
 
 def _guarded(decoding: Callable[[], Decoded]) -> Decoded:
@@ -61,10 +61,10 @@ def _guarded(decoding: Callable[[], Decoded]) -> Decoded:
         raise Rejected(Reason.DECODE, "the pixel data is damaged, cut off or in an unknown encoding") from None
 
 
-def _deep_picture(dataset: Dataset) -> DeepPicture:
+def _full_depth_picture(dataset: Dataset) -> FullDepthPicture:
     shown, stored = _shown(dataset)
     picture = _picture(dataset, shown, stored)
-    return DeepPicture.of(picture, shown)
+    return FullDepthPicture.of(picture, shown)
 
 
 def _shown(dataset: Dataset) -> tuple[Shown, StoredPixels]:

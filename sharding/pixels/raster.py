@@ -1,7 +1,7 @@
 """PNG or JPEG bytes → a grey image, like in a viewer.
 
-In: the bytes of one file. Out: `Picture`, or `DeepPicture`. Colour becomes Rec. 601 luminance, transparency is composed
-over black, the EXIF orientation is applied, 16 bits are stretched between percentiles. Colour profiles are ignored:
+In: the bytes of one file. Out: `Picture`, or `FullDepthPicture`. Colour becomes Rec. 601 luminance, transparency is
+composed over black, the EXIF orientation is applied, 16 bits are stretched between percentiles. Colour profiles are ignored:
 they describe how to reproduce a grey value, not which it is. DICOM: `display`.
 """
 
@@ -19,7 +19,7 @@ from PIL import Image
 
 from sharding.contract import Reason, Rejected
 from sharding.pixels import codestream
-from sharding.pixels.deep import DeepPicture, Shown
+from sharding.pixels.full_depth import FullDepthPicture, Shown
 from sharding.pixels.picture import MAX_PIXELS, Geometry, Picture
 from sharding.pixels.transforms import stretch
 from sharding.pixels.value_table import ValueTable
@@ -70,10 +70,10 @@ def decode(image: Image.Image) -> Picture:
     return _picture(*_shown(image))
 
 
-def decode_deep(image: Image.Image) -> DeepPicture:
+def decode_full_depth(image: Image.Image) -> FullDepthPicture:
     """The picture with its values before the stretch cuts them; raises Rejected(DECODE)."""
     shown, codec = _shown(image)
-    return DeepPicture.of(_picture(shown, codec), shown)
+    return FullDepthPicture.of(_picture(shown, codec), shown)
 
 
 def _picture(shown: Shown, codec: str) -> Picture:

@@ -10,13 +10,13 @@ import pytest
 
 from sentalign.serve.access import RefusedError
 from sentalign.serve.open_pictures import MOST_FINDINGS, OpenPicture, OpenPictures
-from sharding.pixels import DeepPicture, Geometry, Picture
+from sharding.pixels import FullDepthPicture, Geometry, Picture
 
 
 def picture(side=10):
     grey_HW = np.zeros((side, side), np.uint8)
     shown = Picture(grey_HW, Geometry.identity(side, side), {})
-    return OpenPicture(DeepPicture(shown, grey_HW.astype(np.uint16), 0, 1, None), "")
+    return OpenPicture(FullDepthPicture(shown, grey_HW.astype(np.uint16), 0, 1, None), "")
 
 
 def test_a_picture_is_forgotten_after_its_time_without_use():

@@ -123,7 +123,7 @@ def test_the_picture_is_shown_as_the_file_says_and_by_another_window(page, file)
     assert np.abs(shown[:, :, 0].astype(int) - grey_HW).max() <= 1
     assert page.text_content("#width-text") == "999"
     set_range(page, "width", 300)
-    deep = pixels.read_deep(file.read_bytes())
+    deep = pixels.read_full_depth(file.read_bytes())
     width = 3 * (deep.white - deep.black)
     shares_HW = (deep.values_HW - ((deep.black + deep.white) / 2 - width / 2)) / width
     expected_HW = np.floor(np.clip(shares_HW, 0, 1) * 255 + 0.5)

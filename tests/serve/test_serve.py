@@ -35,7 +35,7 @@ def test_values_and_window_are_those_of_the_file(server, file):
     assert (opened["rows"], opened["columns"], opened["no_segmentation"]) == (ROWS, COLUMNS, None)
     assert opened["units"] == pytest.approx([4095, 0], abs=1)  # dense is dark in the file: MONOCHROME1
     values = server.ask(f"/api/pictures/{opened['name']}/values").body
-    deep = pixels.read_deep(file.read_bytes())
+    deep = pixels.read_full_depth(file.read_bytes())
     np.testing.assert_array_equal(np.frombuffer(values, "<u2").reshape(ROWS, COLUMNS), deep.values_HW)
 
 

@@ -1,7 +1,7 @@
 """What a display chain shows: the display value of every stored value, in 8 bits or with all that a window cuts off.
 
-In: the table of an image's values and their display values, 0 black and 1 white. Out: 8-bit grey, or a `DeepPicture`
-for viewers in which a person sets the window. The chains are in `display` and `raster`.
+In: the table of an image's values and their display values, 0 black and 1 white. Out: 8-bit grey, or a
+`FullDepthPicture` for viewers in which a person sets the window. The chains are in `display` and `raster`.
 """
 
 # H rows, W columns, V values that a pixel may have
@@ -44,7 +44,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class DeepPicture:
+class FullDepthPicture:
     """A picture, and the same pixels in 16 bits with nothing cut off.
 
     `picture.grey_HW` shows values up to `black` as black and from `white` on as white. `units` are the values of the

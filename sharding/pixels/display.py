@@ -1,9 +1,9 @@
 """The display chain of a DICOM image: stored values → 8-bit grey, dense bright, square pixels.
 
-In: a parsed dataset. Out: a `Picture`, or a `FullDepthPicture` with what the window cuts off. The order is that
-of DICOM PS3.4 N.2: modality LUT, VOI LUT or window, then inversion, for each distinct value (`value_table`), not each pixel.
-Without a window in the header, percentiles of the pixels are used, and the provenance records it. Overlays are never
-burnt in. Decoders: `codecs`.
+In: a parsed dataset. Out: a `Picture`, or a `FullDepthPicture` with what the window cuts off. The order is that of
+DICOM PS3.4 N.2: modality LUT, VOI LUT or window, then inversion, for each distinct value (`value_table`), not each
+pixel. Without a window in the header, percentiles of the pixels are used, and the provenance records it. Overlays are
+never burnt in. Decoders: `codecs`.
 """
 
 # H rows, W columns, C colour channels, V values that a pixel may have

@@ -1,8 +1,8 @@
 """PNG or JPEG bytes → a grey image, like in a viewer.
 
 In: the bytes of one file. Out: `Picture`, or `FullDepthPicture`. Colour becomes Rec. 601 luminance, transparency is
-composed over black, the EXIF orientation is applied, 16 bits are stretched between percentiles. Colour profiles are ignored:
-they describe how to reproduce a grey value, not which it is. DICOM: `display`.
+composed over black, the EXIF orientation is applied, 16 bits are stretched between percentiles. Colour profiles are
+ignored: they describe how to reproduce a grey value, not which it is. DICOM: `display`.
 """
 
 # H rows, W columns, V values that a pixel may have

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
@@ -22,11 +23,10 @@ from PIL import Image
 from pydicom import uid
 
 from sentalign.localize.files.decode import decode, decoded
-from sentalign.localize.files.many_pictures import localize_all
-from sentalign.localize.files.one_picture import localize_picture
-from sentalign.localize.files.results import Results
-from sentalign.localize.predict import BATCH, Predictor
 from sharding.pixels import Picture
+
+if TYPE_CHECKING:
+    from sentalign.localize.predict import Predictor
 
 SENTENCE = ["Right pleural effusion."]
 
@@ -39,6 +39,11 @@ def main() -> None:
     parser.add_argument("--map", default="plain")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
+    # Here: the decoding processes import this module, and would spend seconds on torch, as those of the command do not.
+    from sentalign.localize.files.many_pictures import localize_all
+    from sentalign.localize.files.results import Results
+    from sentalign.localize.predict import BATCH, Predictor
+
     predictor = Predictor.load(args.run, maps=args.map)
     with tempfile.TemporaryDirectory() as folder:
         images = [write_png(Path(folder) / f"{n:04d}.png", args.side, n) for n in range(args.pictures)]
@@ -69,6 +74,8 @@ def main() -> None:
 
 
 def one(predictor: Predictor, image: str, out: Path) -> None:
+    from sentalign.localize.files.one_picture import localize_picture
+
     picture = decode(image)
     assert isinstance(picture, Picture)
     localize_picture(predictor, picture, predictor.image(picture.grey_HW), SENTENCE, out, full_size=False)

@@ -3,7 +3,7 @@
 In: a score grid and its geometry. Out: `Box`es, best first. Pictures are drawn in `overlay`.
 """
 
-# H W grid, h w rows and columns of the raster
+# H W grid, h w rows and columns of the raster, N its pixels in a component
 
 from __future__ import annotations
 
@@ -65,8 +65,9 @@ def boxes(grid_HW: Array, geometry: Geometry, level: float) -> list[Box]:
     if is_flat(map_hw):
         return []
     scaled_hw = (map_hw - map_hw.min()) / (map_hw.max() - map_hw.min())
-    labels_hw, count = ndimage.label(scaled_hw >= level, structure=np.ones((3, 3)))
-    scores = ndimage.mean(scaled_hw, labels_hw, range(1, count + 1))
+    labels_hw, _ = ndimage.label(scaled_hw >= level, structure=np.ones((3, 3)))
+    labels_N, scaled_N = labels_hw[labels_hw > 0], scaled_hw[labels_hw > 0]
+    scores = np.bincount(labels_N, scaled_N)[1:] / np.bincount(labels_N)[1:]
     step_y, step_x = geometry.rows / map_hw.shape[0], geometry.columns / map_hw.shape[1]
     results = []
     for (rows, columns), score in zip(ndimage.find_objects(labels_hw), scores, strict=True):

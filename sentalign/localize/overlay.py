@@ -78,18 +78,21 @@ def _blend(picture: Picture, grid_HW: Array, frame: Geometry) -> NDArray[np.uint
     if is_flat(map_hw):
         return np.repeat(picture.grey_HW[:, :, None], 3, axis=2)
     map_hw -= map_hw.min()
-    level_hw = (map_hw * (255.999 / map_hw.max())).astype(np.uint8)
-    return _blended()[level_hw, picture.grey_HW]
+    level_hw = (map_hw * (255.999 / map_hw.max())).astype(np.uint16)
+    colour_hw = _blended().take((level_hw << 8) + picture.grey_HW)
+    return colour_hw.view(np.uint8).reshape(*colour_hw.shape, 4)[:, :, :3]
 
 
 @cache
-def _blended() -> NDArray[np.uint8]:
-    """The colour of every level of the map on every grey, (256, 256, C)."""
+def _blended() -> NDArray[np.uint32]:
+    """The colour of every level of the map on every grey, (256 * 256,): one word, which is faster than three bytes."""
     level_L = np.linspace(0, 1, 256)
     colour_LC = matplotlib.colormaps[COLOURS](level_L)[:, :3] * 255
     opacity_L11 = MAX_OPACITY * np.clip((level_L - TRANSPARENT_BELOW) / (1 - TRANSPARENT_BELOW), 0, 1)[:, None, None]
     grey_G1 = np.arange(256)[:, None]
-    return np.round(grey_G1 + opacity_L11 * (colour_LC[:, None] - grey_G1)).astype(np.uint8)
+    blended_LG4 = np.zeros((256, 256, 4), np.uint8)
+    blended_LG4[:, :, :3] = np.round(grey_G1 + opacity_L11 * (colour_LC[:, None] - grey_G1))
+    return blended_LG4.view(np.uint32).reshape(-1)
 
 
 def map_on(picture: Picture, grid_HW: Array, frame: Geometry) -> Array:

@@ -9,7 +9,7 @@ score grids. Grids become maps on the original pixels in `heatmap`, boxes in `bo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -24,9 +24,9 @@ from sentalign import config, sides
 from sentalign.localize import boxes
 from sentalign.localize.boxes import Localization
 from sentalign.localize.maps import register
-from sentalign.localize.maps.heatmap import Array, cells_geometry, clean_map
+from sentalign.localize.maps.heatmap import Array, cells_geometry, highest
 from sentalign.localize.maps.mirror import Mirror
-from sentalign.localize.maps.register import Attention, Trace
+from sentalign.localize.maps.register import Attention, Evidence, Trace
 from sentalign.localize.prompts import prompt
 from sentalign.localize.texts import Texts
 from sentalign.localize.trained_run import TrainedRun
@@ -120,7 +120,7 @@ class Predictor:
                 geometry,
                 level,
                 one.mirrored,
-                float(clean_map(one.plain_HW, geometry, boxes.RASTER).max()),
+                highest(one.plain_HW, geometry),
             )
             for sentence, one in zip(sentences, maps, strict=True)
         ]
@@ -187,6 +187,13 @@ class Predictor:
 
     def maps(self, features: ImageFeatures, sentences: Sequence[str]) -> list[SentenceMap]:
         """The grids of each sentence on one picture; a sentence more costs one backward pass if they are registered."""
+        return self.maps_later(features, sentences)()
+
+    def maps_later(self, features: ImageFeatures, sentences: Sequence[str]) -> Callable[[], list[SentenceMap]]:
+        """`maps` in two parts: the model's passes at once, the rest when the result is called, in any thread.
+
+        What waits for the call holds no graph of the model, which would be most of a picture's memory.
+        """
         text, queries_N2D = self.text(sentences), self._queries(sentences)
         plain = [_product(features.regions_HWD, self._unit(sentence_D)) for sentence_D in text.units_N2D[:, 1]]
         paper = [_product(features.regions_HWD, report_D) for report_D in text.reports_ND]
@@ -194,11 +201,19 @@ class Predictor:
         mirrored = [self._mirrored(features, sentence) for sentence in sentences]
         for n, mirrored_HW in enumerate(mirrored):
             grids[n] = grids[n] if mirrored_HW is None else self._mirror.mean(grids[n], mirrored_HW)
-        if features.trace is not None:
-            evidence_NSS = features.trace.evidence(self._attention, queries_N2D, np.stack(grids), self._grid.stride)
-            grids = [register.register(*pair, self._grid) for pair in zip(grids, evidence_NSS, strict=True)]
         took_part = [mirrored_HW is not None for mirrored_HW in mirrored]
-        return [SentenceMap(*parts) for parts in zip(grids, plain, paper, took_part, strict=True)]
+        trace = features.trace
+        evidence = None if trace is None else trace.evidence(self._attention, queries_N2D, np.stack(grids))
+
+        def rest() -> list[SentenceMap]:
+            final = grids if evidence is None else self._registered(grids, evidence)
+            return [SentenceMap(*parts) for parts in zip(final, plain, paper, took_part, strict=True)]
+
+        return rest
+
+    def _registered(self, grids: Sequence[Array], evidence: Evidence) -> list[Array]:
+        evidence_NSS = evidence.smoothed(self._grid.stride)
+        return [register.register(*pair, self._grid) for pair in zip(grids, evidence_NSS, strict=True)]
 
     def _mirrored(self, features: ImageFeatures, sentence: str) -> Array | None:
         """The grid of the mirrored picture with the swapped sentence; None where there is no such sentence."""

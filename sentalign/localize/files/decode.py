@@ -16,6 +16,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from sentalign.localize.files.priority import after_the_model
 from sharding import pixels
 from sharding.contract import Rejected, UserError
 from sharding.pixels import Picture
@@ -101,4 +102,9 @@ class _Decoders:
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     """Ctrl-C is the main process's; its workers end with it, without texts of their own."""
-    return ProcessPoolExecutor(workers, CONTEXT, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    return ProcessPoolExecutor(workers, CONTEXT, _start_worker)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    after_the_model()

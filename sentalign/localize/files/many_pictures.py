@@ -11,14 +11,16 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentalign.localize.files.decode import decoded
 from sentalign.localize.files.failed import FailedPictureError
 from sentalign.localize.files.one_picture import write_picture
+from sentalign.localize.files.priority import after_the_model
 from sentalign.localize.files.results import Line, Results
-from sentalign.localize.predict import BATCH, Predictor
+from sentalign.localize.predict import BATCH, ImageFeatures, Predictor, SentenceMap
 from sharding.pixels import Picture
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def localize_all(
     todo = [image for image in images if image not in results.done]
     progress(len(images) - len(todo))
     failed = 0
-    with ThreadPoolExecutor(WRITERS) as writers:
+    with ThreadPoolExecutor(WRITERS, initializer=after_the_model) as writers:
 
         def started() -> Iterator[Future[Line]]:
             """The line of each picture, as soon as its maps are made and its files are being written."""
@@ -59,7 +61,8 @@ def localize_all(
                         yield _done({"image": image, "failed": task})
                     else:
                         own = next(features)
-                        written = task[0], own, sentences, predictor.maps(own, sentences)
+                        maps = predictor.maps_later(own, sentences)
+                        written = task[0], replace(own, trace=None), sentences, maps
                         folder = results.folder_of(image)
                         yield writers.submit(_write, image, folder, predictor, *written, out / folder, False, task[1])
 
@@ -87,9 +90,19 @@ def _done(line: Line) -> Future[Line]:
     return future
 
 
-def _write(image: str, folder: str, *arguments: Any) -> Line:
+def _write(
+    image: str,
+    folder: str,
+    predictor: Predictor,
+    picture: Picture,
+    features: ImageFeatures,
+    sentences: Sequence[str],
+    maps: Callable[[], list[SentenceMap]],
+    *arguments: Any,
+) -> Line:
     try:
-        return {"image": image, "folder": folder, "sentences": write_picture(*arguments)["sentences"]}
+        content = write_picture(predictor, picture, features, sentences, maps(), *arguments)
+        return {"image": image, "folder": folder, "sentences": content["sentences"]}
     except FailedPictureError as error:
         return {"image": image, "failed": str(error)}
 

@@ -115,12 +115,23 @@ def peak(grid_HW: Array, geometry: Geometry) -> tuple[int, int] | None:
     maximum over the pixels between them is at the first or the last one; only these are evaluated. Of equal values the
     first in reading order wins; a border pixel wins only over smaller ones.
     """
-    rows, columns = _corners(geometry, shape(grid_HW))
-    values = bilinear(grid_HW, *original_taps(geometry, shape(grid_HW), rows + 0.5, columns + 0.5))
+    rows, columns, values = _candidates(grid_HW, geometry)
     if is_flat(values):
         return None
     row, column = np.unravel_index(int(values.argmax()), values.shape)
     return int(columns[column]), int(rows[row])
+
+
+def highest(grid_HW: Array, geometry: Geometry) -> float:
+    """The highest value of the full-resolution map, that of its peak, without computing that map."""
+    return float(_candidates(grid_HW, geometry)[2].max())
+
+
+def _candidates(grid_HW: Array, geometry: Geometry) -> tuple[Array, Array, Array]:
+    """Rows and columns of the original pixels of which one is the peak, and the map at all their crossings."""
+    rows, columns = _corners(geometry, shape(grid_HW))
+    values = bilinear(grid_HW, *original_taps(geometry, shape(grid_HW), rows + 0.5, columns + 0.5))
+    return rows, columns, values
 
 
 def _corners(geometry: Geometry, grid: tuple[int, int]) -> tuple[Array, Array]:

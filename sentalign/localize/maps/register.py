@@ -62,12 +62,10 @@ class Trace:
     regions_1HWD: Tensor
     inside_SS: Array
 
-    def evidence(self, attention: Attention, units_N2D: Tensor, grids_NHW: Array, stride: int) -> Array:
-        """The smoothed |gradient · (input - local mean)| of each sentence, (N, S, S)."""
+    def evidence(self, attention: Attention, units_N2D: Tensor, grids_NHW: Array) -> Evidence:
+        """What the evidence of each sentence is made of; it holds no graph."""
         image_SS = self.image_11SS.detach()[0, 0].double().cpu().numpy()
-        contrast_SS = image_SS - smooth(image_SS, self.inside_SS, MEAN_SIGMA * stride)
-        changes_NSS = np.abs(self.gradients(attention, units_N2D, grids_NHW) * contrast_SS)
-        return np.stack([smooth(one_SS, self.inside_SS, SMOOTH_SIGMA * stride) for one_SS in changes_NSS])
+        return Evidence(image_SS, self.inside_SS, self.gradients(attention, units_N2D, grids_NHW))
 
     def gradients(self, attention: Attention, units_N2D: Tensor, grids_NHW: Array) -> Array:
         """The gradient of each sentence's attended score by the input's pixels, (N, S, S).
@@ -86,6 +84,24 @@ class Trace:
             for one_RD in by_region_NRD
         ]
         return torch.cat(by_pixel)[:, 0].double().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A picture's input and the gradients of sentences' scores by its pixels: `smoothed`, the evidence.
+
+    Apart from `Trace` because smoothing needs no model: another thread can do it while the model works.
+    """
+
+    image_SS: Array
+    inside_SS: Array
+    gradients_NSS: Array
+
+    def smoothed(self, stride: int) -> Array:
+        """The smoothed |gradient · (input - local mean)| of each sentence, (N, S, S)."""
+        contrast_SS = self.image_SS - smooth(self.image_SS, self.inside_SS, MEAN_SIGMA * stride)
+        changes_NSS = np.abs(self.gradients_NSS * contrast_SS)
+        return np.stack([smooth(one_SS, self.inside_SS, SMOOTH_SIGMA * stride) for one_SS in changes_NSS])
 
 
 def smooth(values_SS: Array, inside_SS: Array, sigma: float) -> Array:

@@ -80,7 +80,7 @@ def test_the_registered_map_attends_by_the_temperature_of_the_run(attention, lea
     rule = register.Attention(temperature, 0) if attention == "cosine" else register.Attention(None, temperature)
     units_N2D = predictor.text([UNSAFE]).units_N2D
     units_N2D = normalize(units_N2D, dim=-1) if attention == "cosine" else units_N2D
-    evidence_NSS = features.trace.evidence(rule, units_N2D, one.plain_HW[None], 8)
+    evidence_NSS = features.trace.evidence(rule, units_N2D, one.plain_HW[None]).smoothed(8)
     assert np.allclose(one.grid_HW, register.register(one.plain_HW, evidence_NSS[0], RegionGrid(8, 4.0)), atol=1e-6)
 
 

@@ -114,7 +114,7 @@ def test_evidence_is_the_smoothed_change_of_the_score(tower):
     image_SS, units_N2D, grids_NHW = RNG.normal(size=(12, 12)), RNG.normal(size=(1, 2, DEPTH)), RNG.random((1, 3, 3))
     trace = trace_of(tower, torch.from_numpy(image_SS)[None, None])
     units_N2D = torch.from_numpy(units_N2D)
-    evidence_SS = trace.evidence(ATTENTIONS[0], units_N2D, grids_NHW, stride=4)[0]
+    evidence_SS = trace.evidence(ATTENTIONS[0], units_N2D, grids_NHW).smoothed(4)[0]
     contrast_SS = image_SS - slow_smooth(image_SS, trace.inside_SS, 2.0)
     changes_SS = np.abs(trace.gradients(ATTENTIONS[0], units_N2D, grids_NHW)[0] * contrast_SS)
     assert np.allclose(evidence_SS, slow_smooth(changes_SS, trace.inside_SS, 2.0), atol=1e-12)

@@ -28,11 +28,12 @@ def ranks(
     takes about 9 N bytes each.
     """
     all_ND, all_N = torch.from_numpy(candidates_ND).to(device), torch.from_numpy(texts_N).to(device)
-    found = []
+    # Not a list of small results: each would split the memory of a block that is freed, and no later block would fit.
+    found_N = torch.empty(len(queries_ND), dtype=torch.int64)
     for start in range(0, len(queries_ND), block):
         queries_BD = torch.from_numpy(queries_ND[start : start + block]).to(device)
         scores_BN = queries_BD @ all_ND.T
         right_BN = all_N[start : start + block, None] == all_N
         best_B1 = scores_BN.masked_fill(~right_BN, -torch.inf).amax(dim=1, keepdim=True)
-        found.append((~(scores_BN < best_B1) & ~right_BN).sum(dim=1).cpu())
-    return torch.cat(found).numpy()
+        found_N[start : start + block] = (~(scores_BN < best_B1) & ~right_BN).sum(dim=1)
+    return found_N.numpy()

@@ -4,11 +4,15 @@ In: the thread that calls. Out: its lower priority. On a machine with cores to s
 """
 
 import os
+import sys
 import threading
 
 NICENESS = 10  # about a tenth of the model's share where both want one core
 
 
 def after_the_model() -> None:
-    """Lowers the priority of this thread, on Linux of no other thread of its process."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    """Lowers the priority of the calling thread; elsewhere than on Linux, where threads have none, it does nothing."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        # A command that was started with a lower priority still keeps it: nobody but root may raise one.
+        os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))

@@ -54,6 +54,7 @@ def test_peak_is_the_highest_of_all_original_pixels(number):
         map_hw = heatmap.clean_map(grid, geometry)
         x, y = heatmap.peak(grid, geometry)
         assert map_hw[y, x] == pytest.approx(map_hw.max(), abs=1e-12)
+        assert heatmap.highest(grid, geometry) == pytest.approx(map_hw.max(), abs=1e-12)
 
 
 def test_a_known_cell_lands_on_its_original_pixel():

@@ -26,6 +26,7 @@ GATES = {
     "ray": ("sentalign/sweep/", "sharding/ray_cluster.py"),
     "obstore": "sharding/store/bucket.py",
     "jinja2": "sharding/page_templates.py",
+    "striprtf": "sharding/text/readable.py",
     "highdicom": "sentalign/localize/dicom_out/",
     "fastapi": "sentalign/serve/",
     "uvicorn": "sentalign/serve/",

@@ -17,7 +17,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from sharding import pixels
-from sharding.contract import Reason, Rejected, Sentence, SentenceTuple
+from sharding.contract import Reason, Rejected, Sentence, SentenceTuple, UserError
 from sharding.deid import deidentified_dicom, header_identifiers, pseudonyms, secondary_captures
 from sharding.deid.reports import masking
 from sharding.deid.reports.identifiers import identifiers_of
@@ -26,7 +26,8 @@ from sharding.pixels.picture import Grey
 from sharding.sources import REPORT, SourceImage
 from sharding.sources.tables.views import FRONTAL
 from sharding.store import locations
-from sharding.text import sections, sentences
+from sharding.text import encoding, sections, sentences
+from sharding.text.readable import readable
 
 JPEG_QUALITY = 95
 TIMEOUT = 120.0  # seconds for one image; the decoders need less than one, a store that stalls may need more
@@ -138,14 +139,18 @@ def _sentences(image: SourceImage, dataset: Dataset | None, audit: Counter[str])
 
 
 def _report(image: SourceImage) -> str:
-    if image.text is not None:
-        return image.text
-    if not image.text_file:
-        return ""
+    """The readable text of the report, empty for none. Raises Rejected(TEXT) for one that cannot be decoded or read."""
+    if image.text is not None or not image.text_file:
+        return readable(image.text or "")
     try:
-        return locations.read(image.text_file).decode("utf-8", errors="replace")
+        data = locations.read(image.text_file)
     except OSError as error:
         raise Rejected(Reason.TEXT, f"the report cannot be read ({error.strerror})") from None
+    try:
+        text = encoding.text(encoding.inflated(data, "the report"), "the report", "save it in UTF-8")
+    except UserError as error:
+        raise Rejected(Reason.TEXT, str(error)) from None
+    return readable(text)
 
 
 def _encode(grey_HW: Grey, member: str) -> bytes:

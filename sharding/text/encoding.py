@@ -18,6 +18,7 @@ GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 # Limits of the inflated size: bytes that are always allowed, and a ratio to the size of the gzip file.
 INFLATED_FREE, INFLATED_RATIO = 256 << 20, 50
 CHUNK = 1 << 20
+TABLE = "save it as CSV in UTF-8"  # how to correct an encoding
 
 
 def read(location: str) -> bytes:
@@ -47,8 +48,8 @@ def inflated(data: bytes, location: str) -> bytes:
     return b"".join(chunks)
 
 
-def codec(data: bytes, location: str) -> str:
-    """The name of the codec that reads all of `data`; raises UserError with the line that it fails in."""
+def codec(data: bytes, location: str, remedy: str = TABLE) -> str:
+    """The name of the codec that reads all of `data`; raises UserError with the line that it fails in, and `remedy`."""
     name = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         nul = data.decode(name).find("\0") if name == "utf-16" else data.find(b"\0")
@@ -57,15 +58,13 @@ def codec(data: bytes, location: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{location}: not UTF-8 in line {line}; save it as CSV in UTF-8, as with iconv -f latin1 -t utf-8"
+            f"{location}: not {name[:6].upper().rstrip('-')} in line {line}; {remedy}, as with iconv -f latin1 -t utf-8"
         ) from None
     if nul >= 0:
-        raise UserError(
-            f"{location}: a NUL character: damaged, or UTF-16 without a byte order mark; save it as CSV in UTF-8"
-        )
+        raise UserError(f"{location}: a NUL character: damaged, or UTF-16 without a byte order mark; {remedy}")
     return name
 
 
-def text(data: bytes, location: str) -> str:
+def text(data: bytes, location: str, remedy: str = TABLE) -> str:
     """The text of a small file; raises UserError if it is neither UTF-8 nor UTF-16 with a byte order mark."""
-    return data.decode(codec(data, location))
+    return data.decode(codec(data, location, remedy))

@@ -14,7 +14,7 @@ from pathlib import Path
 from sentalign.evaluate.datasets import rows
 from sentalign.evaluate.datasets.case import find_image
 from sentalign.evaluate.datasets.rsna import CLASS_COLUMNS, IMAGES, OPACITY
-from sharding.contract import UserError
+from sharding.contract import SPLITS, UserError
 
 RSNA_LABEL = "Pneumonia"
 STUDY = ("subject_id", "study_id")
@@ -142,7 +142,9 @@ def _of_split(folder: Path, split: str) -> Callable[[str], bool]:
 
     rows.read(table, SPLIT_COLUMNS, add)
     if not images:
-        raise UserError(f"{table.name} has no split {split!r}; it has {', '.join(sorted(known))}")
+        raise UserError(
+            f"{table.name} has no split {split!r}; it has {', '.join(sorted(known & set(SPLITS))) or 'others'}"
+        )
     return images.__contains__
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from sharding.contract import UserError
+from sharding.sources.tables import column_names
 from sharding.text import encoding
 
 Columns = dict[str, list[str]]
@@ -24,7 +25,9 @@ Columns = dict[str, list[str]]
 PARQUET = b"PAR1"
 KINDS = "give CSV, TSV or Parquet"
 MAX_ROWS = 10_000_000  # more is no table of images, and a few bytes of Parquet can claim any number
-SHOWN = 30  # column names in a message
+# A missing value as pandas, R, SQL, Python and spreadsheets write it.
+MISSING = frozenset(("nan", "-nan", "none", "null", "na", "n/a", "<na>", "#n/a", "nat", "\\n", "nil"))
+JSON, BEFORE_JSON = (b"{", b"["), b"\xef\xbb\xbf \t\r\n"
 
 
 def read_table(location: str, wanted: Sequence[str] = (), optional: Sequence[str] = ()) -> Columns:
@@ -36,6 +39,8 @@ def read_table(location: str, wanted: Sequence[str] = (), optional: Sequence[str
     name = posixpath.basename(location)
     if data.startswith(PARQUET):
         return _of_parquet(data, name, wanted, optional)
+    if data.lstrip(BEFORE_JSON)[:1] in JSON:
+        raise UserError(f"{name} is JSON, not a table; {KINDS} with one row per image")
     if data.startswith(encoding.ZIP) or name.lower().endswith(".parquet"):
         raise UserError(f"{location}: not a readable table (damaged, or a zip or Excel file); {KINDS}")
     return _of_text(data, location, wanted, optional)
@@ -54,7 +59,7 @@ def _of_text(data: bytes, location: str, wanted: Sequence[str], optional: Sequen
         columns: Columns = {column: [] for column in places}
         for row in _rows(reader, len(header), name):
             for column, place in places.items():
-                columns[column].append(row[place].strip())
+                columns[column].append(_cell(row[place]))
     except csv.Error:
         raise UserError(
             f"{name}: a quote in or before line {reader.line_num} is not closed, or text follows a closed one; "
@@ -81,11 +86,9 @@ def _places(header: Sequence[str], wanted: Sequence[str], optional: Sequence[str
     """The index of each wanted column; raises UserError for one that is missing or occurs twice."""
     missing = [column for column in wanted if column not in header]
     if missing:
-        shown = [" ".join(column.split())[:40] for column in header[:SHOWN]]
-        hint = (
-            "; separate its cells with commas" if len(header) == 1 and any(mark in header[0] for mark in ";\t|") else ""
-        )
-        raise UserError(f"{name} has no column {', '.join(missing)}; it has {', '.join(shown)}{hint}")
+        one_cell = len(header) == 1 and any(mark in header[0] for mark in ";\t|")
+        hint = "; separate its cells with commas" if one_cell else ""
+        raise UserError(f"{name} has no column {', '.join(missing)}; it has {column_names.shown(header)}{hint}")
     taken = [*wanted, *(column for column in optional if column in header)] or header
     repeated = [column for column in taken if header.count(column) > 1]
     if repeated and wanted:
@@ -135,4 +138,10 @@ def _string(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return (value.decode() if isinstance(value, bytes) else str(value)).strip()
+    return _cell(value.decode() if isinstance(value, bytes) else str(value))
+
+
+def _cell(value: str) -> str:
+    """The value without the space around it; empty for the words that programs write for a missing value."""
+    stripped = value.strip()
+    return "" if stripped.lower() in MISSING else stripped

@@ -102,7 +102,11 @@ def test_values_that_are_no_text_are_refused(tmp_path, column):
         ("image,text\na,Doe\n".encode("utf-16-le"), "NUL"),
         (b"image;text\na;Doe\n", "it has image;text; separate its cells with commas"),
         (b"image,text,image\na,Doe,b\n", "several columns image"),
-        (b"nothing\nDoe\n", "no column image; it has nothing"),
+        (b"dicom_path\nDoe\n", "no column image; it has dicom_path$"),
+        (b"1.png,Mrs Doe,1961-03-04\n2.png,Roe,1962-03-04\n", "it has others, not shown since they may be values"),
+        (b"text,Jane Doe,MRN 4711\na,b,c\n", "it has text and others, not shown"),
+        (b'{"train": [{"report": "Mrs Doe"}]}', "t.csv is JSON, not a table"),
+        (b'\xef\xbb\xbf [{"report": "Mrs Doe"}]', "t.csv is JSON, not a table"),
         (b"PAR1Doe", "not a readable table"),
         (b"PK\x03\x04Doe", "zip or Excel"),
         (gzip.compress(b"image\nDoe\n", mtime=0)[:-9], "damaged gzip"),
@@ -115,6 +119,14 @@ def test_a_damaged_table_is_said_in_one_line_without_its_values(tmp_path, data, 
         read_table(str(tmp_path / "t.csv"), ["image"])
     assert "\n" not in str(caught.value)
     assert "Doe" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "NULL", "NA", "n/a", "<NA>", "#N/A", " nan ", "\\N"])
+def test_words_for_a_missing_value_are_no_value(tmp_path, word):
+    (tmp_path / "t.csv").write_text(f"image,text\na,{word}\nb,None seen.\n")
+    assert read_table(str(tmp_path / "t.csv"), ["text"]) == {"text": ["", "None seen."]}
+    parquet(tmp_path / "t.parquet", text=[word, "nana"])
+    assert read_table(str(tmp_path / "t.parquet"), ["text"]) == {"text": ["", "nana"]}
 
 
 def test_other_columns_may_stand_there_twice(tmp_path):
@@ -157,7 +169,9 @@ def test_a_text_that_stands_in_many_rows_of_parquet_is_held_once(tmp_path):
     assert len(set(map(id, read_table(path)["x"]))) == 1
 
 
-CELLS = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters="\n\"',\t"), max_size=8)
+CELLS = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters="\n\"',\t"), max_size=8).filter(
+    lambda cell: cell.strip().lower() not in table.MISSING
+)
 
 
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1), st.sampled_from([",", "\t"]), st.booleans())

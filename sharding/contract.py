@@ -39,6 +39,11 @@ class Reason(StrEnum):
     DECODE = "decode"
     DEIDENTIFICATION = "de-identification"
     TEXT = "text"
+    LANGUAGE = "language"
+
+
+# What is left out because nobody asked for it: no fault of the input, and no reason for a build to fail.
+NO_FAULT = frozenset((Reason.MODALITY, Reason.LANGUAGE))
 
 
 class Rejected(Exception):

@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sharding.contract import Reason
+from sharding.contract import NO_FAULT
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Account:
 
     @property
     def failed_share(self) -> float:
-        """Share of the images rejected for a fault; an unwanted modality is not a fault."""
-        faults = sum(count for reason, count in self.rejected.items() if reason != Reason.MODALITY)
+        """Share of the images rejected for a fault; an unwanted modality or language is none."""
+        faults = sum(count for reason, count in self.rejected.items() if reason not in NO_FAULT)
         return faults / max(1, self.read)
 
     def as_dict(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sharding.command_line import Subcommands, add_command, add_json
 from sharding.contract import IMAGE_MEMBERS, Reason, UserError
+from sharding.text.language import LANGUAGES
 
 if TYPE_CHECKING:
     from sharding.build.finish import BuildSettings
@@ -67,6 +68,8 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 def _add_samples(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--modality", default="CR,DX", help="DICOM modalities to take, or any (default CR,DX)")
+    languages = f"languages of reports to take, of {', '.join(LANGUAGES)}, or any (default en); only English gets tags"
+    group.add_argument("--languages", default="en", metavar="L,L", help=languages)
     no_text = "keep images without text; they are never trained on"
     group.add_argument("--allow-no-text", action="store_true", help=no_text)
     group.add_argument("--size", type=_positive, default=1024, help="longest side of an image, in pixels (1024)")
@@ -163,10 +166,15 @@ def _settings(values: argparse.Namespace) -> BuildSettings:
     modalities = tuple(sorted(name.strip().upper() for name in values.modality.split(",") if name.strip()))
     if not modalities:
         raise UserError("--modality is empty; give a list such as CR,DX, or any")
+    languages = tuple(sorted(name.strip().lower() for name in values.languages.split(",") if name.strip()))
+    unknown = sorted(set(languages) - {*LANGUAGES, "any"})
+    if unknown or not languages:
+        raise UserError(f"--languages: {(unknown or ['nothing'])[0]} is none of {', '.join(LANGUAGES)}, any")
     samples = SampleSettings(
         size=values.size,
         image=values.image,
         modalities=None if modalities == ("ANY",) else modalities,
+        languages=None if "any" in languages else languages,
         allow_no_text=values.allow_no_text,
         frontal_only=values.views == "frontal",
         strict_captures=values.captures == "strict",

@@ -18,7 +18,10 @@ from sharding.build.sentence_tuple import LedgerRows, WorkerConfig, record_pseud
 from sharding.contract import Reason, Rejected, SentenceTuple, UserError
 from sharding.sources import SourceImage
 
-STAGES = {Reason.DECODE: "pixels", Reason.DEIDENTIFICATION: "pixels", Reason.TEXT: "report"}
+STAGES = {
+    **{Reason.DECODE: "pixels", Reason.DEIDENTIFICATION: "pixels"},
+    **{Reason.TEXT: "report", Reason.LANGUAGE: "report"},
+}
 
 
 @dataclass(frozen=True)

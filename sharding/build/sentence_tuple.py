@@ -11,7 +11,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 from pydicom import Dataset
@@ -26,7 +26,7 @@ from sharding.pixels.picture import Grey
 from sharding.sources import REPORT, SourceImage
 from sharding.sources.tables.views import FRONTAL
 from sharding.store import locations
-from sharding.text import encoding, sections, sentences
+from sharding.text import encoding, language, sections, sentences
 from sharding.text.readable import readable
 
 JPEG_QUALITY = 95
@@ -37,12 +37,13 @@ LedgerRows = list[tuple[str, str, str]]  # kind, pseudonym, source id
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """What decides the bytes of a sample; part of the manifest's metadata. `modalities` None takes any."""
+    """What decides the bytes of a sample; part of the manifest's metadata. None takes any modality or language."""
 
     size: int = 1024
     image: str = "jpg"
     modalities: tuple[str, ...] | None = ("CR", "DX")
     allow_no_text: bool = False
+    languages: tuple[str, ...] | None = ("en",)
     frontal_only: bool = True
     strict_captures: bool = False
     split_share: tuple[float, float, float] = (0.8, 0.1, 0.1)
@@ -71,7 +72,7 @@ def sentence_tuple(
     if refusal:
         raise Rejected(Reason.DEIDENTIFICATION, refusal)
     audit.update(secondary_captures.counted(raw.dataset))
-    report = _sentences(image, raw.dataset, audit)
+    report = _sentences(image, raw.dataset, settings.languages, audit)
     if not report and not settings.allow_no_text:
         raise Rejected(Reason.TEXT, "no sentence; --allow-no-text keeps such images")
     patient = record_pseudonym(ledger, config.salt, "patient", image.patient or raw.patient or image.id)
@@ -128,14 +129,22 @@ def _bytes(image: SourceImage) -> bytes:
         raise Rejected(Reason.PARSE, f"the image file cannot be read ({error.strerror})") from None
 
 
-def _sentences(image: SourceImage, dataset: Dataset | None, audit: Counter[str]) -> list[Sentence]:
+def _sentences(
+    image: SourceImage, dataset: Dataset | None, languages: tuple[str, ...] | None, audit: Counter[str]
+) -> list[Sentence]:
+    report = _report(image)
+    spoken = language.of(report)
+    if languages and spoken not in languages:
+        raise Rejected(Reason.LANGUAGE, f"the report's language is {spoken}; --languages takes it")
     known = identifiers_of(ids=[image.patient, image.study], files=[image.id, image.file])
     if dataset:
         known |= header_identifiers.identifiers(dataset)
-    text, counts = masking.mask(_report(image), known)
+    text, counts = masking.mask(report, known)
     audit.update(counts)
     parts = sections.official(text) if image.layout == REPORT else sections.plain(text)
-    return [sentence for part in parts for sentence in sentences.split(text, part.name, part.start, part.end)]
+    found = [sentence for part in parts for sentence in sentences.split(text, part.name, part.start, part.end)]
+    # The rules of tags are English.
+    return found if spoken == language.ENGLISH else [replace(sentence, tags=()) for sentence in found]
 
 
 def _report(image: SourceImage) -> str:

@@ -26,20 +26,44 @@ OPEN_ABBREVIATION = re.compile(
     re.I,
 )
 TITLE = re.compile(r"\b(?:drs?|mrs?|ms|prof)\.?\s*$", re.I)
-NUMBER = r"(?:\(?\d{1,2}[.)]|[-*•])"
-LIST_NUMBERS = re.compile(rf"(?:{NUMBER}\s+)+(?=\S)")
+# Bullets as typed and as word processors write them (U+F0xx: fonts of symbols), dashes, and numbers of list items. A number
+# or a dash may touch the word behind it if that begins with a capital.
+BULLET = "[*•◦●○∙·‣⁃▪▫■□▸►▶➢➤➔→◆◇❖✓✔\uf02d\uf0a7\uf0a8\uf0b7\uf0d8\uf0e8\uf0fc]"
+DASH = "[-‐‑‒–—―−]"
+ITEM = rf"(?:(?:\(?\d{{1,2}}[.)]|{DASH})(?:\s+|(?=[A-Z_]))|{BULLET}\s*)"
+LIST_NUMBERS = re.compile(rf"(?:{ITEM})+(?=\S)")
 # A list number inside a line: after the end of a sentence or a colon, before a capital.
-INLINE_NUMBER = re.compile(r"(?<=[.:;!?])\s+(?=\(?\d{1,2}[.)]\s+[A-Z_])")
+INLINE_NUMBER = re.compile(r"(?<=[.:;!?])\s+(?=\(?\d{1,2}[.)]\s*[A-Z_])")
+# A list number behind an item without a full stop. Before it stands no word that a number belongs to ("grade 2.", "T 12.").
+OPEN_NUMBER = re.compile(
+    r"(?<!\d)(?<![.:;!?])\s+(?=([1-9]|1\d)[.)]\s+[A-Z_])(?<!\b(?:of|to|at|in|on|or|no|by|is) )", re.A
+)
+COUNTS = frozenset(
+    """
+    and than from about with under over approximately rib ribs level levels grade class stage type day days image images series
+    view views number zone segment segments lobe phase score figure fig table step age cm mm kg lbs measures measuring measured
+    day week month room unit line lines disc vertebra t l c s the nr nos x
+    """.split()
+)
 # No pattern backtracks into a run that it has read: time stays linear in the length of any text.
 END_MARK = re.compile(
     r"(?<![.!?])(?:[.!?]++(?:[\"')\]]*+(?=\s|$)|(?=[A-Z][a-z])|(?<=[a-z]{3}[.!?])(?=[A-Z_]))|(?<=[a-z]{3})\.(?=\d[.)]\s))"
 )
 BLANK_LINE = re.compile(r"\n[ \t\r]*\n\s*")
-NEW_ITEM = re.compile(rf"\n[ \t\r]*+(?={NUMBER}\s+\S)")
+NEW_ITEM = re.compile(rf"\n[ \t\r]*+(?={ITEM}\S)")
 WORD_BEFORE = re.compile(r"[\w.]*$")
 NEXT = re.compile(r"\S")
 HEADER_ALONE = re.compile(r"\w++(?:[ /&]++\w++){0,3}[ /&]*+:")
 LETTER = re.compile(r"[^\W\d_]")
+# Sentences that say nothing: what stands where a section was left empty, and the name of an examination alone.
+EMPTY = re.compile(
+    r"(?:none|nil|nothing|n/?\s?a|nan|null|(?:none|not) (?:available|applicable|given|provided|recorded|dictated|entered)|blank|"
+    r"unavailable|pending|tbd|(?:please )?(?:see|refer to) (?:the )?(?:above|below|impression|findings?|conclusion|report|"
+    r"(?:full |separate |dictated )?report|(?:findings?|impression) (?:section|above|below))|as (?:described |noted |stated |per )?"
+    r"(?:above|below|impression|findings?)|same(?: as above)?|(?:the )?(?:chest|hands?|abdomen|ribs?|pelvis|shoulders?|spine|"
+    r"findings?|impressions?|history|indication|technique|comparison|examination|exam|report|conclusion))\W*",
+    re.I,
+)
 
 
 def split(text: str, section: str = "text", start: int = 0, end: int | None = None) -> list[Sentence]:
@@ -63,7 +87,9 @@ def _sentence(raw: str, section: str, start: int) -> Sentence:
 
 
 def _has_content(raw: str) -> bool:
-    return not HEADER_ALONE.fullmatch(raw) and bool(LETTER.search(tags.REMOVED.sub(" ", raw)))
+    if HEADER_ALONE.fullmatch(raw) or EMPTY.fullmatch(" ".join(raw.split())):
+        return False
+    return bool(LETTER.search(tags.REMOVED.sub(" ", raw)))
 
 
 def _boundaries(text: str) -> list[int]:
@@ -72,7 +98,12 @@ def _boundaries(text: str) -> list[int]:
     for pattern in (BLANK_LINE, NEW_ITEM, INLINE_NUMBER):
         cuts.update(match.end() for match in pattern.finditer(text))
     cuts.update(match.end() for match in END_MARK.finditer(text) if _ends_sentence(text, match))
+    cuts.update(match.end() for match in OPEN_NUMBER.finditer(text) if _word_before(text, match.start()) not in COUNTS)
     return sorted(cuts)
+
+
+def _word_before(text: str, stop: int) -> str:
+    return WORD_BEFORE.search(text[max(0, stop - 20) : stop])[0].lower()  # type: ignore[index]  # matches always
 
 
 def _ends_sentence(text: str, mark: re.Match[str]) -> bool:

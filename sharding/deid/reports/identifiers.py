@@ -4,25 +4,28 @@ In: names, ids, places and file names as the source and the image's header write
 a text. Letters are compared without case, accents and apostrophes. These values live in memory only.
 
 Masked everywhere: every part of a person's name of three letters or more, every id, every word of a place except
-ordinary words. Masked only if it looks like a name: shorter parts and initials (beside another part of the same name),
-parts that are ordinary words of reports ("Long", "White": beside another part, or capitalised inside a sentence) and
-words of file names (likewise). Never masked: words that every folder has ("image", "chest").
+ordinary words. Masked only if it looks like a name: parts of two letters (capitalised) and initials (beside another part
+of the same name), parts that are ordinary words of reports ("Long", "White": beside another part, or capitalised inside a
+sentence). A file name may be a diagnosis ("legionella-1.png"): two of its words are masked only where they stand beside
+each other with capitals ("Jane Doe"). Names in Chinese, Japanese and Korean signs: `ideographic_names`.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from sharding.deid.reports.ordinary_words import AFFIXES, FILE_WORDS, ORDINARY, PLACE_WORDS, TITLES
+from sharding.deid.reports import ideographic_names
+from sharding.deid.reports.ordinary_words import ACRONYMS, AFFIXES, FILE_WORDS, ORDINARY, PARTICLES, PLACE_WORDS, TITLES
+from sharding.deid.reports.spelling import Token, plain_form, tokenize, words
 
 SHORTEST_NAME = 3  # shorter parts are initials and syllables, which would mask ordinary words
 SHORTEST_ID = 4
-TOKEN = re.compile(r"[^\W_]+")
+SHORTEST_PLAIN_FORM = 4  # shorter forms are those of too many words
+MOST_PARTICLES = 3
 LETTERS = re.compile(r"[^\W\d_]+")
 DIGITS = re.compile(r"\d+")
 YEAR = re.compile(r"(?:19|20)\d\d")
@@ -30,19 +33,6 @@ COUNTER_ID = re.compile(r"([a-z]*?)\d{1,4}")  # "study1", "img0012": a counter, 
 SEPARATOR = re.compile(r"(?:(?![:;!?\n])[\W_]){1,3}")
 ID_SEPARATOR = re.compile(r"[-./_^]")
 ID_TOKENS = 5
-UMLAUTS = str.maketrans(
-    {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d"}
-)
-APOSTROPHES = "'’ʼ`´"
-
-
-@dataclass(frozen=True)
-class Token:
-    """A word of a text, folded, and its position."""
-
-    word: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -53,38 +43,56 @@ class Identifiers:
     places: frozenset[tuple[str, ...]] = frozenset()
     files: frozenset[tuple[str, ...]] = frozenset()
     ids: frozenset[str] = frozenset()
+    signs: frozenset[tuple[str, ...]] = frozenset()  # the parts of names in ideographic signs, kana or Hangul
 
     def __or__(self, other: Identifiers) -> Identifiers:
         return Identifiers(
-            self.persons | other.persons, self.places | other.places, self.files | other.files, self.ids | other.ids
+            self.persons | other.persons,
+            self.places | other.places,
+            self.files | other.files,
+            self.ids | other.ids,
+            self.signs | other.signs,
         )
 
     def find(self, text: str) -> tuple[list[tuple[int, int]], int]:
         """The spans to mask, from left to right, and how many ordinary words that are also names were kept."""
-        if not (self.persons or self.places or self.files or self.ids):
+        if self == NOBODY:
             return [], 0
         tokens = tokenize(text)
         hits = self._ids_at(text, tokens)
         for number, token in enumerate(tokens):
-            if self._is_known(token.word) or (token.word in self._ambiguous and _looks_like_name(text, token)):
+            if (
+                self._is_known(token.word)
+                or (token.word in self._ordinary and _looks_like_name(text, token))
+                or (token.word in self._short and _is_capitalised(text[token.start : token.end]))
+            ):
                 hits.add(number)
-        for name in self._names:
+        hits |= self._written_apart(text, tokens)
+        for name in sorted(self.persons | self.places):
             _add_neighbours(text, tokens, name, name in self.places, hits)
+        for name in self.files:
+            _add_capitalised_pairs(text, tokens, name, hits)
         kept = sum(token.word in self._ordinary for n, token in enumerate(tokens) if n not in hits)
-        return _merged_spans(text, tokens, hits), kept
+        spans = _merged_spans(text, tokens, hits)
+        return (_union(spans, ideographic_names.spans(text, self.signs)) if self.signs else spans), kept
 
     @cached_property
-    def _names(self) -> list[tuple[str, ...]]:
-        return sorted(self.persons | self.places | self.files)
+    def _whole(self) -> frozenset[str]:
+        """The parts of people's names as the header has them."""
+        return frozenset(word for name in self.persons for word in name if _is_name(word))
 
     @cached_property
     def _known(self) -> frozenset[str]:
         """Words that are masked everywhere, also those that two parts of a name make together."""
-        whole = {word for name in self.persons for word in name if _is_name(word)}
+        whole = set(self._whole)
         places = {word for name in self.places for word in name if _is_name(word)}
         whole |= places - PLACE_WORDS - FILE_WORDS
         pairs = ((a, b) for name in self.persons for a in name for b in name if a != b)
         glued = {joined for a, b in pairs for joined in (a + b, a[0] + b, b + a[0]) if len(b) >= SHORTEST_NAME}
+        for name in self.persons:  # Vanderberg of van der Berg
+            glued |= {
+                "".join(name[first : last + 1]) for last in range(len(name)) for first in range(max(0, last - 3), last)
+            }
         return frozenset(whole | {word for word in glued if len(word) >= SHORTEST_ID and word not in ORDINARY})
 
     @cached_property
@@ -95,12 +103,33 @@ class Identifiers:
         )
 
     @cached_property
-    def _ambiguous(self) -> frozenset[str]:
-        """Words that are masked only if they look like a name."""
-        return self._ordinary | {word for name in self.files for word in name if len(word) >= SHORTEST_NAME}
+    def _short(self) -> frozenset[str]:
+        """Parts of people's names of two letters, masked where they have a capital."""
+        return frozenset(word for name in self.persons for word in name if len(word) == 2 and word not in ORDINARY)
+
+    @cached_property
+    def _plain_forms(self) -> frozenset[str]:
+        return frozenset(form for form in map(plain_form, self._known) if len(form) >= SHORTEST_PLAIN_FORM)
 
     def _is_known(self, word: str) -> bool:
-        return word in self._known or (word[-1:] == "s" and len(word) > SHORTEST_NAME and word[:-1] in self._known)
+        stem = word[:-1] if word[-1:] == "s" and len(word) > SHORTEST_NAME else word
+        if word in self._known or stem in self._known:
+            return True
+        return word not in ORDINARY and not self._plain_forms.isdisjoint((plain_form(word), plain_form(stem)))
+
+    def _written_apart(self, text: str, tokens: list[Token]) -> set[int]:
+        """Tokens that are a known word together: "Mc Donald", "de la Cruz" of DELACRUZ."""
+        hits: set[int] = set()
+        for last in range(1, len(tokens)):
+            first, word = last, tokens[last].word
+            while first and tokens[first - 1].word in PARTICLES and last - first < MOST_PARTICLES:
+                if not SEPARATOR.fullmatch(text, tokens[first - 1].end, tokens[first].start):
+                    break
+                first -= 1
+                word = tokens[first].word + word
+                if word in self._whole:
+                    hits.update(range(first, last + 1))
+        return hits
 
     def _ids_at(self, text: str, tokens: list[Token]) -> set[int]:
         """Tokens that are an id, alone or joined by single punctuation marks, like AB-12.34."""
@@ -125,75 +154,43 @@ def identifiers_of(
     """The identifiers in values as written: names of people (also `ROE^JANE`), ids of patients, studies and requests
     (which may hold a name), names and addresses of institutions, and names or paths of files.
     """
-    ids, files = list(ids), list(files)
-    names = {tuple(_name_words(group)) for value in persons for group in value.split("=")}
+    persons, ids, files = list(persons), list(ids), list(files)
+    groups = [group for value in persons for group in value.split("=")]
+    names = {tuple(_name_words(group)) for group in groups if not ideographic_names.has_signs(group)}
     names |= {tuple(_words(value)) for value in ids}
     file_words = {tuple(word for word in _words(value) if word not in ORDINARY) for value in files}
     return Identifiers(
         frozenset(name for name in names if name),
-        frozenset(filter(None, (tuple(spelling) for value in places for spelling in _spellings(value)))),
-        frozenset(name for name in file_words if name),
+        frozenset(filter(None, (tuple(words(value)) for value in places))),
+        frozenset(name for name in file_words if len(name) > 1),
         frozenset(word for value in ids for word in _whole_ids(value)) | _file_ids(files),
+        frozenset(filter(None, map(ideographic_names.parts, groups))),
     )
-
-
-def tokenize(text: str) -> list[Token]:
-    """The words of a text, folded like names, with their positions."""
-    folded, origin = _folded(text)
-    matches = TOKEN.finditer(folded)
-    return [Token(match[0], origin[match.start()], _end(text, origin[match.end() - 1])) for match in matches]
-
-
-def _end(text: str, last: int) -> int:
-    """The end of a letter and of the combining accents after it."""
-    return next((end for end in range(last + 1, len(text)) if not unicodedata.combining(text[end])), len(text))
-
-
-def _folded(text: str) -> tuple[str, list[int] | range]:
-    """Lower case without accents and apostrophes, and the position of each of its characters in the text."""
-    if text.isascii() and "'" not in text and "`" not in text:
-        return text.lower(), range(len(text))
-    letters = [(letter, position) for position, character in enumerate(text) for letter in _fold(character)]
-    return "".join(letter for letter, _ in letters), [position for _, position in letters]
-
-
-def _fold(character: str) -> str:
-    if character in APOSTROPHES:
-        return ""
-    folded = unicodedata.normalize("NFKD", character).casefold()
-    return "".join(letter for letter in folded if not unicodedata.combining(letter))
-
-
-def _spellings(value: str) -> list[list[str]]:
-    """The words of a value, folded; a second time with umlauts as two letters if it has any."""
-    composed = unicodedata.normalize("NFKC", value).casefold()
-    spellings = [value] if composed == composed.translate(UMLAUTS) else [value, composed.translate(UMLAUTS)]
-    return [TOKEN.findall(_folded(spelling)[0]) for spelling in spellings]
 
 
 def _name_words(value: str) -> list[str]:
     """The parts of a person's name, without prefix and suffix (PS3.5 6.2.1.1) and titles."""
     family_given_middle = value.split("^")[:3]
     affixes = TITLES if len(family_given_middle) > 1 else AFFIXES  # "Do" is a family name if its position tells
-    words = itertools.chain.from_iterable(_spellings(" ".join(family_given_middle)))
-    return [word for word in dict.fromkeys(words) if word not in affixes and not DIGITS.search(word)]
+    parts = dict.fromkeys(words(" ".join(family_given_middle)))
+    return [word for word in parts if word not in affixes and not DIGITS.search(word)]
 
 
 def _words(value: str) -> list[str]:
     """The words of an id or a file name that could be a name."""
-    words = [word for tokens in _spellings(value) for token in tokens for word in LETTERS.findall(token)]
-    return [word for word in dict.fromkeys(words) if len(word) >= SHORTEST_NAME and word not in FILE_WORDS | AFFIXES]
+    letters = dict.fromkeys(word for token in words(value) for word in LETTERS.findall(token))
+    return [word for word in letters if len(word) >= SHORTEST_NAME and word not in FILE_WORDS | AFFIXES]
 
 
 def _whole_ids(value: str) -> set[str]:
     """An id without punctuation, also without leading zeros, and its runs of digits; too short ones are left out."""
-    word = "".join(TOKEN.findall(_folded(value)[0]))
+    word = "".join(words(value))
     candidates = {word, word.lstrip("0"), *(run for run in DIGITS.findall(word) if len(run) > SHORTEST_ID)}
     return set(filter(_is_id, candidates))
 
 
 def _file_ids(files: Iterable[str]) -> frozenset[str]:
-    tokens = (token for value in files for token in TOKEN.findall(_folded(value)[0]))
+    tokens = (token for value in files for token in words(value))
     candidates = (word for token in tokens for word in (token, *DIGITS.findall(token)))
     return frozenset(word for word in candidates if len(word) > SHORTEST_ID and _is_id(word))
 
@@ -216,6 +213,31 @@ def _looks_like_name(text: str, token: Token) -> bool:
         return False
     before = text[: token.start].rstrip(" \t")
     return before[-1:].isalpha() or before[-1:] in {",", "("}
+
+
+def _is_capitalised(word: str) -> bool:
+    """Whether a word of two letters begins with a capital and is no abbreviation."""
+    return word[0].isupper() and word not in ACRONYMS
+
+
+def _add_capitalised_pairs(text: str, tokens: list[Token], name: tuple[str, ...], hits: set[int]) -> None:
+    """Add two words of a file name that stand beside each other, both with a capital: "Jane Doe", "Doe, Jane"."""
+    for number, (first, second) in enumerate(itertools.pairwise(tokens)):
+        if first.word != second.word and {first.word, second.word} <= set(name):
+            capitals = text[first.start].isupper() and text[second.start].isupper()
+            if capitals and SEPARATOR.fullmatch(text, first.end, second.start):
+                hits.update((number, number + 1))
+
+
+def _union(*groups: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans from left to right, those that overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(span for group in groups for span in group):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def _add_neighbours(text: str, tokens: list[Token], name: tuple[str, ...], place: bool, hits: set[int]) -> None:

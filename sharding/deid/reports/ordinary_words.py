@@ -14,5 +14,5 @@ _SETS = {name: frozenset(words.split()) for name, words in _LISTS.items()}
 NOT_A_NAME, ACRONYMS = _SETS["not_a_name"], _SETS["acronyms"]
 ORDINARY = NOT_A_NAME | _SETS["ordinary"]
 FILE_WORDS, PLACE_WORDS = _SETS["file_words"], _SETS["place_words"]
-TITLES = _SETS["titles"]
+TITLES, PARTICLES = _SETS["titles"], _SETS["particles"]
 AFFIXES = TITLES | _SETS["affixes"]

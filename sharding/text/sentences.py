@@ -15,7 +15,8 @@ from sharding.text import tags
 
 # Without their final full stop, lower case; a full stop after one of them does not end a sentence.
 ABBREVIATION = re.compile(
-    r"drs?|mrs?|ms|prof|st|jr|sr|e\.g|i\.e|vs|cf|etc|al|figs?|nos?|approx|ca|incl|resp|esp|[ap]\.m|pts?|[hdtsr]x|wt|ht|"
+    r"drs?|mrs?|ms|prof|st|jr|sr|e\.g|i\.e|vs|cf|etc|al|figs?|nos?|approx|ca|incl|resp|esp|[ap]\.m|pts?|[hdtsr]x|wt|"
+    r"ht|"
     r"temp|min|max|avg|dept|s\.p|ant|post|op|sup|inf|lat|med|dist|prox|[cm]m|yrs?|hrs?|wks?|mos?",
     re.I,
 )
@@ -26,28 +27,31 @@ OPEN_ABBREVIATION = re.compile(
     re.I,
 )
 TITLE = re.compile(r"\b(?:drs?|mrs?|ms|prof)\.?\s*$", re.I)
-# Bullets as typed and as word processors write them (U+F0xx: fonts of symbols), dashes, and numbers of list items. A number
-# or a dash may touch the word behind it if that begins with a capital.
+# Bullets as typed and as word processors write them (U+F0xx: fonts of symbols), dashes, and numbers of list items. A
+# number or a dash may touch the word behind it if that begins with a capital.
 BULLET = "[*•◦●○∙·‣⁃▪▫■□▸►▶➢➤➔→◆◇❖✓✔\uf02d\uf0a7\uf0a8\uf0b7\uf0d8\uf0e8\uf0fc]"
 DASH = "[-‐‑‒–—―−]"
 ITEM = rf"(?:(?:\(?\d{{1,2}}[.)]|{DASH})(?:\s+|(?=[A-Z_]))|{BULLET}\s*)"
 LIST_NUMBERS = re.compile(rf"(?:{ITEM})+(?=\S)")
 # A list number inside a line: after the end of a sentence or a colon, before a capital.
 INLINE_NUMBER = re.compile(r"(?<=[.:;!?])\s+(?=\(?\d{1,2}[.)]\s*[A-Z_])")
-# A list number behind an item without a full stop. Before it stands no word that a number belongs to ("grade 2.", "T 12.").
-OPEN_NUMBER = re.compile(
-    r"(?<!\d)(?<![.:;!?])\s+(?=([1-9]|1\d)[.)]\s+[A-Z_])(?<!\b(?:of|to|at|in|on|or|no|by|is) )", re.A
-)
+# A list number behind an item without a full stop, but not after a word that a number belongs to ("grade 2.", "T 12.").
+OPEN_NUMBER = re.compile(r"(?<![\d.:;!?])\s+(?=(?:[1-9]|1\d)[.)]\s+[A-Z_])")
 COUNTS = frozenset(
-    """
-    and than from about with under over approximately rib ribs level levels grade class stage type day days image images series
-    view views number zone segment segments lobe phase score figure fig table step age cm mm kg lbs measures measuring measured
-    day week month room unit line lines disc vertebra t l c s the nr nos x
-    """.split()
+    re.findall(
+        r"[a-z]+",
+        """
+        of to at in on or no by is and than from about with under over approximately rib ribs level levels grade class
+        stage type day days image images series view views number zone segment segments lobe phase score figure fig
+        table step age cm mm kg lbs measures measuring measured week month room unit line lines disc vertebra t l c s
+        the nr nos x
+        """,
+    )
 )
 # No pattern backtracks into a run that it has read: time stays linear in the length of any text.
 END_MARK = re.compile(
-    r"(?<![.!?])(?:[.!?]++(?:[\"')\]]*+(?=\s|$)|(?=[A-Z][a-z])|(?<=[a-z]{3}[.!?])(?=[A-Z_]))|(?<=[a-z]{3})\.(?=\d[.)]\s))"
+    r"(?<![.!?])(?:[.!?]++(?:[\"')\]]*+(?=\s|$)|(?=[A-Z][a-z])|(?<=[a-z]{3}[.!?])(?=[A-Z_]))|"
+    r"(?<=[a-z]{3})\.(?=\d[.)]\s))"
 )
 BLANK_LINE = re.compile(r"\n[ \t\r]*\n\s*")
 NEW_ITEM = re.compile(rf"\n[ \t\r]*+(?={ITEM}\S)")
@@ -57,10 +61,14 @@ HEADER_ALONE = re.compile(r"\w++(?:[ /&]++\w++){0,3}[ /&]*+:")
 LETTER = re.compile(r"[^\W\d_]")
 # Sentences that say nothing: what stands where a section was left empty, and the name of an examination alone.
 EMPTY = re.compile(
-    r"(?:none|nil|nothing|n/?\s?a|nan|null|(?:none|not) (?:available|applicable|given|provided|recorded|dictated|entered)|blank|"
-    r"unavailable|pending|tbd|(?:please )?(?:see|refer to) (?:the )?(?:above|below|impression|findings?|conclusion|report|"
-    r"(?:full |separate |dictated )?report|(?:findings?|impression) (?:section|above|below))|as (?:described |noted |stated |per )?"
-    r"(?:above|below|impression|findings?)|same(?: as above)?|(?:the )?(?:chest|hands?|abdomen|ribs?|pelvis|shoulders?|spine|"
+    r"(?:none|nil|nothing|n/?\s?a|nan|null|(?:none|not) (?:available|applicable|given|provided|recorded|dictated|"
+    r"entered)|blank|"
+    r"unavailable|pending|tbd|(?:please )?(?:see|refer to) (?:the )?(?:above|below|impression|findings?|conclusion|"
+    r"report|"
+    r"(?:full |separate |dictated )?report|(?:findings?|impression) (?:section|above|below))|as (?:described |"
+    r"noted |stated |per )?"
+    r"(?:above|below|impression|findings?)|same(?: as above)?|(?:the )?(?:chest|hands?|abdomen|ribs?|pelvis|"
+    r"shoulders?|spine|"
     r"findings?|impressions?|history|indication|technique|comparison|examination|exam|report|conclusion))\W*",
     re.I,
 )

@@ -4,10 +4,10 @@ In: names, ids, places and file names as the source and the image's header write
 a text. Letters are compared without case, accents and apostrophes. These values live in memory only.
 
 Masked everywhere: every part of a person's name of three letters or more, every id, every word of a place except
-ordinary words. Masked only if it looks like a name: parts of two letters (capitalised) and initials (beside another part
-of the same name), parts that are ordinary words of reports ("Long", "White": beside another part, or capitalised inside a
-sentence). A file name may be a diagnosis ("legionella-1.png"): two of its words are masked only where they stand beside
-each other with capitals ("Jane Doe"). Names in Chinese, Japanese and Korean signs: `ideographic_names`.
+ordinary words. Masked only if it looks like a name: parts of two letters (capitalised), initials (beside another part
+of the same name) and parts that are ordinary words of reports ("Long", "White": beside another part, or capitalised
+inside a sentence). A file name may be a diagnosis ("legionella-1.png"): two of its words are masked only where they
+stand beside each other with capitals ("Jane Doe"). Names in Chinese, Japanese and Korean signs: `ideographic_names`.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ class Identifiers:
     @cached_property
     def _short(self) -> frozenset[str]:
         """Parts of people's names of two letters, masked where they have a capital."""
-        return frozenset(word for name in self.persons for word in name if len(word) == 2 and word not in ORDINARY)
+        return frozenset(
+            word for name in self.persons for word in name if len(word) == 2 and word not in ORDINARY | PARTICLES
+        )
 
     @cached_property
     def _plain_forms(self) -> frozenset[str]:
@@ -203,7 +205,7 @@ def _is_id(word: str) -> bool:
 
 
 def _is_name(word: str) -> bool:
-    return len(word) >= SHORTEST_NAME and word not in ORDINARY and not DIGITS.search(word)
+    return len(word) >= SHORTEST_NAME and word not in ORDINARY | PARTICLES and not DIGITS.search(word)
 
 
 def _looks_like_name(text: str, token: Token) -> bool:
@@ -247,7 +249,7 @@ def _add_neighbours(text: str, tokens: list[Token], name: tuple[str, ...], place
     pairs = [(n, n + 1) for n in near if _side_by_side(text, tokens[n], tokens[n + 1], place)]
     # To the right, then to the left, so that a chain of parts is complete wherever its first hit is.
     for pair in [*pairs, *reversed(pairs)]:
-        known = any(n in hits and tokens[n].word in name for n in pair)
+        known = any(n in hits for n in pair)
         if known or _is_full_name(text, tokens[pair[0]], tokens[pair[1]], name, place):
             hits.update(pair)
 

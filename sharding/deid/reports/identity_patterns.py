@@ -10,21 +10,28 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sharding.deid.reports.ordinary_words import ACRONYMS, NOT_A_NAME
+from sharding.deid.reports import other_languages
+from sharding.deid.reports.pattern_parts import (
+    CAPITAL,
+    COUNTED,
+    DAY,
+    HOUR,
+    INITIAL,
+    LISTED,
+    LOWER,
+    MIXED,
+    MONTH_NUMBER,
+    NAME,
+    NO_MORE,
+    SPACE,
+    STOP,
+    TITLED,
+    YEAR,
+)
 
-RULES_VERSION = "2"  # raised with every change of what is masked; part of the audit
+RULES_VERSION = "3"  # raised with every change of what is masked; part of the audit
 
 # --- numbers -----------------------------------------------------------------------------------------------------
-# What a number counts or measures; before it, a fraction or a day is not a date.
-COUNTED = (
-    r"(?i:views?|images?|films|ribs?|lobes?|nodules?|lesions?|masses|opacit\w+|levels?|fractures?|leads?|tubes?|wires|"
-    r"vertebra\w*|segments?|zones?|days?|weeks?|months?|hours?|years?|times|mm|cm|m|ml|cc|mg|kg|lbs?|l|percent|%|"
-    r"of|the|to|x|murmurs?|strength|systolic|quadrants?|in\b)"
-)
-NO_MORE = r"(?!\w|[.:/]\d)"
-DAY = r"(?:0?[1-9]|[12]\d|3[01])"
-MONTH_NUMBER = r"(?:0?[1-9]|1[0-2])"
-YEAR = r"(?:19|20)\d{2}"
 CLEAR_MONTH = r"(?i:january|february|april|june|july|august|september|october|november|december)"
 SHORT = "Jan Feb Mar Apr Jun Jul Aug Sept? Oct Nov Dec".replace(" ", "|")
 SHORT_MONTH = rf"(?:{SHORT}|{SHORT.upper()})(?![A-Za-z])\.?"
@@ -42,21 +49,24 @@ MONTH_DATES = (
     rf"{DAYS}(?:{CLEAR_MONTH}|{SHORT_MONTH})(?!\w)",
     rf"{DAYS}{VERB_MONTH}(?=\s*(?:[.,;:)_\d]|$|at\b|and\b|for\b))",
     rf"\b{ANY_MONTH}[\s-]*{DAY}{ORDINAL}(?:,\s*|\s+|-)(?:{YEAR}|['’]\d{{2}})(?!\d)",
-    rf"\b{MONTH}[ \t-]*(?:the )?{DAY}{ORDINAL}(?![\d:]|[/.]\d|\s*-?{COUNTED}\b)(?:,?\s+{SHORT_YEAR}(?=[.,;)]|$))?",
+    rf"\b{MONTH}[ \t-]*(?:the )?{DAY}{ORDINAL}(?![\d:]|[/.]\d|\s*-?(?!the\b|of\b|"
+    rf"to\b){COUNTED}\b)(?:,?\s+{SHORT_YEAR}(?=[.,;)]|$))?",
     rf"\b{ANY_MONTH},?\s+(?:of\s+)?(?:{YEAR}|['’]\d{{2}})\b",
     rf"\b{CLEAR_MONTH}\b",
-    rf"\b(?i:in|since|from|until|till|last|next|during|early|late|mid|by|of)[\s-]+({VERB_MONTH}|{SHORT_MONTH})(?![\w'])",
+    rf"\b(?i:in|since|from|until|till|last|next|during|early|late|mid|by|of)[\s-]+({VERB_MONTH}|"
+    rf"{SHORT_MONTH})(?![\w'])",
 )
 NUMBER_DATES = (
     rf"(?<![\w./-]){DAY}[/-]{DAY}[/-](?:19|20)?\d{{2}}(?![\d/-])",
     rf"(?<![\w.]){DAY}\.{DAY}\.(?:19|20)?\d{{2}}(?!\d|\.\d)",
-    rf"(?<![\d.]){YEAR}[-/.](?:0[1-9]|1[0-2])[-/.](?:0[1-9]|[12]\d|3[01])(?:T[\d:.]+Z?)?(?!\d)",
+    rf"(?<![\d.]){YEAR}[-/.](?:0?[1-9]|1[0-2])[-/.]{DAY}(?:T[\d:.]+Z?)?(?!\d)",
     rf"(?<![\d.]){YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?!\d)",
     rf"(?<![\d./]){MONTH_NUMBER}/{YEAR}(?!\d)",
     # A bare 3/12 only beside words of dates: it may be a grade, a share or a count.
     rf"(?<![\w./-])({FRACTION})\s?(?:-|–|to|and|through)\s?({FRACTION}){FRACTION_END}",
     rf"\b(?i:on|since|from|dated?|of|until|till|through|before|after|by|op|surgery|prior|previous|"
-    rf"compar\w+(?:\s+(?:to|with|is|made))*|admi\w+|discharged?|placed|yesterday|today|tomorrow|mon|tues?|wed|thu|thurs|"
+    rf"compar\w+(?:\s+(?:to|with|is|made))*|admi\w+|discharged?|placed|yesterday|today|tomorrow|mon|tues?|wed|thu|"
+    rf"thurs|"
     rf"fri|sat|sun|\w+day|{STUDY}),?\s+\(?({FRACTION}){FRACTION_END}",
     rf"\b(?i:dated|prior|compar\w+|{STUDY})\s+(?i:of|from|dated|on|to|with)\s+({MONTH_NUMBER}-{DAY})"
     r"(?=[.,;)]|\s+(?i:at|and|by)\b)",
@@ -64,7 +74,6 @@ NUMBER_DATES = (
     rf"(?<![\w./-])(?:0[1-9]/[0-3]\d|[0-3]?\d/0[1-9]){FRACTION_END}",
 )
 HALF_DAY = r"(?:\s?[AaPp]\.?\s?[Mm]\b\.?)"
-HOUR = r"(?:[01]?\d|2[0-3])"
 TIMES = (
     rf"(?<![\w.:/])(?:{HOUR}[:.][0-5]\d(?::[0-5]\d)?|(?:0?[1-9]|1[0-2])){HALF_DAY}(?!\w)",
     rf"(?<![\w.:/]){HOUR}[:.]?[0-5]\d\s?(?i:hours|hrs?|h|uhr)\b",
@@ -77,13 +86,15 @@ TIMES_BESIDE_DATES = (
 )
 WEEKDAYS = (r"\b(?i:(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?\b",)
 PHONES = (
-    r"(?<![\w.-])(?:\+|00)[1-9]\d{0,2}(?:[ .\-/]?\(?\d{1,5}\)?){2,5}(?!\d)",
+    r"(?<![\w.-])(?:\+|00)[1-9]\d{0,2}(?:[ .\-/]{0,3}\(?\d{1,5}\)?){2,6}(?!\d)",
     r"(?<![\w.-])(?:1[ .-])?(?:\(\d{3}\)\s?|\d{3}[ ./-])\d{3}(?:[ .-]|[ ]-[ ])\d{4}"
     r"(?:\s*(?i:ext\.?|x)\s*\d+)?(?![\w-])",
-    rf"(?<![\w.-])\(?0\d{{2,5}}\)?(?:[ /-]\d{{3,8}}){{1,3}}{NO_MORE}",
+    rf"(?<![\w.-])\(?0\d{{2,5}}\)?(?:[ /-]\d{{3,8}}){{1,3}}(?:[ -]\d{{2}}){{0,3}}{NO_MORE}",
     r"(?<![\w.-])[2-9]\d{2}-\d{4}(?![\w-]|\s*(?i:ml|cc|mg|cm|mm|m))",
-    r"\b(?i:call(?:ed|back)?|phoned?|telephoned?|tel|telephone|telefon|fax|mobile|cell|pager?|paged|beeper|bleep|pgr|"
-    r"contact|reach(?:ed)?|ring|dial|line|reading room)\b[^\d\n_]{0,24}?(\(?\d(?:[ ()./-]{0,2}\d){2,})(?![\w:]|\.\d)",
+    r"\b(?i:call(?:ed|back)?|phoned?|telephoned?|tel|telephone|telefon|fax|(?:mobile|cell)(?= ?(?:phone|number|no\b|"
+    r"[:#]))|pager?|"
+    r"paged|beeper|bleep|pgr|contact|reach(?:ed)?|ring|dial|line|reading room)\b[^\d\n_]{0,24}?"
+    r"(\(?\d(?:[ ()./-]{0,2}\d){2,})(?![\w:%]|[.,]\d|\s?(?i:ml|cc|mg|cm|mm|kv|mas|hu|units?|cells|per|µ|x|×|/))",
     r"\b(?i:ext(?:ension)?)\b\.?[\s:#]*(\d[\d-]{1,7})(?!\w|\.\d)|(?<![\w.])[x#]\s?(\d{4,6})(?![\w-]|\.\d)",
 )
 MARK = r"(?:\s*(?:(?i:number|no|nr|id|code|is)\b\.?|[:#.=(]))"
@@ -93,12 +104,14 @@ NUMBERS = (
     r"\b(?i:mrn|mr\s?#|medical record|med\.? rec\.?|accession|acc\s?[#.]|ssn|social security|nhs|npi|dea|patient id|"
     rf"pt\.? id|study id|health card|medicare|medicaid|passport|licen[cs]e plate|insurance policy|"
     rf"policy|serial|member id){MARK}{{0,3}}\s*{TOKEN}(?<=[\w./-]{{2}})",
-    r"\b(?i:patient|record|visit|order|account|acct|encounter|case|chart|unit|hospital|specimen|requisition|req|exam|study|claim|"
+    r"\b(?i:patient|record|visit|order|account|acct|encounter|case|chart|unit|hospital|specimen|requisition|req|"
+    r"exam|study|claim|"
     r"device|lot|batch|licen[cs]e|certificate|id|identification|registration|file)"
     rf"(?=\s*(?:[#(]|(?i:number|no|nr|id)\b)){MARK}{{1,3}}\s*{TOKEN}(?<=[\w./-]{{3}})",
     r"\((?i:id|mrn|no\.?)\s*:?\s*((?=[\w-]{3})[\w-]*\d[\w-]*)\)|\bID:?\s+(\d{3,})\b",
     r"\b(?i:encounter|requisition|accession)\s+([A-Z]{1,3}-?\d[\w-]+)|\b(?i:chart|record)\s+(\d[\d-]{4,})",
-    r"\b(?i:ref|reference)\.?\s*[:#]\s*((?=[\w/.-]{3})[\w/.-]*\d[\w/-]*)|(?<!\w)[A-Z]{1,4}/(?=(?:/?\d){4})[\d/]+(?:/\w+)?",
+    r"\b(?i:ref|reference)\.?\s*[:#]\s*((?=[\w/.-]{3})[\w/.-]*\d[\w/-]*)|"
+    r"(?<!\w)[A-Z]{1,4}/(?=(?:/?\d){4})[\d/]+(?:/\w+)?",
     r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)|(?<![\w.])\d+(?:\.\d+){5,}",  # IP addresses, UIDs
     r"(?<![\w.-])[A-Z]{1,4}-?\d{2,4}-\d{3,}\b|(?<![\w.-])(?=(?:\d-?){7})\d{2,5}(?:-\d+){2,}(?![\w-])",
     r"(?<![\w.-])(?=[A-Z0-9-]*[A-Z])(?=(?:[A-Z-]*\d){5})[A-Z0-9]+(?:-[A-Z0-9]+)*\b",
@@ -118,24 +131,11 @@ WORD_AGES = (
 )
 
 # --- names -------------------------------------------------------------------------------------------------------
-SPACE = r"(?:[ \t]+|[ \t]*\n[ \t]*)"
-STOP = "|".join(sorted(map(re.escape, NOT_A_NAME), key=lambda word: (-len(word), word)))
-CAPITAL = r"[A-Z\u00C0-\u00DE\u0100-\u017F]"
-# The cheap test for a capital comes first: the word list is long. A word with a colon is the next header.
-NAMED = rf"(?={CAPITAL})(?!(?:(?i:{STOP})|{'|'.join(sorted(ACRONYMS))})(?![\w'’-]))(?!\w+[ \t]*:)"
-WORD = rf"{NAMED}{CAPITAL}[\w'’-]{{0,30}}\w"
-MIXED = rf"{NAMED}{CAPITAL}[a-z\u00DF-\u00FF][\w'’-]{{0,30}}"
-INITIAL = rf"{CAPITAL}(?:\.[ ]?|[ ])"
-PARTICLE = r"(?:(?i:de|da|del|della|di|du|la|le|van|von|der|den|ter|bin|ibn|el|zu|dos|das|al)[ -]){0,2}"
-MORE = rf"(?:{SPACE}(?:{INITIAL}){{0,2}}{PARTICLE}{WORD}){{0,2}}(?:[ ]{CAPITAL}\b\.?)?"
-NAME = rf"(?:{INITIAL}){{0,3}}{PARTICLE}{WORD}{MORE}"
-# After a title every word with a capital is a name: Dr. Will, Dr. May
-TITLED = rf"(?:{INITIAL}){{0,3}}{PARTICLE}(?:St\.?[ ])?(?:{CAPITAL}[a-z\u00DF-\u00FF][\w'’-]{{0,30}}|{WORD}){MORE}"
-LISTED = rf"{WORD}(?:[ ]{WORD})?,[ ]?(?:{WORD}(?:[ ]{CAPITAL}\b\.?)?|{CAPITAL}\b)"  # SMITH, JOHN A
-LOWER = rf"(?!(?i:{STOP})(?![\w'’-]))[a-z][\w'’-]{{2,30}}"
 ROLES = (
-    r"(?:(?i:the|a|an|our|on-?call|covering|ordering|referring|primary|care|treating|icu|ed|er|team|resident|attending|"
-    r"intern|fellow|physician|provider|clinician|nurse|practitioner|radiologist|surgeon|np|rn|pa|md|dr|mr|mrs|ms|prof)\b"
+    r"(?:(?i:the|a|an|our|on-?call|covering|ordering|referring|primary|care|treating|icu|ed|er|team|resident|"
+    r"attending|"
+    r"intern|fellow|physician|provider|clinician|nurse|practitioner|radiologist|surgeon|np|rn|pa|md|dr|mr|mrs|ms|"
+    r"prof)\b"
     r"\.?[ ,]+){0,4}"
 )
 CREDENTIAL = (
@@ -143,24 +143,32 @@ CREDENTIAL = (
     r"RT\(R\)|NP\b|DO\b(?! NOT)|CNP\b)"
 )
 SIGNED = (
-    r"(?i:signed|dictated|transcribed|typed|entered|interpreted|read|reviewed|verified|approved|authenticated|finali[sz]ed|"
+    r"(?i:signed|dictated|transcribed|typed|entered|interpreted|read|reviewed|verified|approved|authenticated|"
+    r"finali[sz]ed|"
     r"reported|performed|ordered|requested|prepared|supervised|reading|report|seen|called)"
 )
 CONTACT = (
-    r"(?i:discussed|d/w|reviewed|shared|consulted|spoken?|conferred|communicated|conveyed|relayed|reported|called|telephoned|"
-    r"phoned|paged|texted|faxed|given|notified|notif(?:y|ying)|informed|told|alerted|contacted|updated|referring)"
+    r"(?i:discussed|d/w|reviewed|shared|consulted|spoken?|conferred|communicated|conveyed|relayed|reported|called|"
+    r"telephoned|"
+    r"phoned|paged|texted|faxed|given(?=[ ]to)|notified|notif(?:y|ying)|informed|told|alerted|contacted|updated|"
+    r"referring)"
 )
 # What belongs to a patient or a colleague; an eponym has a disease or a sign ("Crohn's disease").
 POSSESSED = (
-    r"(?i:films?|radiographs?|x-?rays?|stud(?:y|ies)|images?|scans?|exam\w*|chest|lungs?|heart|condition|symptoms|report|chart|"
+    r"(?i:films?|radiographs?|x-?rays?|stud(?:y|ies)|images?|scans?|exam\w*|chest|lungs?|heart|condition|symptoms|"
+    r"report|chart|"
     r"records?|history|request|mother|father|wife|husband|family|doctor|room|birthday|office)"
 )
 LABEL = (
-    r"(?i:attending|resident|radiologist|radiographer|technologist|transcriptionist|physician|provider|surgeon|consultant|"
-    r"referring|ordering|requesting|reporting|doctor|staff|fellow|author|signed|dictated|reader|reporter|reviewer|nurse|"
+    r"(?i:attending|resident|radiologist|radiographer|technologist|transcriptionist|physician|provider|surgeon|"
+    r"consultant|"
+    r"referring|ordering|requesting|reporting|doctor|staff|fellow|author|signed|dictated|reader|reporter|reviewer|"
+    r"nurse|"
     r"patient|pt|name|surname|mother|father|contact|next of kin)"
     r"(?:[ ](?i:physician|radiologist|provider|surgeon|md|dr|doctor|of record|name|nurse|by|electronically))?"
 )
+# What an abbreviation before it makes a group of people, not somebody's initials: "by the ED team".
+GROUP = r"(?i:colleagues?|teams?|staff|services?|departments?|groups?|nurses?|physicians?|doctors?|residents?)"
 NAMES = (
     rf"(?:(?:(?:[Dd]rs?|DRS?|Mrs?|Ms|Mx|MRS|Prof|PROF|Mme|Rev)\b\.?(?:[ ]med\.)?|MR\.){SPACE}){{1,2}}({TITLED})",
     rf"\b(?:Doctor|Professor|Miss|[Nn]urse|NURSE|Sister|Herr|Frau){SPACE}(?!Mary Joseph)({NAME})",
@@ -168,7 +176,7 @@ NAMES = (
     r"(?<![\w^'’-])[A-Za-z][\w'’-]{1,30}\^[A-Za-z][\w^'’-]*",
     rf"\b{LABEL}\s*:[ \t]*{ROLES}({LISTED}|{NAME})",
     rf"\b{SIGNED}(?:[ ]and[ ]\w+)?(?:[ ]off)?(?:[ ](?:at|in|on|from)(?:[ ][\w'’-]+){{1,4}}?)?"
-    rf"[ ](?i:by):?[ ]+{ROLES}({LISTED}|{NAME})",
+    rf"[ ](?i:by):?[ ]+{ROLES}(?![A-Z]{{2,4}}[ ]{GROUP}\b)({LISTED}|{NAME})",
     rf"\b(?i:signed|dictated|transcribed|typed)(?:[ ]by:?|:)[ ]+({LOWER}(?:[ ]{LOWER})?)",
     rf"\b{CONTACT}(?:[ ]\w+){{0,2}}?(?:[ ](?i:w/|with|to))?[ ]+{ROLES}({NAME})",
     rf"\b(?i:mother|father|son|daughter|wife|husband|brother|guardian|spouse|partner|rn|np|nurse|resident|attending|"
@@ -192,7 +200,8 @@ STATE = (
 )
 ADDRESSES = (
     r"(?<![\w.])\d{1,5}[A-Z]?[ ](?:[NSEW]\.?[ ])?(?:(?:[A-Z][\w'-]*|\d+(?:st|nd|rd|th))[ ]){1,3}"
-    r"(?i:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|court|way|place|square|highway|hwy|parkway|pkwy|terrace|"
+    r"(?i:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|court|way|place|square|highway|hwy|parkway|pkwy|"
+    r"terrace|"
     r"circle)\b\.?(?:,?[ ](?i:apt|suite|ste|unit|#)\.?[ ]?[\w-]+)?(?:,[ ][A-Z][a-z]+)?",
     r"\b(?i:p\.?\s?o\.?\s?box)\s+([\w-]+)",
     rf"(?<!\w){MIXED}(?:[ ]{MIXED}){{0,2}},[ ]?(?:{STATE}|{MIXED}(?:[ ]{MIXED})?)[ ]\d{{5}}(?:-\d{{4}})?\b",
@@ -221,7 +230,8 @@ FACILITIES = (
     rf"\b(?:Hospital|Clinic|University)s?[ ]of[ ]((?:the[ ])?{MIXED}(?:[ ]{MIXED}){{0,2}})",
 )
 RESIDENCES = (
-    r"\b(?i:lives?|living|resid(?:es|ing)|resident|native|born|raised|emigrated|immigrated|moved|works?|worked|employed|"
+    r"\b(?i:lives?|living|resid(?:es|ing)|resident|native|born|raised|emigrated|immigrated|moved|works?|worked|"
+    r"employed|"
     r"inmate)[ ](?i:in|of|at|near|from|to|by|for)[ ]"
     rf"({MIXED}(?:[ ,]+{MIXED}){{0,2}})",
 )
@@ -252,17 +262,19 @@ GROUPS: tuple[PatternGroup, ...] = (
     _group("url", r"[./\\]\w", *URLS),
     _group("age", r"\d\d", *AGES),
     _group("age", r"(?i)hundred|ninety", *WORD_AGES),
+    _group("date", r"(?i)" + "|".join(other_languages.MONTH_STEMS), *other_languages.MONTH_DATES),
     _group("date", rf"\b{MONTH}|\d{ORDINAL}[\s-]?(?i:{SHORT}|may)|\b(?i:{SHORT}|may|march)[.,]?\s?\d", *MONTH_DATES),
-    _group("date", r"\d[-/.]\d|\d{8}", *NUMBER_DATES),
-    _group("date", r"\d\d|\d ?[AaPp]\.?[Mm]", *TIMES),
+    _group("date", r"\d[-/.]\d|\d{8}|\d{4} \d\d|\d\d \d{4}", *NUMBER_DATES, *other_languages.NUMBER_DATES),
+    _group("date", r"\d\d|\d ?[AaPp]\.?[Mm]|\d ?[hHuU]", *TIMES, *other_languages.TIMES),
     _group("date", r"(?i)day", *WEEKDAYS),
     _group("date", "_", *TIMES_BESIDE_DATES),
-    _group("phone", r"\d[ ()./-]{0,2}\d", *PHONES),
-    _group("number", r"\d", *NUMBERS),
-    _group("address", r"\d", *ADDRESSES, *ROOMS),
+    _group("phone", r"\d[ ()./-]{0,3}\d", *PHONES, *other_languages.PHONES),
+    _group("number", r"\d", *other_languages.NUMBERS, *NUMBERS),
+    _group("address", r"\d", *ADDRESSES, *other_languages.ADDRESSES, *ROOMS),
     _group("address", rf"{FACILITY}|General|Memorial|Regional|Presbyterian|Methodist|Baptist", *FACILITIES),
     _group("address", "", *RESIDENCES),
-    _group("name", "", *NAMES),
+    _group("address", "", *other_languages.FACILITIES, *other_languages.RESIDENCES),
+    _group("name", "", *NAMES, *other_languages.NAMES),
     _group("name", CREDENTIAL, *NAMES_WITH_CREDENTIALS),
     _group("name", "_", *NAMES_BESIDE_NAMES),
 )

@@ -1,8 +1,9 @@
 """Names in Chinese, Japanese and Korean signs (PS3.5 annexes H to J), and the spans of a text that contain them.
 
-In: the component groups of a person's name as a header writes them. Out: spans. Such names are written without spaces and
-before a particle or an honorific (山田太郎さん), so they are found inside longer words. Masked everywhere: family and given
-name together, and a part of two signs or more. A part of one sign only before an honorific.
+In: the component groups of a person's name as a header writes them. Out: spans. Such names are written without spaces
+and before a particle or an honorific (山田太郎さん),
+so they are found inside longer words. Masked everywhere: family and
+given name together, and a part of two signs or more. A part of one sign only before an honorific.
 """
 
 from __future__ import annotations
@@ -44,5 +45,8 @@ def spans(text: str, names: Iterable[tuple[str, ...]]) -> list[tuple[int, int]]:
 def _patterns(name: tuple[str, ...]) -> list[str]:
     escaped = [re.escape(part) for part in name]
     whole = [BETWEEN.join(escaped), BETWEEN.join(reversed(escaped))] if len(name) > 1 else []
-    single = [part if len(part) > 1 else f"{part}(?=\\s?{HONORIFIC})" for part in name]
+    single = [
+        pattern if len(part) > 1 else rf"{pattern}(?=\s?{HONORIFIC})"
+        for part, pattern in zip(name, escaped, strict=True)
+    ]
     return [*whole, *single]

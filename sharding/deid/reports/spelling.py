@@ -1,7 +1,7 @@
 """The words of names and reports in one spelling, whatever language or keyboard wrote them.
 
-In: a text or a value. Out: `Token` rows: words without case, accents and apostrophes, with their positions. `plain_form`
-makes one word of those that differ only in how an umlaut or a foreign letter was typed (Müller, Mueller, Muller).
+In: a text or a value. Out: `Token` rows: words without case, accents and apostrophes, with their positions.
+`plain_form` makes one word of those that differ only in how an umlaut or a foreign letter was typed (Müller, Mueller).
 """
 
 from __future__ import annotations
@@ -59,5 +59,5 @@ def words(value: str) -> list[str]:
 
 
 def plain_form(word: str) -> str:
-    """A folded word in which what may be an umlaut typed as two letters is one: ae → a, oe → o, ue → u, aa → a, ss → s."""
+    """A folded word in which what may be an umlaut typed as two letters is one (ae, oe, ue, aa, ss → a, o, u, a, s)."""
     return TYPED_AS_TWO.sub(lambda pair: pair[0][0], word)

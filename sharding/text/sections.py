@@ -32,6 +32,10 @@ LINE = re.compile(
 )
 # Words inside a line, after the end of a statement or a wide space, up to a colon.
 INSIDE = re.compile(r"(?<=[.!?:;)\]_][ \t]|[ \t][ \t])([A-Z][A-Za-z/()&]*(?: [A-Za-z/()&]+){0,4})[ \t]*:")
+# Words with a colon anywhere: in a report on one line a header may stand behind words without a full stop. Only known
+# ones count, in upper case, or those of the image.
+INSIDE_AT = re.compile(r"([A-Z][A-Za-z/()& ]*?)[ \t]?:")
+FLAT = re.compile(r"(?<=[^\s.!?:;] )((?:[A-Z][A-Za-z/()&]+ ){0,3}[A-Z][A-Za-z/()&]+)[ \t]?:(?!\d)")
 BARE = re.compile(rf"^[ \t]*({'|'.join(WITHOUT_COLON)})\b[ \t]*:?", re.M)
 RULE = re.compile(r"^[ \t]*_{10,}[ \t]*\r?$", re.M)
 PARAGRAPH = re.compile(r"\S(?:.|\n(?![ \t\r]*\n))*")
@@ -101,6 +105,7 @@ def _headers(text: str) -> list[HeaderMatch]:
     upper = any(match.group(2) and match.group(1).isupper() and words in SECTION_OF for match, words in lines)
     named = [(match, _name_on_line(text, match, words, upper)) for match, words in lines]
     named += [(match, _name_inside(match.group(1))) for match in INSIDE.finditer(text)]
+    named += _flat(text)
     named += [(match, SECTION_OF[match.group(1)]) for match in BARE.finditer(text) if _starts_anew(text, match.start())]
     headers = [HeaderMatch(match.start(1), match.end(), name) for match, name in named if name]
     # Of two that overlap, a known header is kept, else the first.
@@ -112,6 +117,20 @@ def _headers(text: str) -> list[HeaderMatch]:
             taken[header.start : header.end] = b"x" * (header.end - header.start)
             free.append(header)
     return sorted(free, key=lambda header: header.start)
+
+
+def _flat(text: str) -> list[tuple[re.Match[str], str]]:
+    """The known headers inside lines, each with its section: the longest end of the words that is one."""
+    found = []
+    for words in FLAT.finditer(text):
+        starts = [words.start(1), *(words.start(1) + space.end() for space in re.finditer(" ", words[1]))]
+        for start in starts:
+            name = _name_inside(text[start : words.end(1)])
+            if name:
+                match = INSIDE_AT.match(text, start)
+                found += [(match, name)] if match else []
+                break
+    return found
 
 
 def _name_on_line(text: str, match: re.Match[str], words: str, upper: bool) -> str:

@@ -61,15 +61,15 @@ HEADER_ALONE = re.compile(r"\w++(?:[ /&]++\w++){0,3}[ /&]*+:")
 LETTER = re.compile(r"[^\W\d_]")
 # Sentences that say nothing: what stands where a section was left empty, and the name of an examination alone.
 EMPTY = re.compile(
-    r"(?:none|nil|nothing|n/?\s?a|nan|null|(?:none|not) (?:available|applicable|given|provided|recorded|dictated|"
-    r"entered)|blank|"
-    r"unavailable|pending|tbd|(?:please )?(?:see|refer to) (?:the )?(?:above|below|impression|findings?|conclusion|"
-    r"report|"
-    r"(?:full |separate |dictated )?report|(?:findings?|impression) (?:section|above|below))|as (?:described |"
-    r"noted |stated |per )?"
-    r"(?:above|below|impression|findings?)|same(?: as above)?|(?:the )?(?:chest|hands?|abdomen|ribs?|pelvis|"
-    r"shoulders?|spine|"
-    r"findings?|impressions?|history|indication|technique|comparison|examination|exam|report|conclusion))\W*",
+    r"(?:none|nil|nothing|n\.?\s?/?\s?a|nan|null|blank|unavailable|pending|tbd|"
+    r"(?:none|not) (?:available|applicable|given|provided|recorded|dictated|entered)|"
+    r"(?:please )?(?:see|refer to) (?:the )?(?:(?:full |separate |dictated )?(?:report|findings?|impression|"
+    r"conclusion)"
+    r"(?: section)?(?: above| below)?|above|below)|as (?:described |noted |stated |per )?(?:above|below|impression|"
+    r"findings?)|"
+    r"same(?: as above)?|(?:the )?(?:chest|hands?|abdomen|ribs?|pelvis|shoulders?|spine|findings?|impressions?|"
+    r"history|"
+    r"indication|technique|comparison|examination|exam|report|conclusion))\W*",
     re.I,
 )
 

@@ -247,3 +247,28 @@ def test_the_labels_of_real_reports_are_found_again(realdata):
         unlike += merged != labelled
     # These repeat a header inside the part of that name, one has "COMPARISON :" inside the indication.
     assert unlike == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "EXAM: Chest HISTORY: cough FINDINGS: Right opacity IMPRESSION: Scar",
+            {"findings": "Right opacity", "impression": "Scar"},
+        ),
+        ("HISTORY: COUGH FINDINGS: OPACITY IMPRESSION: SCAR", {"findings": "OPACITY", "impression": "SCAR"}),
+        (
+            "Two views, indication dyspnea FINDINGS: Opacity",
+            {"text": "Two views, indication dyspnea", "findings": "Opacity"},
+        ),
+        (
+            "Portable chest Findings: Opacity. Impression: Scar",
+            {"text": "Portable chest", "findings": "Opacity.", "impression": "Scar"},
+        ),
+        ("EXAM: CHEST INDICATION: pain TECHNIQUE: two views FINDINGS: Clear", {"findings": "Clear"}),
+        ("FINDINGS: The lungs: clear. Right lung: Scar.", {"findings": "The lungs: clear. Right lung: Scar."}),
+        ("FINDINGS: Seen at 12:30 in Technique room", {"findings": "Seen at 12:30 in Technique room"}),
+    ],
+)
+def test_a_report_on_one_line_keeps_its_findings(text, expected):
+    assert {section.name: text[section.start : section.end] for section in plain(text)} == expected

@@ -56,6 +56,42 @@ def texts(text: str) -> list[str]:
         ("___. XXXX. 12.", []),
         ("", []),
         ("Seen by __________.", ["Seen by ___."]),
+        *(
+            (f"{mark} Right opacity\n{mark} No effusion", ["Right opacity", "No effusion"])
+            for mark in "-*•–—―◦●▪·‣■\uf0b7\uf0a7"
+        ),
+        *(
+            (f"{mark}No pneumonia.\n{mark}Stable.", ["No pneumonia.", "Stable."])
+            for mark in ("-", "•", "–", "▪", "1.", "2)")
+        ),
+        ("1.No pneumonia. 2.Stable heart.", ["No pneumonia.", "Stable heart."]),
+        ("1. Cardiomegaly 2. Edema.", ["Cardiomegaly", "Edema."]),
+        ("Question small effusions 2. Right opacity 3. Scar", ["Question small effusions", "Right opacity", "Scar"]),
+        (
+            "Grade 2. Fracture of rib 5. Level T 12. Stable.",
+            ["Grade 2.", "Fracture of rib 5.", "Level T 12.", "Stable."],
+        ),
+        ("-5 degrees, 1.5 cm.", ["-5 degrees, 1.5 cm."]),
+        *(
+            (empty, [])
+            for empty in (
+                "None.",
+                "N/A",
+                "n.a.",
+                "nil",
+                "See impression.",
+                "As above.",
+                "None available",
+                "nan",
+                "NULL",
+            )
+        ),
+        *(
+            (empty, [])
+            for empty in ("Chest.", "IMPRESSION.", "Please see the report below.", "Not applicable.", "Unavailable.")
+        ),
+        ("None of the lines has moved.", ["None of the lines has moved."]),
+        ("Chest tube in place. As above, no edema.", ["Chest tube in place.", "As above, no edema."]),
     ],
 )
 def test_sentences(text, expected):

@@ -39,7 +39,7 @@ SAMPLES |= dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT
 RGB_IDS = (b"RGB", b"rgb")  # of components
 GDCM_DAMAGE = b"Corrupt JPEG data"
 MEMORY_FILES = hasattr(os, "memfd_create")
-END_OF_IMAGE, PADDING = b"\xff\xd9", b"\0\xff"
+END_OF_IMAGE, PADDING = b"\xff\xd9", b"\0\xff "
 
 Decoded = tuple[NDArray[Any], str, str]  # values, colour space, decoder
 

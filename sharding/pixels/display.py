@@ -23,7 +23,7 @@ from pydicom.pixels import apply_color_lut
 from sharding.contract import Reason, Rejected
 from sharding.pixels.codecs import PixelLayout, StoredPixels, stored_values
 from sharding.pixels.full_depth import FullDepthPicture, Shown
-from sharding.pixels.header import number, pair, text, value
+from sharding.pixels.header import is_present, number, pair, text, value
 from sharding.pixels.picture import MAX_PIXELS, Geometry, Picture, resize
 from sharding.pixels.transforms import Values, lookup, luminance, stretch, window
 from sharding.pixels.value_table import ValueTable
@@ -33,6 +33,9 @@ Steps = dict[str, str]
 Decoded = TypeVar("Decoded")
 
 MAX_TABLE_BYTES = 2**21
+# The share of pixels at one end of the display range that makes a window or a table unfit; and the share of each 8th
+# pixel of each 8th row at which all are counted.
+HIDDEN, HIDDEN_SAMPLE, SAMPLED = 0.995, 0.97, 8
 SQUARE = 2e-3  # relative difference of spacings that counts as none
 OVERLAYS = 0x60  # first byte of the groups 6000 to 60FF
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -151,7 +154,10 @@ def _modality(dataset: Dataset, stored_V: NDArray[Any]) -> tuple[NDArray[Any], s
     """The values in the units of the modality: by its LUT, else by rescale slope and intercept (PS3.3 C.11.1)."""
     tables = _tables(dataset, "ModalityLUTSequence")
     if tables:
-        return lookup(stored_V, tables[0])[0], "lut"
+        try:
+            return lookup(stored_V, tables[0])[0], "lut"
+        except Exception:  # pydicom raises any type for an element that cannot be read
+            raise Rejected(Reason.DECODE, "the modality lookup table is unreadable or shorter than it says") from None
     slope, intercept = _rescale(dataset)
     if (slope, intercept) == (1, 0):
         return stored_V, "no"
@@ -163,11 +169,19 @@ def _tables(dataset: Dataset, name: str) -> Sequence[Dataset]:
     unread = dataset.get_item(name) if name in dataset else None
     if isinstance(unread, RawDataElement) and unread.length > MAX_TABLE_BYTES:
         raise Rejected(Reason.DECODE, "more lookup tables than any X-ray has")
-    return dataset.get(name) or ()
+    return [item for item in dataset.get(name) or () if _says_something(item)]
+
+
+def _says_something(item: Dataset) -> bool:
+    """Whether the item of a lookup table has a descriptor or data; some writers leave both empty."""
+    return any(is_present(item, name) for name in ("LUTDescriptor", "LUTData"))
 
 
 def _rescale(dataset: Dataset) -> tuple[float, float]:
     slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
+    for name, read in (("RescaleSlope", slope), ("RescaleIntercept", intercept)):
+        if read is None and is_present(dataset, name):
+            raise Rejected(Reason.DECODE, f"{name} cannot be read as a number")
     return (1.0, 0.0) if slope is None or intercept is None else (slope, intercept)
 
 
@@ -175,24 +189,44 @@ def _value_of_interest(
     dataset: Dataset, layout: PixelLayout, values_V: NDArray[Any], table: ValueTable, padding_V: Mask | None
 ) -> tuple[Values, Steps]:
     """Display values and their source: the first VOI LUT, else the first window, else as stored, else percentiles."""
-    tables = _tables(dataset, "VOILUTSequence")
-    if tables:
-        looked_up_V, top = lookup(values_V.astype(np.int64), tables[0])
-        return _share(looked_up_V, top), {"voi_source": "lut", "voi": f"1 of {len(tables)}"}
+    found, reason = _voi_table(dataset, values_V, table, padding_V)
+    if found:
+        return found
     values_V = values_V.astype(np.float32)
     centre, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
-    reason = "no window"
     if centre is not None and width is not None and width > 0:
         function = _function(dataset)
         windowed_V = window(values_V, centre, width, function)
-        if not _is_blank(dataset, windowed_V, values_V, table):
-            return windowed_V, {"voi_source": "window", "voi": f"1 of {_windows(dataset)}, {function}"}
+        if not _hides(windowed_V, values_V, table, padding_V):
+            also = f", {reason}" if reason else ""
+            return windowed_V, {"voi_source": "window", "voi": f"1 of {_windows(dataset)}, {function}{also}"}
         reason = "window beside all values"
     elif layout.bits <= 8 or text(dataset, "PresentationIntentType").upper() == "FOR PRESENTATION":
         low, high = _output_range(dataset, layout)
         return (values_V - low) / (high - low), {"voi_source": "none", "voi": "full range"}
     counts_V = table.counts if padding_V is None else np.where(padding_V, 0, table.counts)
+    if not reason:
+        reason = "unreadable window" if is_present(dataset, "WindowCenter") and centre is None else "no window"
     return stretch(values_V, counts_V), {"voi_source": "percentile", "voi": reason}
+
+
+def _voi_table(
+    dataset: Dataset, values_V: NDArray[Any], table: ValueTable, padding_V: Mask | None
+) -> tuple[tuple[Values, Steps] | None, str]:
+    """Display values by the first VOI LUT, None if it is unfit, and why."""
+    tables = _tables(dataset, "VOILUTSequence")
+    if not tables:
+        return None, ""
+    try:
+        looked_up_V, top = lookup(values_V, tables[0])
+        said = 2 ** int(tables[0].LUTDescriptor[2]) - 1
+    except Exception:  # pydicom raises any type for an element that cannot be read
+        return None, "unusable lookup table"
+    shown_V = _share(looked_up_V, top)
+    if _hides(shown_V, values_V, table, padding_V):
+        return None, "lookup table beside all values"
+    depth = "" if top == said else f", of {top.bit_length()} bits and not as said"
+    return (shown_V, {"voi_source": "lut", "voi": f"1 of {len(tables)}{depth}"}), ""
 
 
 def _function(dataset: Dataset) -> str:
@@ -205,19 +239,27 @@ def _windows(dataset: Dataset) -> int:
     return len(centres) if isinstance(centres, list | MultiValue) else 1
 
 
-def _is_blank(dataset: Dataset, windowed_V: Values, values_V: Values, table: ValueTable) -> bool:
-    """Whether the window makes an image blank that is not; some real files have one."""
-    if _tables(dataset, "ModalityLUTSequence"):  # it may not be monotonic, so only values of pixels count
-        held_V = table.counts > 0
-        windowed_V, values_V = windowed_V[held_V], values_V[held_V]
-    return bool(np.ptp(np.clip(windowed_V, 0, 1)) == 0 and np.ptp(values_V) > 0)
+def _hides(shown_V: Values, values_V: NDArray[Any], table: ValueTable, padding_V: Mask | None) -> bool:
+    """Whether nearly all pixels become black, or white, although they are not alike; some real files have such windows.
+
+    A part of the pixels decides first: most images need no count of all.
+    """
+    among_V = None if padding_V is None else ~padding_V
+    for end_V in (shown_V <= 0, shown_V >= 1):
+        end_V = end_V if among_V is None else end_V & among_V
+        if table.share(end_V, among_V, SAMPLED) < HIDDEN_SAMPLE or table.share(end_V, among_V) < HIDDEN:
+            continue
+        held_V = values_V[end_V & (table.counts > 0)]
+        if held_V.size and np.ptp(held_V) > 0:
+            return True
+    return False
 
 
 def _output_range(dataset: Dataset, layout: PixelLayout) -> tuple[np.float32, np.float32]:
     """The lowest and the highest value after the modality transform, for an image without a VOI transform."""
     tables = _tables(dataset, "ModalityLUTSequence")
     if tables:
-        return np.float32(0), np.float32(2 ** int(tables[0].LUTDescriptor[2]) - 1)
+        return np.float32(0), np.float32(lookup(np.zeros(1, np.int64), tables[0])[1])
     slope, intercept = _rescale(dataset)
     low, high = sorted(end * slope + intercept for end in layout.range)
     return np.float32(low), np.float32(high)

@@ -18,9 +18,10 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from sharding.contract import Reason, Rejected
+from sharding.pixels import view_codes
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings quote values of the header
 
@@ -32,10 +33,7 @@ MAX_READS = 500_000  # two or three for an element
 REQUIRED = """
     Rows Columns BitsAllocated BitsStored SamplesPerPixel PixelRepresentation PhotometricInterpretation PixelData
 """
-VIEW_CODES = (
-    "AP,PA,LL,RL,LLD,RLD,RLO,LLO,LATERAL,LPO,RPO,LAO,RAO,AP AXIAL,AP LLD,AP RLD,PA LLD,PA RLD,XTABLE LATERAL,SWIMMERS"
-)
-VIEWS = frozenset(VIEW_CODES.split(","))
+VIEWS = view_codes.VIEWS
 
 
 def is_dicom(data: bytes) -> bool:
@@ -59,6 +57,7 @@ def parse(data: bytes) -> Dataset:
     except Exception:
         # Damaged files raise nearly any type in pydicom, and their texts may quote values of the header.
         raise Rejected(Reason.PARSE, "the DICOM file cannot be parsed to its end") from None
+    _check_is_image(dataset)
     missing = [name for name in _missing(dataset) if not (cut_off and name == "PixelData")]
     if missing:
         raise Rejected(Reason.REQUIRED_TAGS, "missing or empty: " + ", ".join(missing))
@@ -122,8 +121,28 @@ def _inflated(deflated: bytes) -> bytes:
     return inflated
 
 
+def _check_is_image(dataset: Dataset) -> None:
+    """Raises Rejected(MODALITY) for an object that is no image by its SOP class: a report, a presentation state."""
+    uid = str(value(dataset, "SOPClassUID") or value(dataset.file_meta, "MediaStorageSOPClassUID") or "")
+    name = UID(uid).name if uid else ""
+    if name.endswith("Storage") and "Image" not in name and not _has_pixels(dataset):
+        raise Rejected(
+            Reason.MODALITY, f"no image but a DICOM object of another kind ({name.removesuffix(' Storage')})"
+        )
+    if name == "Media Storage Directory Storage":
+        raise Rejected(Reason.MODALITY, "no image but a directory of images (DICOMDIR)")
+
+
+def _has_pixels(dataset: Dataset) -> bool:
+    return "PixelData" in dataset and "Rows" in dataset
+
+
 def _missing(dataset: Dataset) -> list[str]:
     missing = [] if value(dataset.file_meta, "TransferSyntaxUID") else ["TransferSyntaxUID"]
+    syntax = UID(str(value(dataset.file_meta, "TransferSyntaxUID") or ""))
+    samples = number(dataset, "SamplesPerPixel") or 1
+    if samples > 1 and not (syntax.is_transfer_syntax and syntax.is_compressed):
+        missing += ["PlanarConfiguration"] if _absent(value(dataset, "PlanarConfiguration")) else []
     return missing + [name for name in REQUIRED.split() if _absent(value(dataset, name))]
 
 
@@ -144,9 +163,12 @@ def study_id(dataset: Dataset) -> str:
 
 
 def view(dataset: Dataset) -> str:
-    """ViewPosition if it is a code of PS3.3 C.8.7.1 or C.8.11.5, else empty: free text could hold a name."""
+    """ViewPosition if it is a code of PS3.3 C.8.7.1 or C.8.11.5, else the view that ViewCodeSequence names, else empty.
+
+    Free text is not passed on: it could hold a name.
+    """
     code = text(dataset, "ViewPosition").upper()
-    return code if code in VIEWS else ""
+    return code if code in VIEWS else view_codes.of(dataset)
 
 
 def text(dataset: Dataset, name: str) -> str:
@@ -169,15 +191,32 @@ def pair(dataset: Dataset, name: str) -> tuple[float, float] | None:
 
 
 def number(dataset: Dataset, name: str) -> float | None:
-    """The element's value, the first of several; None if it is absent or not a finite number."""
+    """The element's value, the first of several; None if it is absent or not a finite number.
+
+    A decimal comma, which PS3.5 does not allow and some devices write, is read as a point.
+    """
     content = value(dataset, name)
+    if content is None:
+        content = _as_written(dataset, name)
     if isinstance(content, list | MultiValue):
         content = content[0] if len(content) else None
     try:
-        single = float(content)  # type: ignore[arg-type]
+        single = float(str(content).replace(",", ".") if isinstance(content, str) else content)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
     return single if np.isfinite(single) else None
+
+
+def is_present(dataset: Dataset, name: str) -> bool:
+    """Whether the element is there and not empty, also if it cannot be read."""
+    return not _absent(value(dataset, name)) or bool(_as_written(dataset, name).strip())
+
+
+def _as_written(dataset: Dataset, name: str) -> str:
+    """The first value of an element that pydicom could not convert; empty if there is none or it is no text."""
+    element = dataset.get_item(name) if name in dataset else None
+    written = element.value if isinstance(element, RawDataElement) else None
+    return written.decode("ascii", "replace").split("\\")[0].strip(" \0") if isinstance(written, bytes) else ""
 
 
 def value(dataset: Dataset, name: str) -> Any:

@@ -15,14 +15,16 @@ from pydicom import Dataset
 Values = NDArray[np.float32]
 Grey8 = NDArray[np.uint8]
 
+LEAST_BITS = 8  # of a lookup table
 PERCENTILES = (0.5, 99.5)
 LUMINANCE = (19595, 38470, 7471)  # 0.299, 0.587, 0.114 (Rec. 601) of 2**16, as Pillow's "L"
 
 
 def lookup(values_V: NDArray[Any], item: Dataset) -> tuple[NDArray[Any], int]:
-    """The values by the table of a modality or VOI LUT item (PS3.3 C.11.1.1 and C.11.2.1.1) and its highest entry.
+    """The values by the table of a modality or VOI LUT item (PS3.3 C.11.1.1 and C.11.2.1.1) and its white.
 
-    Raises ValueError if the table contradicts its descriptor.
+    White is what the descriptor says, unless the entries have another depth: then the largest number of as few bits as
+    hold them. Raises ValueError if the table is shorter than its descriptor says or cannot be read.
     """
     count, first, bits = (int(number) for number in item.LUTDescriptor)
     count = count or 2**16  # 0 means 65,536
@@ -31,7 +33,14 @@ def lookup(values_V: NDArray[Any], item: Dataset) -> tuple[NDArray[Any], int]:
     entries_E = _entries(item, count)
     if len(entries_E) < count or not 1 <= bits <= 16:
         raise ValueError("the lookup table contradicts its descriptor")
-    return entries_E[np.clip(values_V.astype(np.int64) - first, 0, count - 1)], 2**bits - 1
+    top = white(entries_E[:count], bits)
+    return entries_E[np.clip(values_V.astype(np.int64) - first, 0, count - 1)], top
+
+
+def white(entries_E: NDArray[Any], bits: int) -> int:
+    """The number that is white in a table of this depth, or of the depth of its entries if they contradict it."""
+    highest, top = int(entries_E.max()), 2**bits - 1
+    return top if top <= 2 * highest <= 2 * top else 2 ** max(LEAST_BITS, highest.bit_length()) - 1
 
 
 def _entries(item: Dataset, count: int) -> NDArray[Any]:

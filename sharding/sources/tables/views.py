@@ -22,6 +22,7 @@ WORDS = {
     **dict.fromkeys(("ll", "rl"), "LATERAL"),
     **dict.fromkeys(("oblique", "decubitus", "lordotic", "axial", "swimmers"), "OTHER"),
 }
+JOINED = re.compile(r"\b(antero|anterio|postero|posterio)[\s_-]+(anterior|posterior)\b")
 LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -30,7 +31,9 @@ def code(words: str) -> str:
     exact = " ".join(words.upper().replace("_", " ").split())
     if exact in CODES:
         return exact
-    codes = {WORDS[word] for word in LETTERS.findall(words.casefold()) if word in WORDS}
+    # DICOM itself writes antero-posterior and postero-anterior.
+    joined = JOINED.sub(r"\1\2", words.casefold())
+    codes = {WORDS[word] for word in LETTERS.findall(joined) if word in WORDS}
     if codes <= FRONTAL and len(codes) > 1:
         codes = {"FRONTAL"} if {"AP", "PA"} <= codes else codes - {"FRONTAL"}
     return codes.pop() if len(codes) == 1 and "OTHER" not in codes else ""

@@ -69,18 +69,43 @@ def value_of_interest(dataset: Dataset, values_HW: np.ndarray, padding_HW: np.nd
     if dataset.get("VOILUTSequence"):
         item = dataset.VOILUTSequence[0]
         looked_up_HW = looked_up(values_HW, item).astype(np.float32)
-        return np.clip(looked_up_HW / np.float32(2 ** item.LUTDescriptor[2] - 1), 0, 1)
+        shown_HW = np.clip(looked_up_HW / np.float32(white(item)), 0, 1)
+        if not hides(shown_HW, values_HW, padding_HW):
+            return shown_HW
     values_HW = values_HW.astype(np.float32)
     centre, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
     if centre is not None and width is not None and width > 0:
         windowed_HW = window(values_HW, centre, width, text(dataset, "VOILUTFunction") or "LINEAR")
-        if np.ptp(windowed_HW) > 0 or np.ptp(values_HW) == 0:
+        if not hides(windowed_HW, values_HW, padding_HW):
             return windowed_HW
         return stretch(values_HW, padding_HW)
     if int(dataset.BitsStored) <= 8 or text(dataset, "PresentationIntentType") == "FOR PRESENTATION":
         low, high = output_range(dataset)
         return np.clip((values_HW - low) / (high - low), 0, 1)
     return stretch(values_HW, padding_HW)
+
+
+def white(item: Dataset) -> int:
+    """The number of the descriptor, unless no entry passes half of it or one passes it: then that of the entries."""
+    said, highest, bits = 2 ** int(item.LUTDescriptor[2]) - 1, max(int(entry) for entry in item.LUTData), 8
+    if said / 2 <= highest <= said:
+        return said
+    while 2**bits - 1 < highest:
+        bits += 1
+    return 2**bits - 1
+
+
+def hides(shown_HW: np.ndarray, values_HW: np.ndarray, padding_HW: np.ndarray | None) -> bool:
+    """Whether 99.5% of the field, and 97% of each 8th pixel of each 8th row, are black or white but not alike."""
+    field_HW = np.full(shown_HW.shape, True) if padding_HW is None else ~padding_HW
+    for at_end_HW in (shown_HW == 0, shown_HW == 1):
+        at_end_HW = at_end_HW & field_HW
+        few_HW, few_field_HW = at_end_HW[::8, ::8], field_HW[::8, ::8]
+        if few_HW.sum() < 0.97 * max(1, few_field_HW.sum()) or at_end_HW.sum() < 0.995 * field_HW.sum():
+            continue
+        if at_end_HW.any() and len(set(values_HW[at_end_HW].tolist())) > 1:
+            return True
+    return False
 
 
 def window(values_HW: np.ndarray, centre: float, width: float, function: str) -> np.ndarray:
@@ -95,7 +120,7 @@ def window(values_HW: np.ndarray, centre: float, width: float, function: str) ->
 
 def output_range(dataset: Dataset) -> tuple[np.float32, np.float32]:
     if dataset.get("ModalityLUTSequence"):
-        return np.float32(0), np.float32(2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
+        return np.float32(0), np.float32(white(dataset.ModalityLUTSequence[0]))
     bits = int(dataset.BitsStored)
     ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if int(dataset.PixelRepresentation) == 1 else (0, 2**bits - 1)
     low, high = sorted(float(value) for value in modality(dataset, np.array(ends)))

@@ -224,7 +224,7 @@ def test_a_progressive_jpeg_of_countless_scans_is_refused():
         ({"Rows": 4}, "twice as long"),
         ({"BitsStored": 17}, "bits stored"),
         ({"BitsStored": 0}, "bits stored"),
-        ({"SamplesPerPixel": 3}, "photometric"),
+        ({"SamplesPerPixel": 3, "PlanarConfiguration": 0}, "photometric"),
         ({"PhotometricInterpretation": "RGB"}, "photometric"),
         ({"PhotometricInterpretation": "DOE^JOHN"}, "photometric"),
     ],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset, Sequence
 
 from sharding import pixels
-from sharding.contract import Reason, Rejected
+from sharding.contract import Rejected
 from tests.sharding.conftest import dicom_bytes as make
 from tests.sharding.pixels import plain_display
 from tests.sharding.pixels.coded import saved
@@ -137,12 +137,54 @@ def test_a_modality_lut_that_does_not_rise_still_shows_what_the_window_shows(dic
     assert pixels.read(data).grey_HW.tolist() == [[0, 255, 0]]
 
 
-def test_a_damaged_table_is_not_stepped_over(dicom_bytes):
+def test_the_window_serves_where_the_table_beside_it_is_damaged(dicom_bytes):
     data = dicom_bytes(row([0, 1, 2]), VOILUTSequence=lut(0, [1, 2, 3], 10), WindowCenter=1, WindowWidth=2)
     place = data.index(bytes.fromhex("28000230")) + 8
-    with pytest.raises(Rejected) as caught:
-        pixels.read(data[:place] + b"\x09\0" + data[place + 2 :])  # nine entries, it says
-    assert caught.value.reason == Reason.DECODE
+    picture = pixels.read(data[:place] + b"\x09\0" + data[place + 2 :])  # nine entries, it says
+    assert picture.provenance["voi"] == "1 of 1, LINEAR, unusable lookup table"
+    assert picture.grey_HW.tolist() == [[0, 255, 255]]
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 2048, "WindowWidth": 4096}])
+@pytest.mark.parametrize(("first", "lowest"), [(20000, 0), (0, 20000)])
+def test_a_table_beside_all_values_falls_back(dicom_bytes, first, lowest, window):
+    stored_HW = np.linspace(lowest, lowest + 4095, 4800).astype(np.uint16).reshape(60, 80)
+    table = lut(first, [*range(4096)], 12)
+    window = {name: value + (lowest if name == "WindowCenter" else 0) for name, value in window.items()}
+    picture = pixels.read(dicom_bytes(stored_HW, VOILUTSequence=table, **window))
+    assert picture.provenance["voi_source"] == ("window" if window else "percentile")
+    assert "lookup table beside all values" in picture.provenance["voi"]
+    assert picture.grey_HW.max() - picture.grey_HW.min() > 250
+
+
+def test_a_modality_table_that_cannot_be_used_is_named(dicom_bytes):
+    data = dicom_bytes(row([0, 1, 2]), ModalityLUTSequence=lut(0, [1, 2, 3], 10))
+    place = data.index(bytes.fromhex("28000230")) + 8
+    with pytest.raises(Rejected, match="modality lookup table"):
+        pixels.read(data[:place] + b"\x09\0" + data[place + 2 :])
+
+
+def test_a_sequence_of_empty_items_is_none(dicom_bytes):
+    shown = pixels.read(dicom_bytes(row([0, 9]), ModalityLUTSequence=[Dataset()], VOILUTSequence=[Dataset()]))
+    assert shown.provenance["modality"] == "no"
+    assert shown.provenance["voi"] == "no window"
+
+
+@pytest.mark.parametrize(("written", "read"), [("1,5", "1.5"), ("abc", None)])
+def test_a_number_that_cannot_be_read_is_not_absent(dicom_bytes, written, read):
+    data = dicom_bytes(row([0, 1, 2]), RescaleSlope="7.25", RescaleIntercept="0", WindowCenter="7.25", WindowWidth="2")
+    data = data.replace(b"7.25", written.ljust(4).encode())
+    if read is None:
+        with pytest.raises(Rejected, match="RescaleSlope cannot be read"):
+            pixels.read(data)
+    else:
+        same = dicom_bytes(row([0, 1, 2]), RescaleSlope=read, RescaleIntercept="0", WindowCenter=read, WindowWidth="2")
+        assert pixels.read(data).grey_HW.tolist() == pixels.read(same).grey_HW.tolist()
+
+
+def test_an_unreadable_window_is_said(dicom_bytes):
+    data = dicom_bytes(row([0, 1, 2]), WindowCenter="7.25", WindowWidth="2").replace(b"7.25", b"abcd")
+    assert pixels.read(data).provenance["voi"] == "unreadable window"
 
 
 def test_tables_without_end_are_refused_unread(dicom_bytes):
@@ -157,7 +199,8 @@ def test_tables_without_end_are_refused_unread(dicom_bytes):
         ({"WindowCenter": [100, 5], "WindowWidth": [50, 10]}, {"voi_source": "window", "voi": "1 of 2, LINEAR"}),
         ({"WindowCenter": 100, "WindowWidth": 50, "VOILUTFunction": "SIGMOID"}, {"voi": "1 of 1, SIGMOID"}),
         ({"WindowCenter": 9e6, "WindowWidth": 1}, {"voi_source": "percentile", "voi": "window beside all values"}),
-        ({"VOILUTSequence": lut(0, [1, 2], 10)}, {"voi_source": "lut", "voi": "1 of 1"}),
+        ({"VOILUTSequence": lut(0, [1, 900], 10)}, {"voi_source": "lut", "voi": "1 of 1"}),
+        ({"VOILUTSequence": lut(0, [1, 90], 10)}, {"voi": "1 of 1, of 8 bits and not as said"}),
         ({"RescaleSlope": 2, "RescaleIntercept": 0}, {"modality": "rescale", "voi": "no window"}),
         ({"RescaleSlope": 1, "RescaleIntercept": 0}, {"modality": "no", "padding": "no", "aspect": "square"}),
         ({"PixelPaddingValue": 0}, {"padding": "black"}),

@@ -36,7 +36,16 @@ def test_a_table_of_more_entries_than_the_stored_type_counts():
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
 def test_the_top_of_a_table_is_that_of_its_bits(bits):
-    assert lookup(np.array([0]), table([1, 0, bits], [0]))[1] == 2**bits - 1
+    for entry in (2**bits - 1, 2 ** (bits - 1)):  # white needs not be there, but more than half of it
+        assert lookup(np.array([0]), table([1, 0, bits], [entry]))[1] == 2**bits - 1
+
+
+@pytest.mark.parametrize(
+    ("bits", "highest", "top"),
+    [(16, 4095, 4095), (16, 255, 255), (16, 0, 255), (10, 511, 511), (10, 1024, 2047), (8, 4000, 4095)],
+)
+def test_a_depth_that_the_entries_contradict_is_theirs(bits, highest, top):
+    assert lookup(np.array([0]), table([2, 0, bits], [0, highest]))[1] == top
 
 
 def test_a_table_as_words_and_as_bytes():

@@ -33,9 +33,12 @@ class UserError(ValueError):
 class Reason(StrEnum):
     """Why an input was rejected: the first of these that applies, in this order."""
 
+    ABSENT = "image not in the input"
+    NO_IMAGE = "no image"
     PARSE = "parse"
     REQUIRED_TAGS = "required tags"
     MODALITY = "modality"
+    BODY_PART = "body part"
     DECODE = "decode"
     DEIDENTIFICATION = "de-identification"
     TEXT = "text"
@@ -43,7 +46,7 @@ class Reason(StrEnum):
 
 
 # What is left out because nobody asked for it: no fault of the input, and no reason for a build to fail.
-NO_FAULT = frozenset((Reason.MODALITY, Reason.LANGUAGE))
+NO_FAULT = frozenset((Reason.NO_IMAGE, Reason.MODALITY, Reason.BODY_PART, Reason.LANGUAGE))
 
 
 class Rejected(Exception):

@@ -9,10 +9,15 @@ import logging
 import os
 import re
 import socket
+import tempfile
 import warnings
 from typing import Any
 
 from sharding.contract import UserError
+
+# The path of a socket has at most 107 bytes, of which ray's own part takes more than 60: too much beside a TMPDIR that
+# is the folder of a job. Then its sockets go where they go without TMPDIR.
+LONGEST_TEMPORARY, RAY_FOLDER = 40, "/tmp/ray"
 
 
 def join(address: str) -> Any:
@@ -51,6 +56,8 @@ def start() -> Any:
 
 def _init(ray: Any, **settings: Any) -> Any:
     """Initialises ray without the output of workers and without its own log lines."""
+    if settings.get("address") == "local" and len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMPORARY:
+        settings["_temp_dir"] = RAY_FOLDER
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     return ray
 

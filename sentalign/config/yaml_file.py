@@ -5,6 +5,7 @@ In: a file, `key=value` words, a model of settings. Out: mappings and models. Wh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sharding.contract import UserError
+
+SQLITE = "sqlite:///"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,7 +32,21 @@ def read_mapping(path: str | Path, kind: str, example: str, content: str) -> dic
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds no settings; it must be a YAML mapping with {content}")
-    return tree
+    expanded: dict[str, Any] = expand_home(tree)
+    return expanded
+
+
+def expand_home(value: Any) -> Any:
+    """The value with `~/` at the beginning of its texts as the home folder, as a shell does before a word."""
+    if isinstance(value, dict):
+        return {key: expand_home(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [expand_home(part) for part in value]
+    if isinstance(value, str):
+        scheme = SQLITE if value.startswith(f"{SQLITE}~") else ""
+        path = value.removeprefix(scheme)
+        return scheme + os.path.expanduser(path) if path == "~" or path.startswith("~/") else value
+    return value
 
 
 def read_override(word: str, example: str) -> tuple[str, Any]:
@@ -38,7 +55,8 @@ def read_override(word: str, example: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"override {word!r} is not of the form key=value, for example {example}")
     try:
-        return key, yaml.safe_load(text)
+        # For YAML ~ alone is null.
+        return key, expand_home(yaml.safe_load(text))
     except yaml.YAMLError:
         raise UserError(f"override {key}: {text!r} is not a YAML value; quote it") from None
 

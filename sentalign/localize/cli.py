@@ -94,6 +94,7 @@ def _one(args: argparse.Namespace, image: str, sentences: list[str]) -> int:
     if isinstance(picture, str):
         raise UserError(f"the image was refused ({picture}); give a readable DICOM, PNG or JPEG file")
     from sentalign.localize.files import one_picture
+    from sentalign.localize.files.results import in_ascii
     from sentalign.localize.predict import Predictor
 
     dicom_of = _dicom_of(args.dicom)
@@ -102,7 +103,7 @@ def _one(args: argparse.Namespace, image: str, sentences: list[str]) -> int:
     features = predictor.image(picture.grey_HW)
     content = one_picture.localize_picture(predictor, picture, features, sentences, args.out, dicom=dicom)
     if args.json:
-        print((args.out / "boxes.json").read_text(encoding="utf-8"), end="")
+        print(in_ascii((args.out / "boxes.json").read_text(encoding="utf-8")), end="")
     else:
         _print_table(content["sentences"], args.out)
     return 0
@@ -110,7 +111,7 @@ def _one(args: argparse.Namespace, image: str, sentences: list[str]) -> int:
 
 def _many(args: argparse.Namespace, images: list[str], sentences: list[str]) -> int:
     from sentalign.localize.files.many_pictures import localize_all
-    from sentalign.localize.files.results import TABLE, Results
+    from sentalign.localize.files.results import TABLE, Results, in_ascii
     from sentalign.localize.predict import Predictor
     from sentalign.localize.trained_run import weights_sha256
     from sharding import progress
@@ -123,7 +124,7 @@ def _many(args: argparse.Namespace, images: list[str], sentences: list[str]) -> 
     with progress.bar("localizing", len(images)) as advance:
         failed = localize_all(predictor, images, sentences, args.out, results, args.workers, advance, dicom_of)
     if args.json:
-        print(results.of(images), end="")
+        print(in_ascii(results.of(images)), end="")
     else:
         print(
             f"{len(images) - failed} of {len(images)} files localized, {failed} failed; written to {args.out / TABLE}"

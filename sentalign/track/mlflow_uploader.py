@@ -104,13 +104,30 @@ def sync(run: Path, uri: str, experiment: str, parent_run: str | None = None) ->
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{_public(uri)} did not accept the run ({_one_line(error)}); check the address") from None
+        reason = _one_line(error)
+        raise UserError(f"{_public(uri)} did not accept the run ({reason}); {_remedy(reason)}") from None
 
 
 def absolute(uri: str) -> str:
     """The same SQLite file from every working folder (Ray and launchers change it); other stores as they are."""
     path = uri.removeprefix("sqlite:///")
-    return uri if path == uri or path.startswith("/") else f"sqlite:///{Path(path).resolve()}"
+    return uri if path == uri or path.startswith("/") else f"sqlite:///{Path(path).expanduser().resolve()}"
+
+
+def _remedy(reason: str) -> str:
+    """What to do about a refusal of the store."""
+    words = reason.lower()
+    if "deleted" in words or "must be in the 'active' state" in words:
+        return "restore the experiment in MLflow, or name another with --experiment"
+    if any(sign in words for sign in ("401", "403", "unauthorized", "permission", "forbidden", "denied")):
+        return (
+            "check the credentials in MLFLOW_TRACKING_USERNAME and _PASSWORD or MLFLOW_TRACKING_TOKEN, and their rights"
+        )
+    if any(sign in words for sign in ("no space", "disk", "readonly", "read-only", "locked")):
+        return "check the disk and the rights of the database"
+    if "schema" in words or "alembic" in words:
+        return "upgrade the database with `mlflow db upgrade`, or use MLflow's version that made it"
+    return "check the address"
 
 
 class _Sender:

@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sharding.contract import NO_FAULT
+from sharding.contract import NO_FAULT, Reason
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,17 @@ class Account:
     shards: int
     notes: dict[str, int] = field(default_factory=dict)
     leaks: dict[str, int] = field(default_factory=dict)
+    partial: bool = False
 
     @property
     def failed_share(self) -> float:
         """Share of the images rejected for a fault; an unwanted modality or language is none."""
-        faults = sum(count for reason, count in self.rejected.items() if reason not in NO_FAULT)
+        faults = sum(count for reason, count in self.rejected.items() if reason not in self._no_fault)
         return faults / max(1, self.read)
+
+    @property
+    def _no_fault(self) -> frozenset[str]:
+        return NO_FAULT | ({Reason.ABSENT} if self.partial else frozenset())
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"failed_share": self.failed_share}

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,10 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--views", choices=("frontal", "all"), default="frontal", help="frontal (default): AP and PA")
     subjects = "subjects to leave out: ids, or an MS-CXR CSV or JSON"
     parser.add_argument("--exclude-subjects", default="", metavar="FILE", help=subjects)
+    body = "chest (default): images whose header names another part of the body, or an animal, are left out and counted"
+    parser.add_argument("--body-part", choices=("chest", "any"), default="chest", help=body)
+    partial = "the input is a part of its tables: images that are not there are counted and are no fault"
+    parser.add_argument("--partial", action="store_true", help=partial)
     same = "patients that are one person, from verify --leaks"
     parser.add_argument("--same-patient", type=Path, metavar="FILE", help=same)
     folder = parser.add_argument_group("folder")
@@ -143,7 +148,7 @@ def run_build(values: argparse.Namespace) -> int:
         retry=frozenset(values.retry_failed),
         timeout=values.timeout,
     )
-    account = run.build(listing, plan)
+    account = replace(run.build(listing, plan), partial=values.partial)
     print(json.dumps(account.as_dict()) if values.json else "\n".join(account.lines()))
     failure = account.failure(values.max_failures)
     if failure:
@@ -177,6 +182,7 @@ def _settings(values: argparse.Namespace) -> BuildSettings:
         languages=None if "any" in languages else languages,
         allow_no_text=values.allow_no_text,
         frontal_only=values.views == "frontal",
+        chest_only=values.body_part == "chest",
         strict_captures=values.captures == "strict",
         split_share=values.split_share,
     )

@@ -40,6 +40,10 @@ class BuildSettings:
         }
 
 
+SEVERAL = 5  # studies that one patient may have
+ONE_PATIENT = "all images have one patient's id, so they are in one split"
+
+
 def finish(
     listing: SourceListing,
     shards: list[ShardInputs],
@@ -69,10 +73,16 @@ def finish(
         rejected=rejected,
         left_out=listing.left_out,
         shards=len(shards),
-        notes=listing.notes,
+        notes=listing.notes | _one_patient(rows),
         # What the manifest alone shows; `verify` also compares the images for near-duplicates.
         leaks=dict(Counter(leak.kind.value for leak in leaks.certain(rows) if leak.crosses_splits)),
     )
+
+
+def _one_patient(rows: pa.Table) -> dict[str, int]:
+    """The number of images if all of several studies are one patient's, which an anonymiser may have made of many."""
+    patients, studies = set(rows["patient"].to_pylist()), set(rows["study"].to_pylist())
+    return {ONE_PATIENT: rows.num_rows} if len(patients) == 1 and len(studies) >= SEVERAL else {}
 
 
 def _counts(read: int, rows: pa.Table, rejected: dict[str, int]) -> dict[str, Any]:

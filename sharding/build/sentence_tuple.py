@@ -45,6 +45,7 @@ class SampleSettings:
     allow_no_text: bool = False
     languages: tuple[str, ...] | None = ("en",)
     frontal_only: bool = True
+    chest_only: bool = True
     strict_captures: bool = False
     split_share: tuple[float, float, float] = (0.8, 0.1, 0.1)
 
@@ -103,6 +104,9 @@ def sentence_tuple(
 def _check_modality_and_view(raw: pixels.RawImage, view: str, settings: SampleSettings) -> None:
     if settings.modalities and raw.modality is not None and raw.modality not in settings.modalities:
         raise Rejected(Reason.MODALITY, f"modality is not one of {', '.join(settings.modalities)}")
+    if settings.chest_only and raw.other_body:
+        what = f"{raw.other_body.lower()}, not a human chest"
+        raise Rejected(Reason.BODY_PART, f"the header says: {what}; --body-part any takes it")
     if settings.frontal_only and view and view not in FRONTAL:
         raise Rejected(Reason.MODALITY, "the header says that the view is not frontal; --views all takes it")
 
@@ -122,11 +126,17 @@ def split_of(patient: str, share: tuple[float, float, float]) -> str:
 
 def _bytes(image: SourceImage) -> bytes:
     if not image.file:
-        raise Rejected(Reason.PARSE, "the image file is missing, or its name fits several files")
+        if image.several:
+            raise Rejected(Reason.PARSE, "the image's name fits several files; name it with its folder")
+        raise Rejected(Reason.ABSENT, "no file of this name in the input; --partial allows it")
     try:
-        return locations.read(image.file)
+        data = locations.read(image.file)
     except OSError as error:
         raise Rejected(Reason.PARSE, f"the image file cannot be read ({error.strerror})") from None
+    try:
+        return encoding.inflated(data, "the image file")
+    except UserError as error:
+        raise Rejected(Reason.PARSE, str(error)) from None
 
 
 def _sentences(

@@ -7,6 +7,7 @@ and JPEG), `full_depth` (8 bits or all) and `picture` (the geometry). The build 
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass, field
 
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+# A file without the name or the content of an image is none; one with such a name is damaged.
+IMAGE_NAME = re.compile(r"(?:^|\.(?:dcm|dicom|ima|png|jpe?g)(?:\.gz)?)$", re.I)
 # Files that are often found in place of an image, and their names in messages.
 OTHER_SIGNATURES = (
     (b"<!doctype", "an HTML page"),
@@ -54,6 +57,7 @@ class RawImage:
     patient: str = ""
     study: str = ""
     view: str = ""
+    other_body: str = ""
     dataset: Dataset | None = field(default=None, repr=False)
     raster: Image.Image | None = field(default=None, repr=False)
 
@@ -91,7 +95,8 @@ def open_image(data: bytes, name_hint: str = "") -> RawImage:
         return _open_dicom(data)
     if data.startswith(SIGNATURES):
         return RawImage(None, raster=raster.open_raster(data))
-    raise Rejected(Reason.PARSE, _why_not_an_image(data, name_hint))
+    reason = Reason.PARSE if not data or IMAGE_NAME.search(name_hint) else Reason.NO_IMAGE
+    raise Rejected(reason, _why_not_an_image(data, name_hint))
 
 
 def _open_dicom(data: bytes) -> RawImage:
@@ -103,6 +108,7 @@ def _open_dicom(data: bytes) -> RawImage:
             patient=header.patient_id(dataset),
             study=header.study_id(dataset),
             view=header.view(dataset),
+            other_body=header.other_body(dataset),
             dataset=dataset,
         )
 

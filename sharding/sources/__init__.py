@@ -17,13 +17,14 @@ class SourceImage:
     """One image of a study and its report, under the ids of the source (private until the build replaces them).
 
     `id` is unique in a source. `file` and `text_file` are paths or URLs; `file` is empty if the image was not found or
-    its name is ambiguous. `text` None means: read `text_file`. `layout`: the text has section headers (REPORT) or not
-    (PLAIN). `view` is a code (`views`), `split` one of `contract.SPLITS`. An empty `patient`, `study` or `view` is
-    taken from the image's header. `state` changes when one of the two files does.
+    its name is ambiguous (`several`). `text` None means: read `text_file`. `layout`: the text has section headers
+    (REPORT) or not (PLAIN). `view` is a code (`views`), `split` one of `contract.SPLITS`. An empty `patient`, `study`
+    or `view` is taken from the image's header. `state` changes when one of the two files does.
     """
 
     id: str
     file: str
+    several: bool = field(default=False, kw_only=True)
     patient: str = ""
     study: str = ""
     text: str | None = ""

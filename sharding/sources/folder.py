@@ -5,24 +5,15 @@ In: an inventory; a CSV, TSV or Parquet table with one row per image. Out: a `So
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
 
 from sharding.contract import UserError
-from sharding.sources import SourceImage, SourceListing, exclusion, nonzero
+from sharding.sources import SourceImage, SourceListing, exclusion, file_kinds, nonzero
 from sharding.sources.image_finder import ImageFinder
 from sharding.sources.inventory import Inventory
 from sharding.sources.tables import splits, views
 from sharding.sources.tables.table import read_table
-
-# Files of these extensions are no images; every other extension, and none at all, is tried.
-NOT_IMAGE = re.compile(
-    r"\.(?:csv|tsv|txt|jsonl?|xml|md|rst|parquet|tgz|gz|tar|zip|7z|html?|pdf|py|ipynb|ya?ml|log|sqlite|db|xlsx?|docx?|npy|"
-    r"npz|ini|toml|sha256|md5)",
-    re.I,
-)
 
 
 @dataclass(frozen=True)
@@ -52,10 +43,9 @@ def read(
     if exclude and not (columns and columns.patient):
         raise UserError(f"{exclude}: subjects can be left out only where a table names them; give --patient-column")
     if columns is None:
-        names = image_names(inventory)
-        return SourceListing(
-            [SourceImage(name, inventory.location(name), state=inventory.states[name]) for name in names]
-        )
+        names, others = file_kinds.may_be_images(inventory.states)
+        images = [SourceImage(name, inventory.location(name), state=inventory.states[name]) for name in names]
+        return SourceListing(images, nonzero(others))
     left_out, notes = Counter[str](), Counter[str]()
     images = _without_duplicates(_of_table(inventory, columns, left_out), left_out)
     if exclude:
@@ -82,6 +72,7 @@ def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]
         SourceImage(
             id=name,
             file=inventory.location(file) if file else "",
+            several=finder.is_ambiguous(name),
             patient=patient,
             text=text,
             view=views.code(view),
@@ -134,14 +125,3 @@ def _numbered(image: SourceImage, seen: Counter[str], names: set[str]) -> Source
     while (numbered := f"{image.id}#{seen[image.id]}") in names:
         seen[image.id] += 1
     return replace(image, id=numbered)
-
-
-def image_names(inventory: Inventory) -> list[str]:
-    """Relative names of all files that may be images, sorted; without hidden files and files of other known kinds."""
-    return sorted(name for name in inventory.states if _may_be_image(name))
-
-
-def _may_be_image(name: str) -> bool:
-    *folders, base = name.split("/")
-    hidden = any(part.startswith(".") for part in (*folders, base))
-    return not hidden and base != "DICOMDIR" and not NOT_IMAGE.fullmatch(posixpath.splitext(base)[1])

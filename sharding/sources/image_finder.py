@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from urllib.parse import unquote
 
+from sharding.sources import file_kinds
 from sharding.sources.inventory import Inventory
 from sharding.store import locations
 
@@ -32,6 +33,8 @@ class ImageFinder:
     def __init__(self, inventory: Inventory, table: str = "") -> None:
         self._inventory = inventory
         self._roots = tuple(f"{root}/" for root in _roots(inventory.url))
+        self._folder = posixpath.basename(inventory.url.rstrip("/"))
+        self._found: dict[str, list[str]] = {}
         self._beside = posixpath.dirname(self.below(table))
         self._indexes: dict[tuple[Callable[[str], Parts], int], dict[Parts, list[str]]] = {}
 
@@ -41,12 +44,30 @@ class ImageFinder:
 
     def find(self, name: str) -> str:
         """The relative name of the file called `name`; empty if there is none or several match."""
+        matches = self._matches(name)
+        return matches[0] if len(matches) == 1 else ""
+
+    def is_ambiguous(self, name: str) -> bool:
+        """Whether several files fit the name."""
+        return len(self._matches(name)) > 1
+
+    def _matches(self, name: str) -> list[str]:
+        if name not in self._found:
+            self._found = {name: self._search(name)}  # the last one: `is_ambiguous` asks for it again
+        return self._found[name]
+
+    def _search(self, name: str) -> list[str]:
         if not name:
-            return ""
+            return []
         name = self.below(name)
         exact = {self._inventory.first(name), self._inventory.first(posixpath.join(self._beside, name))} - {""}
-        matches = sorted(exact) or next(filter(None, self._candidates(name)), [])
-        return matches[0] if len(matches) == 1 else ""
+        own = name.replace("\\", "/").partition("/")  # tables of a data set begin with its folder
+        rest = own[2] if own[0].casefold() == self._folder.casefold() else ""
+        for wanted in filter(None, (name, rest)):
+            matches = (sorted(exact) if wanted == name else []) or next(filter(None, self._candidates(wanted)), [])
+            if matches:
+                return matches
+        return []
 
     def _candidates(self, name: str) -> Iterator[list[str]]:
         """The matching files, from the strictest to the most tolerant comparison."""
@@ -62,6 +83,8 @@ class ImageFinder:
         if (spelling, length) not in self._indexes:
             index: dict[Parts, list[str]] = {}
             for name in sorted(self._inventory.states):
+                if spelling is _bare and file_kinds.kind_of(name):
+                    continue  # a name without its ending never means the notes beside the image
                 parts = spelling(name)
                 if len(parts) >= length:
                     index.setdefault(parts[-length:], []).append(name)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from sharding.contract import UserError
 from sharding.sources import REPORT, SourceImage, SourceListing, exclusion, nonzero, open_i_tables, open_i_xml
-from sharding.sources.folder import image_names
+from sharding.sources.file_kinds import may_be_images
 from sharding.sources.inventory import Inventory
 from sharding.sources.open_i_xml import Report
 from sharding.sources.tables import views
@@ -137,7 +137,7 @@ class ImageFiles:
     def __init__(self, inventory: Inventory) -> None:
         self.inventory, self.views = inventory, open_i_tables.image_views(inventory)
         self.names: dict[str, list[str]] = {}
-        for name in image_names(inventory):
+        for name in may_be_images(inventory.states)[0]:
             self.names.setdefault(open_i_tables.image_key(name), []).append(name)
 
     def find(self, image: str) -> str:

@@ -15,6 +15,7 @@ import csv
 import fcntl
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sharding.contract import UserError
 from sharding.store import atomic, locations
 
 LINES, TABLE, SETTINGS, LOCK = "results.jsonl", "results.csv", "settings.json", ".lock"
+NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 BOX = ("x", "y", "width", "height")
 COLUMNS = ("image", "folder", "number", "sentence", "score", "peak_x", "peak_y", "boxes", *BOX, "failed")
 Line = dict[str, Any]
@@ -110,6 +112,11 @@ def _rows(line: Line) -> Iterator[Line]:
         row = {"image": line["image"], "folder": line["folder"], "number": entry["number"]}
         row |= {"sentence": entry["sentence"], "score": entry["score"], "boxes": len(entry["boxes"])}
         yield row | {f"peak_{axis}": peak.get(axis, "") for axis in "xy"} | {n: best.get(n, "") for n in BOX}
+
+
+def in_ascii(text: str) -> str:
+    """JSON with escapes for all other signs, so that a terminal or pipe of any encoding takes it."""
+    return NOT_ASCII.sub(lambda sign: json.dumps(sign[0])[1:-1], text)
 
 
 def _json_line(line: Line) -> str:

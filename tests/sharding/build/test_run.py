@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -189,27 +190,42 @@ def test_quarantine_ids_are_resolved_by_the_ledger_alone(folder, private, tmp_pa
 def test_the_first_reason_that_applies_counts(private, dicom_bytes, tmp_path, build, read_folder):
     noise_HW = np.zeros((64, 64), np.uint16)
     contents = {
+        "no image": b"<html>",
         "parse": b"<html>",
         "required tags": dicom_bytes(noise_HW, Rows=None, Modality="CT"),
         "modality": dicom_bytes(noise_HW, Modality="CT")[:-500],
+        "body part": dicom_bytes(noise_HW, BodyPartExamined="KNEE")[:-500],
         "decode": dicom_bytes(noise_HW, BurnedInAnnotation="YES")[:-500],
         "de-identification": dicom_bytes(noise_HW, BurnedInAnnotation="YES"),
         "text": dicom_bytes(noise_HW),
     }
     (tmp_path / "in").mkdir()
     for name, data in contents.items():
-        (tmp_path / "in" / name).write_bytes(data)
+        (tmp_path / "in" / (name if name == "no image" else f"{name}.dcm")).write_bytes(data)
     account = build(read_folder(tmp_path / "in", None), SETTINGS, str(tmp_path / "out"), private, 1)
     assert account.rejected == dict.fromkeys(contents, 1)
-    assert account.failed_share == pytest.approx(5 / 6)
+    assert account.failed_share == pytest.approx(5 / 8)
     for row in pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist():
-        assert ("image", row["reason"]) in private.ledger.resolve(row["id"])
+        named = row["reason"] if row["reason"] == "no image" else f"{row['reason']}.dcm"
+        assert ("image", named) in private.ledger.resolve(row["id"])
     assert verify(str(tmp_path / "out")) == []
 
 
 def test_a_missing_image_is_quarantined(private, tmp_path, build):
     account = build(SourceListing([SourceImage("gone.png", "")]), SETTINGS, str(tmp_path / "out"), private, 1)
-    assert account.rejected == {"parse": 1}
+    assert account.rejected == {"image not in the input": 1}
+    assert account.failed_share == 1
+    assert replace(account, partial=True).failed_share == 0
+
+
+def test_images_of_one_patient_in_many_studies_are_noted(private, dicom_bytes, tmp_path, build, read_folder):
+    (tmp_path / "in").mkdir()
+    for number in range(6):
+        data = dicom_bytes(PatientID="ANON", StudyInstanceUID=f"1.2.{number}")
+        (tmp_path / "in" / f"{number}.dcm").write_bytes(data)
+    settings = run.BuildSettings("folder", SampleSettings(allow_no_text=True))
+    account = build(read_folder(tmp_path / "in", None), settings, str(tmp_path / "out"), private, 1)
+    assert account.notes == {"all images have one patient's id, so they are in one split": 6}
 
 
 def test_an_empty_input_is_a_users_mistake(private, tmp_path, build):

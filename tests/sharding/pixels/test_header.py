@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, Sequence
 
+from sharding import pixels
+from sharding.contract import Reason, Rejected
 from sharding.pixels import header
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, for values that break the standard
@@ -51,3 +54,53 @@ def test_a_number_is_the_first_of_several_and_finite(value, found):
 def test_a_file_without_prefix_is_no_dicom():
     assert header.is_dicom(bytes(128) + b"DICM")
     assert not header.is_dicom(b"DICM")
+
+
+def coded(code: str, scheme: str, meaning: str) -> Sequence:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, scheme, meaning
+    return Sequence([item])
+
+
+@pytest.mark.parametrize(
+    ("item", "view"),
+    [
+        (("399348003", "SCT", "antero-posterior"), "AP"),
+        (("R-10206", "SRT", "x"), "AP"),
+        (("272479007", "SCT", ""), "PA"),
+        (("R-10214", "SNM3", "postero-anterior"), "PA"),
+        (("399173006", "SCT", "left lateral"), "LL"),
+        (("R-10232", "SRT", "right lateral"), "RL"),
+        (("1", "99X", "Posteroanterior projection"), "PA"),
+        (("1", "99X", "lateral"), "LATERAL"),
+        (("1", "99X", "Jane Roe"), ""),
+    ],
+)
+def test_the_view_of_a_code_sequence(dicom_bytes, item, view):
+    data = dicom_bytes(ViewCodeSequence=coded(*item))
+    assert pixels.open_image(data).view == view
+    assert pixels.open_image(dicom_bytes(ViewCodeSequence=coded(*item), ViewPosition="AP")).view == "AP"
+
+
+@pytest.mark.parametrize(
+    ("uid", "words"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.88.11", "Basic Text SR"),
+        ("1.2.840.10008.5.1.4.1.1.11.1", "Presentation State"),
+        ("1.2.840.10008.5.1.4.1.1.88.59", "Key Object"),
+        ("1.2.840.10008.5.1.4.1.1.104.1", "Encapsulated PDF"),
+    ],
+)
+def test_an_object_without_pixels_is_called_what_it_is(dicom_bytes, uid, words):
+    data = dicom_bytes(SOPClassUID=uid, PixelData=None, Rows=None)
+    with pytest.raises(Rejected, match=words) as caught:
+        pixels.open_image(data)
+    assert caught.value.reason == Reason.MODALITY
+
+
+def test_colour_without_a_planar_configuration_lacks_a_tag(dicom_bytes):
+    rgb_HWC = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(Rejected, match="missing or empty: PlanarConfiguration") as caught:
+        pixels.open_image(dicom_bytes(rgb_HWC, PhotometricInterpretation="RGB"))
+    assert caught.value.reason == Reason.REQUIRED_TAGS
+    assert pixels.open_image(dicom_bytes(rgb_HWC, PhotometricInterpretation="RGB", PlanarConfiguration=0))

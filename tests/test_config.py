@@ -11,6 +11,7 @@ import yaml
 from sentalign import cli, config
 from sentalign.config import listing
 from sentalign.config.file import CHANGEABLE
+from sentalign.config.yaml_file import expand_home, read_override
 from sharding.contract import UserError
 
 LEAST = "run: out\ndata: {shards: there}\n"
@@ -285,3 +286,16 @@ def test_the_zoom_of_a_view_is_a_range():
     with pytest.raises(UserError, match=r"loss.rescale is \[smallest, largest\] zoom, both above 0, not \[1.5, 0.5\]"):
         config.check({"run": "r", "data": {"shards": "s"}, "loss": {"rescale": [1.5, 0.5]}})
     assert not config.check({"run": "r", "data": {"shards": "s"}}).loss.views
+
+
+def test_a_tilde_is_the_home_folder_in_files_and_overrides(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tree = {"run": "~/runs/a", "data": {"shards": ["~/s", "s3://b/~x"]}, "uri": "sqlite:///~/m.db", "other": "a~b ~"}
+    assert expand_home(tree) == {
+        "run": f"{tmp_path}/runs/a",
+        "data": {"shards": [f"{tmp_path}/s", "s3://b/~x"]},
+        "uri": f"sqlite:///{tmp_path}/m.db",
+        "other": "a~b ~",
+    }
+    assert read_override("run=~/runs/b", "") == ("run", f"{tmp_path}/runs/b")
+    assert read_override("track.uri=~", "") == ("track.uri", None)

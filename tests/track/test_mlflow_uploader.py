@@ -224,6 +224,17 @@ def test_a_server_that_answers_500_stops_nothing(
     assert len(curve(store, sync(run, store, "failing"))) == 200
 
 
+def test_a_deleted_experiment_is_called_that(tmp_path: Path, store: str) -> None:
+    run = tmp_path / "run"
+    write(run, range(1, 3), "finished")
+    sync(run, store, "gone")
+    client = mlflow.MlflowClient(tracking_uri=store)
+    client.delete_experiment(client.get_experiment_by_name("gone").experiment_id)
+    write(tmp_path / "second", range(1, 3), "finished")
+    with pytest.raises(UserError, match="restore the experiment in MLflow, or name another with --experiment"):
+        sync(tmp_path / "second", store, "gone")
+
+
 def test_a_server_that_never_answers_stops_nothing(tmp_path: Path) -> None:
     run, released = tmp_path / "run", threading.Event()
     with faulty_server(lambda handler: released.wait(120) or None) as (uri, requests):

@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,12 +139,14 @@ def run_build(values: argparse.Namespace) -> int:
     settings = _settings(values)
     listing = _listing(values, Inventory.of(values.input))
     private = private_folder.open_private(values.private, values.input, values.out)
+    same = same_patient.read(values.same_patient) if values.same_patient else {}
+    _check_same_salt(same, listing, private.salt)
     plan = run.Build(
         settings,
         values.out,
         private,
         _workers(values),
-        same_patient=same_patient.read(values.same_patient) if values.same_patient else {},
+        same_patient=same,
         retry=frozenset(values.retry_failed),
         timeout=values.timeout,
     )
@@ -154,6 +156,18 @@ def run_build(values: argparse.Namespace) -> int:
     if failure:
         print(f"failed: {failure}", file=sys.stderr)
     return 1 if failure else 0
+
+
+def _check_same_salt(same: Mapping[str, str], listing: SourceListing, salt: bytes) -> None:
+    """Raises UserError if no patient of the list can be in this build: the pseudonyms of another salt are others."""
+    from sharding.deid.pseudonyms import pseudonym
+
+    named = {image.patient for image in listing.images}
+    if same and "" not in named and not any(pseudonym(salt, "patient", patient) in same for patient in named):
+        raise UserError(
+            "--same-patient: none of its patients is in this input; give the list that `verify` wrote for a build with "
+            "the same private folder"
+        )
 
 
 def _workers(values: argparse.Namespace) -> Callable[[WorkerConfig], Workers[Any]]:

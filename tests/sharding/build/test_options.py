@@ -113,3 +113,36 @@ def _parting_salt(one: str, other: str) -> bytes:
         if len(splits) == 2:
             return salt
     raise AssertionError("no salt parts them")
+
+
+def test_a_list_of_another_salt_is_a_mistake(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        (tmp_path / "in" / f"{number}.png").write_bytes(png_of(cloudy(number)))
+    (tmp_path / "in" / "t.csv").write_text("image,text,patient\n0.png,Clear.,a\n1.png,Clear.,b\n")
+    (tmp_path / "same.csv").write_text(f"patient,other_patient\n{'0' * 16},{'1' * 16}\n")
+    columns = ["--table", "t.csv", "--image-column", "image", "--text-column", "text", "--patient-column", "patient"]
+    assert build(tmp_path / "in", tmp_path / "out", *columns, "--same-patient", str(tmp_path / "same.csv")) == 2
+    assert "none of its patients is in this input" in capsys.readouterr().err
+
+
+def png_of(grey_HW) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(grey_HW).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_other_languages_and_other_parts_of_the_body_are_counted(tmp_path, dicom_bytes, capsys):
+    (tmp_path / "in").mkdir()
+    texts = ("Clear lungs.", "Kein Erguss. Herz normal groß.", "No effusion.")
+    for number, part in enumerate(("CHEST", "THORAX", "KNEE")):
+        (tmp_path / "in" / f"{number}.dcm").write_bytes(dicom_bytes(BodyPartExamined=part))
+    rows = "".join(f"{number}.dcm,{text}\n" for number, text in enumerate(texts))
+    (tmp_path / "in" / "t.csv").write_text(f"image,text\n{rows}")
+    columns = ["--table", "t.csv", "--image-column", "image", "--text-column", "text"]
+    assert build(tmp_path / "in", tmp_path / "out", *columns) == 0
+    assert "rejected: body part 1, language 1" in capsys.readouterr().out
+    more = ["--languages", "de,en", "--body-part", "any", "--private", str(tmp_path / "p")]
+    assert build(tmp_path / "in", tmp_path / "all", *columns, *more) == 0
+    assert "written 3" in capsys.readouterr().out
+    assert build(tmp_path / "in", tmp_path / "x", *columns, "--languages", "dutch") == 2

@@ -40,13 +40,14 @@ class Reason(StrEnum):
     MODALITY = "modality"
     BODY_PART = "body part"
     DECODE = "decode"
+    BLANK = "blank"
     DEIDENTIFICATION = "de-identification"
     TEXT = "text"
     LANGUAGE = "language"
 
 
 # What is left out because nobody asked for it: no fault of the input, and no reason for a build to fail.
-NO_FAULT = frozenset((Reason.NO_IMAGE, Reason.MODALITY, Reason.BODY_PART, Reason.LANGUAGE))
+NO_FAULT = frozenset((Reason.NO_IMAGE, Reason.MODALITY, Reason.BODY_PART, Reason.BLANK, Reason.LANGUAGE))
 
 
 class Rejected(Exception):

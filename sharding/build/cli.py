@@ -78,6 +78,8 @@ def _add_samples(group: argparse._ArgumentGroup) -> None:
     no_text = "keep images without text; they are never trained on"
     group.add_argument("--allow-no-text", action="store_true", help=no_text)
     group.add_argument("--size", type=_positive, default=1024, help="longest side of an image, in pixels (1024)")
+    empty = "reject pictures in which one grey level has at least this share, e.g. 0.98 (default: count them)"
+    group.add_argument("--reject-blank", type=_share, metavar="SHARE", help=empty)
     captures = "refuse images whose header flags burned-in identity (default), or all that it does not clear"
     group.add_argument("--captures", choices=("flagged", "strict"), default="flagged", help=captures)
     image = "stored format; dcm: the original pixels with an allow-listed header, whatever --size is"
@@ -196,6 +198,7 @@ def _settings(values: argparse.Namespace) -> BuildSettings:
         languages=None if "any" in languages else languages,
         allow_no_text=values.allow_no_text,
         frontal_only=values.views == "frontal",
+        reject_blank=values.reject_blank,
         chest_only=values.body_part == "chest",
         strict_captures=values.captures == "strict",
         split_share=values.split_share,

@@ -16,10 +16,10 @@ from sharding import leaks, manifest
 from sharding.build import quarantine
 from sharding.build.account import Account
 from sharding.build.journal import BuildJournal, ShardInputs
-from sharding.build.sentence_tuple import JPEG_QUALITY, SampleSettings
+from sharding.build.sentence_tuple import BLANK, JPEG_QUALITY, SampleSettings
 from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
 from sharding.deid import audit
-from sharding.sources import SourceListing
+from sharding.sources import SourceListing, nonzero
 from sharding.store.base import Store
 
 
@@ -41,6 +41,7 @@ class BuildSettings:
 
 
 SEVERAL = 5  # studies that one patient may have
+NEARLY_BLANK = "picture of fewer than 8 grey levels or 8 pixels a side, kept"
 ONE_PATIENT = "all images have one patient's id, so they are in one split"
 
 
@@ -73,7 +74,7 @@ def finish(
         rejected=rejected,
         left_out=listing.left_out,
         shards=len(shards),
-        notes=listing.notes | _one_patient(rows),
+        notes=listing.notes | _one_patient(rows) | nonzero({NEARLY_BLANK: masked[BLANK]}),
         # What the manifest alone shows; `verify` also compares the images for near-duplicates.
         leaks=dict(Counter(leak.kind.value for leak in leaks.certain(rows) if leak.crosses_splits)),
     )

@@ -22,6 +22,7 @@ from sharding.deid import deidentified_dicom, header_identifiers, pseudonyms, se
 from sharding.deid.reports import masking
 from sharding.deid.reports.identifiers import identifiers_of
 from sharding.leaks import perceptual_hash
+from sharding.pixels import blank
 from sharding.pixels.picture import Grey
 from sharding.sources import REPORT, SourceImage
 from sharding.sources.tables.views import FRONTAL
@@ -31,6 +32,8 @@ from sharding.text.readable import readable
 
 JPEG_QUALITY = 95
 TIMEOUT = 120.0  # seconds for one image; the decoders need less than one, a store that stalls may need more
+
+BLANK = "blank"  # the count of pictures that say nothing and were kept
 
 LedgerRows = list[tuple[str, str, str]]  # kind, pseudonym, source id
 
@@ -46,6 +49,7 @@ class SampleSettings:
     languages: tuple[str, ...] | None = ("en",)
     frontal_only: bool = True
     chest_only: bool = True
+    reject_blank: float | None = None
     strict_captures: bool = False
     split_share: tuple[float, float, float] = (0.8, 0.1, 0.1)
 
@@ -69,10 +73,14 @@ def sentence_tuple(
     view = image.view or raw.view
     _check_modality_and_view(raw, view, settings)
     picture = raw.picture()
+    if settings.reject_blank is not None and blank.largest_share(picture.grey_HW) >= settings.reject_blank:
+        raise Rejected(Reason.BLANK, f"one grey level has {settings.reject_blank:g} of the picture or more")
     refusal = secondary_captures.refusal(raw.dataset, settings.strict_captures) if raw.dataset else ""
     if refusal:
         raise Rejected(Reason.DEIDENTIFICATION, refusal)
     audit.update(secondary_captures.counted(raw.dataset))
+    if blank.says_nothing(picture.grey_HW):
+        audit[BLANK] += 1
     report = _sentences(image, raw.dataset, settings.languages, audit)
     if not report and not settings.allow_no_text:
         raise Rejected(Reason.TEXT, "no sentence; --allow-no-text keeps such images")

@@ -146,3 +146,15 @@ def test_other_languages_and_other_parts_of_the_body_are_counted(tmp_path, dicom
     assert build(tmp_path / "in", tmp_path / "all", *columns, *more) == 0
     assert "written 3" in capsys.readouterr().out
     assert build(tmp_path / "in", tmp_path / "x", *columns, "--languages", "dutch") == 2
+
+
+def test_blank_pictures_are_counted_or_rejected(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    marked_HW = np.zeros((60, 60), np.uint8)
+    marked_HW[:2, :9] = 255
+    for name, grey_HW in (("film", cloudy(1)), ("blank", np.zeros((60, 60), np.uint8)), ("marker", marked_HW)):
+        (tmp_path / "in" / f"{name}.png").write_bytes(png_of(grey_HW))
+    assert build(tmp_path / "in", tmp_path / "out", "--allow-no-text") == 0
+    assert "note: picture of fewer than 8 grey levels or 8 pixels a side, kept 2" in capsys.readouterr().out
+    assert build(tmp_path / "in", tmp_path / "two", "--allow-no-text", "--reject-blank", "0.99") == 0
+    assert "written 1 + rejected 2" in capsys.readouterr().out

@@ -104,8 +104,9 @@ def sync(run: Path, uri: str, experiment: str, parent_run: str | None = None) ->
     except UserError:
         raise
     except Exception as error:
-        reason = _one_line(error)
-        raise UserError(f"{_public(uri)} did not accept the run ({reason}); {_remedy(reason)}") from None
+        raise UserError(
+            f"{_public(uri)} did not accept the run ({(why := _one_line(error))}); {_remedy(why)}"
+        ) from None
 
 
 def absolute(uri: str) -> str:
@@ -115,14 +116,11 @@ def absolute(uri: str) -> str:
 
 
 def _remedy(reason: str) -> str:
-    """What to do about a refusal of the store."""
     words = reason.lower()
     if "deleted" in words or "must be in the 'active' state" in words:
         return "restore the experiment in MLflow, or name another with --experiment"
     if any(sign in words for sign in ("401", "403", "unauthorized", "permission", "forbidden", "denied")):
-        return (
-            "check the credentials in MLFLOW_TRACKING_USERNAME and _PASSWORD or MLFLOW_TRACKING_TOKEN, and their rights"
-        )
+        return "check the credentials in MLFLOW_TRACKING_USERNAME and _PASSWORD, or MLFLOW_TRACKING_TOKEN"
     if any(sign in words for sign in ("no space", "disk", "readonly", "read-only", "locked")):
         return "check the disk and the rights of the database"
     if "schema" in words or "alembic" in words:

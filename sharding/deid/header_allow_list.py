@@ -21,7 +21,8 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut
 from pydicom.valuerep import format_number_as_ds
 
-from sharding.pixels.header import VIEWS, value
+from sharding.pixels.examination import VIEWS
+from sharding.pixels.header import value
 from sharding.pixels.transforms import lookup
 
 DECIMAL = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")

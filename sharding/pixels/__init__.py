@@ -1,8 +1,9 @@
 """DICOM, PNG or JPEG bytes → a grey image in display space with its geometry.
 
-In: the bytes of one file. Out: `Picture`, or `contract.Rejected` with the first reason that applies. Read `header`,
-then `display` (the display chain of DICOM, with `codecs`, `codestream`, `value_table` and `transforms`), `raster` (PNG
-and JPEG), `full_depth` (8 bits or all) and `picture` (the geometry). The build decides which images are taken.
+In: the bytes of one file. Out: `Picture`, or `contract.Rejected` with the first reason that applies. Read `header` and
+`examination` (view and part of the body), then `display` (the display chain of DICOM, with `codecs`, `codestream`,
+`value_table` and `transforms`), `raster` (PNG and JPEG), `full_depth` (8 bits or all), `blank` and `picture` (the
+geometry). The build decides which images are taken.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from sharding.contract import Reason, Rejected
-from sharding.pixels import display, header, raster
+from sharding.pixels import display, examination, header, raster
 from sharding.pixels.full_depth import FullDepthPicture
 from sharding.pixels.picture import Geometry, Picture, letterbox, resize, shrink
 
@@ -107,8 +108,8 @@ def _open_dicom(data: bytes) -> RawImage:
             modality=header.modality(dataset),
             patient=header.patient_id(dataset),
             study=header.study_id(dataset),
-            view=header.view(dataset),
-            other_body=header.other_body(dataset),
+            view=examination.view(dataset),
+            other_body=examination.other_than_chest(dataset),
             dataset=dataset,
         )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import warnings
 import zlib
 from typing import Any
@@ -22,7 +21,6 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from sharding.contract import Reason, Rejected
-from sharding.pixels import view_codes
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings quote values of the header
 
@@ -34,73 +32,6 @@ MAX_READS = 500_000  # two or three for an element
 REQUIRED = """
     Rows Columns BitsAllocated BitsStored SamplesPerPixel PixelRepresentation PhotometricInterpretation PixelData
 """
-VIEWS = view_codes.VIEWS
-HUMAN, CHEST = re.compile(r"HUMAN|HOMO"), re.compile(r"CHEST|THORA|LUNG|RIB|HEART|CARDIAC|STERN|CLAVIC|MEDIASTIN")
-# Parts of the body, as in PS3.16 annex L, that are not the chest.
-BODIES = (
-    *(
-        "ABDOMEN",
-        "ANKLE",
-        "ARM",
-        "BREAST",
-        "CALCANEUS",
-        "CEREBRAL",
-        "COCCYX",
-        "CSPINE",
-        "CERVICAL",
-        "EAR",
-        "ELBOW",
-        "EYE",
-        "EXTREMITY",
-    ),
-    *(
-        "FACE",
-        "FEMUR",
-        "FINGER",
-        "FOOT",
-        "FOREARM",
-        "HAND",
-        "HEAD",
-        "HIP",
-        "HUMERUS",
-        "JAW",
-        "KIDNEY",
-        "KNEE",
-        "KUB",
-        "LEG",
-        "LOWER LIMB",
-    ),
-    *(
-        "LSPINE",
-        "LUMBAR",
-        "MANDIBLE",
-        "MAXILLA",
-        "NASAL",
-        "NECK",
-        "ORBIT",
-        "PATELLA",
-        "PELVI",
-        "RADIUS",
-        "SACRUM",
-        "SCAPULA",
-        "SHOULDER",
-    ),
-    *(
-        "SINUS",
-        "SKULL",
-        "SPINE",
-        "TEETH",
-        "THIGH",
-        "THUMB",
-        "TIBIA",
-        "TOE",
-        "TOOTH",
-        "ULNA",
-        "UPPER LIMB",
-        "WRIST",
-        "ZYGOMA",
-    ),
-)
 
 
 def is_dicom(data: bytes) -> bool:
@@ -227,33 +158,6 @@ def patient_id(dataset: Dataset) -> str:
 
 def study_id(dataset: Dataset) -> str:
     return text(dataset, "StudyInstanceUID")
-
-
-def view(dataset: Dataset) -> str:
-    """ViewPosition if it is a code of PS3.3 C.8.7.1 or C.8.11.5, else the view that ViewCodeSequence names, else empty.
-
-    Free text is not passed on: it could hold a name.
-    """
-    code = text(dataset, "ViewPosition").upper()
-    return code if code in VIEWS else view_codes.of(dataset)
-
-
-def other_body(dataset: Dataset) -> str:
-    """Whose or which body the header says it is, if not a human chest: a name of `BODIES`, or "animal"; else empty."""
-    species = text(dataset, "PatientSpeciesDescription").upper()
-    if species and not HUMAN.search(species):
-        return "animal"
-    words = f"{text(dataset, 'BodyPartExamined')} {_meanings(dataset, 'AnatomicRegionSequence')}".upper()
-    if CHEST.search(words):
-        return ""
-    return next((name for name in BODIES if re.search(rf"(?<![A-Z]){name}", words)), "")
-
-
-def _meanings(dataset: Dataset, name: str) -> str:
-    try:
-        return " ".join(text(item, "CodeMeaning") for item in dataset.get(name) or ())
-    except Exception:
-        return ""  # pydicom raises any type for an element that cannot be read
 
 
 def text(dataset: Dataset, name: str) -> str:

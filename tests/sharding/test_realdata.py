@@ -24,7 +24,7 @@ pytestmark = pytest.mark.realdata
 
 REASONS = {
     "0_ORIGINAL_no_pixels.dcm": Reason.REQUIRED_TAGS,
-    "CR-MONO1-10-chest.noext": Reason.PARSE,
+    "CR-MONO1-10-chest.noext": Reason.NO_IMAGE,
     "GH177_D_CLUNIE_CT1_IVRLE_BigEndian_undefined_length.dcm": Reason.PARSE,
     "JPEG-lossy.dcm": Reason.DECODE,
     "MR_truncated.dcm": Reason.DECODE,
@@ -146,6 +146,8 @@ def test_the_folder_of_dicom_files(realdata, tmp_path, capsys):
     arguments = ["build", "folder", str(realdata / "dicom"), "--out", str(tmp_path / "out"), "--allow-no-text"]
     arguments += [
         "--modality",
+        "any",
+        "--body-part",
         "any",
         "--max-failures",
         "0.3",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from sharding.pixels.header import VIEWS
+from sharding.pixels.examination import VIEWS
 from sharding.sources import SourceImage
 
 # "FRONTAL" is not a DICOM code: tables use it for an unknown AP or PA.

@@ -8,7 +8,7 @@ from pydicom import Dataset, Sequence
 
 from sharding import pixels
 from sharding.contract import Reason, Rejected
-from sharding.pixels import header
+from sharding.pixels import examination, header
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, for values that break the standard
 
@@ -30,7 +30,7 @@ def test_the_ids_and_the_modality_are_text():
 
 @pytest.mark.parametrize(("written", "view"), [("PA", "PA"), ("ap ", "AP"), ("LATERAL", "LATERAL"), ("Jane Roe", "")])
 def test_a_view_is_one_of_the_codes_of_the_standard(written, view):
-    assert header.view(dataset(ViewPosition=written)) == view
+    assert examination.view(dataset(ViewPosition=written)) == view
 
 
 def test_several_values_are_one_text():

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from sharding.contract import UserError
-from sharding.pixels.header import VIEWS
+from sharding.pixels.examination import VIEWS
 from sharding.sources import exclusion
 from sharding.sources.tables import splits, views
 from sharding.text import encoding
@@ -92,7 +92,7 @@ def test_a_missing_list_is_said(tmp_path):
         ("AP Supine", "AP"),
         ("AP_erect", "AP"),
         ("Chest PA (standing)", "PA"),
-        ("postero-anterior", ""),
+        ("postero-anterior", "PA"),
         ("Posteroanterior", "PA"),
         ("Frontal", "FRONTAL"),
         ("frontal, AP", "AP"),

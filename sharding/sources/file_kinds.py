@@ -21,7 +21,7 @@ SYSTEM_FILE = re.compile(
 # Files of these endings, and these without one, are no images.
 OTHER_ENDING = re.compile(
     r"\.(?:csv|tsv|txt|jsonl?|xml|md|rst|parquet|html?|pdf|py|ipynb|ya?ml|log|sqlite3?|db|xlsx?|docx?|pptx?|npy|npz|ini|cfg|toml|"
-    r"sha\d*|md5|sum|part|crdownload|tmp|lock|sh|bat|exe|rtf|bib|lnk|url|aux|json\.gz|csv\.gz|tsv\.gz|txt\.gz|xml\.gz|pt|pth|ckpt)",
+    r"sha\d*|md5|sum|part|crdownload|tmp|lock|sh|bat|exe|rtf|bib|lnk|url|aux|pt|pth|ckpt)",
     re.I,
 )
 OTHER_NAME = re.compile(
@@ -56,7 +56,8 @@ def kind_of(name: str) -> str:
         return SYSTEM
     if any(part.startswith(".") for part in (*folders, base)):
         return HIDDEN
-    if OTHER_NAME.fullmatch(base) or OTHER_ENDING.fullmatch(posixpath.splitext(base)[1]):
+    unpacked = base[:-3] if base.lower().endswith(".gz") else base
+    if OTHER_NAME.fullmatch(base) or OTHER_ENDING.fullmatch(posixpath.splitext(unpacked)[1]):
         return OTHER
     if IMAGE_IN_GZIP.fullmatch(base):
         return ""

@@ -190,6 +190,7 @@ def test_a_secret_in_every_element_of_the_dictionary_does_not_get_out(dicom_byte
     dataset.update(planted(depth=2))
     voi[0].update({element.tag: element for element in planted(0) if element.tag not in voi[0]})
     dataset.VOILUTSequence = voi
+    del dataset.RescaleSlope, dataset.RescaleIntercept  # unreadable ones reject the image
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian
     buffer = io.BytesIO()

@@ -74,7 +74,9 @@ def bare_loop(paths: list[str], processes: int) -> None:
 def build(source: Path, processes: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         private = private_folder.open_private(Path(scratch) / "private", str(source), scratch + "/out")
-        settings = run.BuildSettings("folder", SampleSettings(SIZE, "jpg", None, True))
+        settings = run.BuildSettings(
+            "folder", SampleSettings(SIZE, "jpg", None, True, frontal_only=False, chest_only=False)
+        )
         plan = run.Build(settings, scratch + "/out", private, lambda config: pool.Processes(config, processes))
         account = run.build(folder.read(Inventory.of(str(source)), None), plan)
         assert not account.rejected, account.rejected
@@ -167,7 +169,7 @@ def against_img2dataset(paths: list[str], python: str) -> None:
     script = IMG2DATASET.format(size=SIZE, quality=JPEG_QUALITY)
     done = subprocess.run([python, "-c", script], input="\n".join(chosen), capture_output=True, text=True, check=True)
     theirs, failed = (float(part) for part in done.stdout.splitlines()[-1].split())
-    settings = SampleSettings(SIZE, "jpg", None, True)
+    settings = SampleSettings(SIZE, "jpg", None, True, frontal_only=False, chest_only=False)
     images = [SourceImage(path, path) for path in chosen]
     config = WorkerConfig(settings, b"s" * 32)
     started = time.process_time()

@@ -71,7 +71,7 @@ def sentence_tuple(
     settings = config.settings
     raw = pixels.open_image(_bytes(image), image.file)
     view = image.view or raw.view
-    _check_modality_and_view(raw, view, settings)
+    _check_examination(raw, view, settings)
     picture = raw.picture()
     if settings.reject_blank is not None and blank.largest_share(picture.grey_HW) >= settings.reject_blank:
         raise Rejected(Reason.BLANK, f"one grey level has {settings.reject_blank:g} of the picture or more")
@@ -109,7 +109,7 @@ def sentence_tuple(
     )
 
 
-def _check_modality_and_view(raw: pixels.RawImage, view: str, settings: SampleSettings) -> None:
+def _check_examination(raw: pixels.RawImage, view: str, settings: SampleSettings) -> None:
     if settings.modalities and raw.modality is not None and raw.modality not in settings.modalities:
         raise Rejected(Reason.MODALITY, f"modality is not one of {', '.join(settings.modalities)}")
     if settings.chest_only and raw.other_body:
@@ -137,14 +137,19 @@ def _bytes(image: SourceImage) -> bytes:
         if image.several:
             raise Rejected(Reason.PARSE, "the image's name fits several files; name it with its folder")
         raise Rejected(Reason.ABSENT, "no file of this name in the input; --partial allows it")
+    return _read(image.file, "the image file", Reason.PARSE)
+
+
+def _read(location: str, what: str, reason: Reason) -> bytes:
+    """A file, without gzip. Raises Rejected if it cannot be read, UserError if the store is out of reach."""
     try:
-        data = locations.read(image.file)
+        data = locations.read(location)
     except OSError as error:
-        raise Rejected(Reason.PARSE, f"the image file cannot be read ({error.strerror})") from None
+        raise Rejected(reason, f"{what} cannot be read ({error.strerror})") from None
     try:
-        return encoding.inflated(data, "the image file")
+        return encoding.inflated(data, what)
     except UserError as error:
-        raise Rejected(Reason.PARSE, str(error)) from None
+        raise Rejected(reason, str(error)) from None
 
 
 def _sentences(
@@ -152,7 +157,7 @@ def _sentences(
 ) -> list[Sentence]:
     report = _report(image)
     spoken = language.of(report)
-    if languages and spoken not in languages:
+    if report.strip() and languages and spoken not in languages:
         raise Rejected(Reason.LANGUAGE, f"the report's language is {spoken}; --languages takes it")
     known = identifiers_of(ids=[image.patient, image.study], files=[image.id, image.file])
     if dataset:
@@ -169,12 +174,9 @@ def _report(image: SourceImage) -> str:
     """The readable text of the report, empty for none. Raises Rejected(TEXT) for one that cannot be decoded or read."""
     if image.text is not None or not image.text_file:
         return readable(image.text or "")
+    data = _read(image.text_file, "the report", Reason.TEXT)
     try:
-        data = locations.read(image.text_file)
-    except OSError as error:
-        raise Rejected(Reason.TEXT, f"the report cannot be read ({error.strerror})") from None
-    try:
-        text = encoding.text(encoding.inflated(data, "the report"), "the report", "save it in UTF-8")
+        text = encoding.text(data, "the report", "save it in UTF-8")
     except UserError as error:
         raise Rejected(Reason.TEXT, str(error)) from None
     return readable(text)

@@ -46,69 +46,13 @@ OF_MEANING = {
 }
 HUMAN, CHEST = re.compile(r"HUMAN|HOMO"), re.compile(r"CHEST|THORA|LUNG|RIB|HEART|CARDIAC|STERN|CLAVIC|MEDIASTIN")
 # Parts of the body, as in PS3.16 annex L, that are not the chest.
-BODIES = (
-    *(
-        "ABDOMEN",
-        "ANKLE",
-        "ARM",
-        "BREAST",
-        "CALCANEUS",
-        "CEREBRAL",
-        "COCCYX",
-        "CSPINE",
-        "CERVICAL",
-        "EAR",
-        "ELBOW",
-        "EYE",
-        "EXTREMITY",
-    ),
-    *(
-        "FACE",
-        "FEMUR",
-        "FINGER",
-        "FOOT",
-        "FOREARM",
-        "HAND",
-        "HEAD",
-        "HIP",
-        "HUMERUS",
-        "JAW",
-        "KIDNEY",
-        "KNEE",
-        "KUB",
-        "LEG",
-        "LOWER LIMB",
-    ),
-    *(
-        "LSPINE",
-        "LUMBAR",
-        "MANDIBLE",
-        "MAXILLA",
-        "NASAL",
-        "NECK",
-        "ORBIT",
-        "PATELLA",
-        "PELVI",
-        "RADIUS",
-        "SACRUM",
-        "SCAPULA",
-        "SHOULDER",
-    ),
-    *(
-        "SINUS",
-        "SKULL",
-        "SPINE",
-        "TEETH",
-        "THIGH",
-        "THUMB",
-        "TIBIA",
-        "TOE",
-        "TOOTH",
-        "ULNA",
-        "UPPER LIMB",
-        "WRIST",
-        "ZYGOMA",
-    ),
+OTHER_PART = re.compile(
+    r"(?<![A-Z])(?:"
+    r"ABDOMEN|ANKLE|ARM|BREAST|CALCANEUS|CEREBRAL|COCCYX|CSPINE|CERVICAL|EAR|ELBOW|EYE|EXTREMITY|FACE|"
+    r"FEMUR|FINGER|FOOT|FOREARM|HAND|HEAD|HIP|HUMERUS|JAW|KIDNEY|KNEE|KUB|LEG|LOWER LIMB|LSPINE|"
+    r"LUMBAR|MANDIBLE|MAXILLA|NASAL|NECK|ORBIT|PATELLA|PELVI|RADIUS|SACRUM|SCAPULA|SHOULDER|SINUS|"
+    r"SKULL|SPINE|TEETH|THIGH|THUMB|TIBIA|TOE|TOOTH|ULNA|UPPER LIMB|WRIST|ZYGOMA"
+    r")"
 )
 
 
@@ -119,14 +63,15 @@ def view(dataset: Dataset) -> str:
 
 
 def other_than_chest(dataset: Dataset) -> str:
-    """Whose or which body the header says it is, if not a human chest: a name of `BODIES`, or "animal"; else empty."""
+    """What the header says it shows if that is no human chest: a word of `OTHER_PART`, or "animal"; else empty."""
     species = text(dataset, "PatientSpeciesDescription").upper()
     if species and not HUMAN.search(species):
         return "animal"
     words = f"{text(dataset, 'BodyPartExamined')} {_meanings(dataset, 'AnatomicRegionSequence')}".upper()
     if CHEST.search(words):
         return ""
-    return next((name for name in BODIES if re.search(rf"(?<![A-Z]){name}", words)), "")
+    found = OTHER_PART.search(words)
+    return found[0] if found else ""
 
 
 def _meanings(dataset: Dataset, name: str) -> str:

@@ -127,8 +127,6 @@ def _check_is_image(dataset: Dataset) -> None:
         raise Rejected(
             Reason.MODALITY, f"no image but a DICOM object of another kind ({name.removesuffix(' Storage')})"
         )
-    if name == "Media Storage Directory Storage":
-        raise Rejected(Reason.MODALITY, "no image but a directory of images (DICOMDIR)")
 
 
 def _has_pixels(dataset: Dataset) -> bool:

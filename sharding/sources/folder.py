@@ -64,7 +64,8 @@ def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]
     names = values[columns.image]
     empty = [""] * len(names)
     texts, patients, view_words = (values.get(name, empty) for name in (columns.text, columns.patient, columns.view))
-    files = [finder.find(name) for name in names]
+    matches = [finder.matches(name) for name in names]
+    files = [found[0] if len(found) == 1 else "" for found in matches]
     owners = [patient or file for patient, file in zip(patients, files, strict=True)]
     split_names = splits.of_patients(owners, splits.read(values.get(columns.split, empty), table), table)
     left_out["row that names no image"] = names.count("")
@@ -72,15 +73,15 @@ def _of_table(inventory: Inventory, columns: FolderTable, left_out: Counter[str]
         SourceImage(
             id=name,
             file=inventory.location(file) if file else "",
-            several=finder.is_ambiguous(name),
+            several=len(found) > 1,
             patient=patient,
             text=text,
             view=views.code(view),
             split=split,
             state=inventory.states.get(file, ""),
         )
-        for name, file, text, patient, view, split in zip(
-            names, files, texts, patients, view_words, split_names, strict=True
+        for name, file, found, text, patient, view, split in zip(
+            names, files, matches, texts, patients, view_words, split_names, strict=True
         )
         if name
     ]

@@ -34,7 +34,6 @@ class ImageFinder:
         self._inventory = inventory
         self._roots = tuple(f"{root}/" for root in _roots(inventory.url))
         self._folder = posixpath.basename(inventory.url.rstrip("/"))
-        self._found: dict[str, list[str]] = {}
         self._beside = posixpath.dirname(self.below(table))
         self._indexes: dict[tuple[Callable[[str], Parts], int], dict[Parts, list[str]]] = {}
 
@@ -44,19 +43,11 @@ class ImageFinder:
 
     def find(self, name: str) -> str:
         """The relative name of the file called `name`; empty if there is none or several match."""
-        matches = self._matches(name)
+        matches = self.matches(name)
         return matches[0] if len(matches) == 1 else ""
 
-    def is_ambiguous(self, name: str) -> bool:
-        """Whether several files fit the name."""
-        return len(self._matches(name)) > 1
-
-    def _matches(self, name: str) -> list[str]:
-        if name not in self._found:
-            self._found = {name: self._search(name)}  # the last one: `is_ambiguous` asks for it again
-        return self._found[name]
-
-    def _search(self, name: str) -> list[str]:
+    def matches(self, name: str) -> list[str]:
+        """The relative names of all files that `name` fits by the strictest comparison that any fits."""
         if not name:
             return []
         name = self.below(name)

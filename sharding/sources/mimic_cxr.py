@@ -52,10 +52,12 @@ def read(inventory: Inventory, frontal_only: bool = True, exclude: str = "") -> 
 
 
 def _source_image(dicom_id: str, image: ImageRow, files: Files) -> SourceImage:
-    file, report = files.image(dicom_id, image), files.report(image)
+    found, report = files.images(dicom_id, image), files.report(image)
+    file = found[0] if len(found) == 1 else ""
     return SourceImage(
         id=dicom_id,
         file=files.inventory.location(file) if file else "",
+        several=len(found) > 1,
         patient=image.subject,
         study=image.study,
         text=None,
@@ -73,18 +75,19 @@ class Files:
     def __init__(self, inventory: Inventory, folder: str) -> None:
         self.inventory, self._folder = inventory, folder
 
-    def image(self, dicom_id: str, image: ImageRow) -> str:
-        """The relative name of the image; empty if there is none or several match."""
+    def images(self, dicom_id: str, image: ImageRow) -> list[str]:
+        """The relative names of all files that may be the image."""
         path = image.path or f"files/p{image.subject[:2]}/p{image.subject}/s{image.study}/{dicom_id}.dcm"
         stem, extension = posixpath.splitext(posixpath.join(self._folder, path))
         official = self.inventory.first(*(stem + suffix for suffix in dict.fromkeys((extension, *EXTENSIONS))))
-        return official or _only(image.subject, self._images.get(dicom_id, []))
+        return [official] if official else _own(image.subject, self._images.get(dicom_id, []))
 
     def report(self, image: ImageRow) -> str:
         """The relative name of the report; empty if there is none or several match."""
         path = f"files/p{image.subject[:2]}/p{image.subject}/s{image.study}.txt"
         official = self.inventory.first(*(posixpath.join(self._folder, folder, path) for folder in REPORT_FOLDERS))
-        return official or _only(image.subject, self._reports.get(f"s{image.study}", []))
+        own = _own(image.subject, self._reports.get(f"s{image.study}", []))
+        return official or (own[0] if len(own) == 1 else "")
 
     @cached_property
     def _images(self) -> dict[str, list[str]]:
@@ -103,7 +106,6 @@ class Files:
         return by_stem
 
 
-def _only(subject: str, names: list[str]) -> str:
-    """The only one of these files outside other subjects' folders; empty if there is none or several."""
-    own = [name for name in names if set(filter(OF_SUBJECT.fullmatch, name.split("/"))) <= {f"p{subject}"}]
-    return own[0] if len(own) == 1 else ""
+def _own(subject: str, names: list[str]) -> list[str]:
+    """Those of the files that are outside other subjects' folders."""
+    return [name for name in names if set(filter(OF_SUBJECT.fullmatch, name.split("/"))) <= {f"p{subject}"}]

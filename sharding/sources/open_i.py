@@ -118,10 +118,12 @@ def _without_duplicates(images: list[SourceImage], left_out: Counter[str]) -> li
 
 def _source_images(report: Report, files: ImageFiles) -> Iterator[SourceImage]:
     for image in dict.fromkeys(report.images):
-        name, key = files.find(image), open_i_tables.image_key(image)
+        found, key = files.find(image), open_i_tables.image_key(image)
+        name = found[0] if len(found) == 1 else ""
         yield SourceImage(
             id=image,
             file=files.inventory.location(name) if name else "",
+            several=len(found) > 1,
             patient=report.id,
             study=report.id,
             text=report.text,
@@ -140,11 +142,11 @@ class ImageFiles:
         for name in may_be_images(inventory.states)[0]:
             self.names.setdefault(open_i_tables.image_key(name), []).append(name)
 
-    def find(self, image: str) -> str:
-        """The relative name of the image's file; empty if there is none or several match."""
+    def find(self, image: str) -> list[str]:
+        """The relative names of all files that may be the image, of the preferred format."""
         names = self.names.get(open_i_tables.image_key(image), [])
         for extension in (*IMAGES, ""):
             matches = [name for name in names if name.lower().endswith(extension)]
             if matches:
-                return matches[0] if len(matches) == 1 else ""
-        return ""
+                return matches
+        return []

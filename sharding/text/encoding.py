@@ -57,9 +57,8 @@ def codec(data: bytes, location: str, remedy: str = TABLE) -> str:
             codecs.utf_8_decode(data, "strict", True)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{location}: not {name[:6].upper().rstrip('-')} in line {line}; {remedy}, as with iconv -f latin1 -t utf-8"
-        ) from None
+        right = "UTF-16" if name == "utf-16" else "UTF-8"
+        raise UserError(f"{location}: not {right} in line {line}; {remedy}, as with iconv -f latin1 -t utf-8") from None
     if nul >= 0:
         raise UserError(f"{location}: a NUL character: damaged, or UTF-16 without a byte order mark; {remedy}")
     return name

@@ -1,8 +1,9 @@
 """The language of a report, by its frequent words.
 
 In: a readable text. Out: a code of ISO 639-1, "other" for another script, English if nothing speaks against it. The
-word lists are in `languages.toml`. General detectors were tried and take short English reports, which are full of
-Latin, for French or German (docs/sharding.md): a report that is wrongly called foreign loses its findings.
+word lists are in `languages.toml`. A general detector (lingua) takes some short English
+reports, which are full of Latin, for French or German (docs/sharding.md): a report that is wrongly called foreign loses
+its findings.
 """
 
 from __future__ import annotations

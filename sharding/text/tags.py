@@ -56,7 +56,7 @@ NEUTRAL = frozenset(
         expansion expected exposed fairly full fully furthermore general generally given good gross grossly
         incidentally inflated inflation intact interval limit limited limits maintained midline mineralization
         mineralized namely near negative normal normally noted now obtained outline outlines overall particular
-        particularly patent patient patient's patients position positioned preserved previous previously prior range
+        particularly patent patient patients position positioned preserved previous previously prior range
         relatively remain remainder remaining remains rest reveal revealed reveals satisfactory shape sharp sharply
         similar since size sized specifically stable symmetric symmetrical symmetrically time today top unchanged
         unremarkable very well year years young
@@ -64,8 +64,8 @@ NEUTRAL = frozenset(
     )
 )
 SEEN = r"(?:chest|exam\w*|stud(?:y|ies)|radiographs?|films?|images?|imaging|x-?rays?|ct|scans?|views?|(?:x-)?xxxx|_+)"
-# Negations that deny no finding, but certainty, change, visibility or an earlier examination.
 NOT_NORMAL = _any(r"not (?:\w+ly )?(?:clear|normal|unremarkable)")
+# Negations that deny no finding, but certainty, change, visibility or an earlier examination.
 NOT_EXCLUDED = _any(
     r"(?:can ?not|can't|could ?n[o']t|not) (?:be )?(?:\w+ly )?(?:excluded?|ruled? out)", "not (?:be )?certain"
 )

@@ -218,6 +218,13 @@ def test_a_missing_image_is_quarantined(private, tmp_path, build):
     assert replace(account, partial=True).failed_share == 0
 
 
+def test_a_name_that_fits_several_files_is_a_fault_of_a_part_too(private, tmp_path, build):
+    listing = SourceListing([SourceImage("a.png", "", several=True)])
+    account = build(listing, SETTINGS, str(tmp_path / "out"), private, 1)
+    assert account.rejected == {"parse": 1}
+    assert replace(account, partial=True).failed_share == 1
+
+
 def test_images_of_one_patient_in_many_studies_are_noted(private, dicom_bytes, tmp_path, build, read_folder):
     (tmp_path / "in").mkdir()
     for number in range(6):

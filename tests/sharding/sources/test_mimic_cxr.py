@@ -103,7 +103,17 @@ def test_a_file_in_the_folder_of_another_subject_is_not_taken(mimic):
         other.parent.mkdir(exist_ok=True)
         (mimic / "files/p10/p10000032" / ending).rename(other)
     [first] = [s for s in read(mimic).images if s.id == "aa-1"]
-    assert (first.file, first.text_file) == ("", "")
+    assert (first.file, first.text_file, first.several) == ("", "", False)
+
+
+def test_an_image_that_lies_in_two_places_is_not_called_missing(mimic):
+    official = mimic / "files/p10/p10000032/s50414267/aa-1.dcm"
+    for place in ("one", "two"):
+        (mimic / place).mkdir()
+        (mimic / place / "aa-1.dcm").write_bytes(official.read_bytes())
+    official.unlink()
+    [first] = [s for s in read(mimic).images if s.id == "aa-1"]
+    assert (first.file, first.several) == ("", True)
 
 
 def test_without_tables_it_is_said_what_is_missing(mimic):

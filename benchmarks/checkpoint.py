@@ -85,7 +85,7 @@ def main() -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     build.init_ranks(5)
     tree = {"run": "none", "data": {"shards": "none", "batch": 4}, "train": {"zero_stage": args.stage}}
-    engine = build.build(Layers(args.megabytes), configuration.check(tree))
+    engine = build.build(Layers(args.megabytes), configuration.check(tree))  # type: ignore[arg-type]
     step(engine)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         rounds = [measured(engine, Path(folder), number + 1) for number in range(args.rounds)]

@@ -48,7 +48,7 @@ def main() -> None:
     build.init_ranks(1)
     with tempfile.TemporaryDirectory() as folder:
         steps = {name: step_of(sys.argv[1], [*own, *sys.argv[2:]], Path(folder)) for name, own in LEVERS.items()}
-        spent = {name: [] for name in steps}
+        spent: dict[str, list[float]] = {name: [] for name in steps}
         for _ in range(STEPS):
             for name, step in steps.items():
                 started = time.process_time()

@@ -56,7 +56,7 @@ class Untokenized(Tokenizer):
     """Encodes every report as the same three pieces, so that the pipelines do the same work."""
 
     def encode(self, sentences: Any, max_tokens: int) -> Row:
-        return Row([2, 1, 1, 1, 3], [-1, 0, 0, 0, -1], [3])
+        return Row([2, 1, 1, 1, 3], [-1, 0, 0, 0, -1], [3], [False, True, True, True, False])
 
 
 def ours(folder: Path, batch: int, side: int, workers: int, checked: bool = True) -> Iterator[int]:

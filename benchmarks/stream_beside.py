@@ -60,8 +60,10 @@ def resume(large: Path, shards: Path) -> None:
     count = int(0.9 * 1000)
     started = time.perf_counter()
     rivals.webdataset_skips(shards, count)
-    each = (time.perf_counter() - started) / count
-    print(f"webdataset reads past samples, {1e6 * each:.0f} us each: {0.9 * SAMPLES * each:.0f} s to the same place")
+    passed = (time.perf_counter() - started) / count
+    print(
+        f"webdataset reads past samples, {1e6 * passed:.0f} us each: {0.9 * SAMPLES * passed:.0f} s to the same place"
+    )
 
 
 def _resumed(large: Path, workers: int) -> tuple[float, int, int]:

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +48,7 @@ def write(folder: Path, samples: int) -> None:
     for name in shards:
         (folder / name).write_bytes(b"".join(members.values()))
     patients = np.repeat(np.arange(samples), drawn.integers(1, 11, samples))[:samples]
-    columns = {
+    columns: dict[str, list[Any]] = {
         "key": [f"k{i:012d}" for i in range(samples)],
         "shard": [shards[i // PER_SHARD] for i in range(samples)],
         "image_member": ["jpg"] * samples,

@@ -25,7 +25,7 @@ from sharding import pixels
 from sharding.pixels import letterbox
 
 SHUFFLE_BUFFER = 1000  # what webdataset's examples take
-STAND_INS = {
+STAND_INS: dict[str, dict[str, Any]] = {
     "torchvision": {},
     "torchvision.datasets": {"VisionDataset": object},
     "torchvision.transforms": {},

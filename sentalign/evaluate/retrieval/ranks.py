@@ -3,7 +3,7 @@
 In: vectors (N, D) and the number of each pair's text. Out: ranks (N,), 0 the first. Shares of them are in `recall`.
 """
 
-# N queries, and as many candidates, B queries of a block, D width
+# N pairs, B queries of a block, D width
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def ranks(
 ) -> NDArray[np.int64]:
     """(N,): how many wrong candidates score at least as high with each query as its best right one; 0 is found first.
 
+    Fewer queries than candidates are those of the first pairs.
+
     Query and candidate are right for each other where their texts are equal, so duplicates never count as wrong. A tie
     counts as above, and so does NaN: vectors that are all equal find nothing. `block` queries are scored at once, which
     takes about 9 N bytes each.
@@ -33,7 +35,7 @@ def ranks(
     for start in range(0, len(queries_ND), block):
         queries_BD = torch.from_numpy(queries_ND[start : start + block]).to(device)
         scores_BN = queries_BD @ all_ND.T
-        right_BN = all_N[start : start + block, None] == all_N
+        right_BN = all_N[start : start + len(queries_BD), None] == all_N
         best_B1 = scores_BN.masked_fill(~right_BN, -torch.inf).amax(dim=1, keepdim=True)
         found_N[start : start + block] = (~(scores_BN < best_B1) & ~right_BN).sum(dim=1)
     return found_N.numpy()

@@ -55,4 +55,5 @@ def _values(one: CaseGrids) -> dict[str, float]:
         raise UserError("the model's maps hold NaN or inf")
     scorer = Scorer(one.clean_frame, one.case.target, shape(one.maps[MODEL].plain_HW), one.paper_frame)
     peak = peaks.peak_of(grid_HW, one.clean_frame)
-    return scorer(grid_HW) | peaks.of_case(peak, one.case, one.clean_frame, one.paper_frame)
+    figures = peaks.of_case(peak, one.case, one.clean_frame, one.paper_frame)
+    return scorer.clean(grid_HW) | {"cnr": scorer.cnr(grid_HW)} | figures

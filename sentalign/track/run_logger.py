@@ -78,7 +78,7 @@ class RunLogger:
         """
         values = {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
         self._journal.append("validation", pairs=pairs, **values)
-        if self._console:
+        if self._console and metrics:
             self._console.line(f"validation at {pairs:,} pairs: {validation_line(metrics)}")
         if self._background and all(map(math.isfinite, metrics.values())):
             self._ask(self._background, weights, pairs)

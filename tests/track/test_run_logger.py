@@ -172,6 +172,15 @@ def test_only_the_last_localization_is_waited_for(tmp_path, capfd):
     assert line in capfd.readouterr().err
 
 
+def test_boxes_without_a_validation_split_are_localized_too(tmp_path, capfd):
+    background = Localizing()
+    with RunLogger(tmp_path, settings(tmp_path, validation={"boxes": "there"}), "", background) as logger:
+        logger.start(0, 64)
+        logger.validation(64, {}, {})
+    assert [kind for kind, *_ in background.asked] == ["localization", "attribution"]
+    assert "validation at" not in capfd.readouterr().err
+
+
 def test_without_boxes_no_localization_is_asked_for(tmp_path):
     background = Localizing()
     with RunLogger(tmp_path, settings(tmp_path), "", background) as logger:

@@ -10,9 +10,14 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sentalign.evaluate.datasets import ms_cxr, validation_part
+from sentalign.evaluate.datasets.case import Case
+from sentalign.evaluate.scoring.target import Boxes
 from sentalign.phantom.study import Settings
 from sentalign.phantom.write import MS_CXR, MS_CXR_VALIDATE, write_archive
 from sharding.contract import UserError
@@ -160,3 +165,42 @@ def test_only_images_that_are_there_are_drawn(copied, archive):
     (copied / f"{MS_CXR_VALIDATE}.json").write_text(json.dumps(tree))
     found = validation_part.read(copied, "ms-cxr", 1)
     assert [case.image_id for case in found] == [Path(kept["file_name"]).stem]
+
+
+NAMES = st.sampled_from(["val", " Validate ", "test", "train", "", "VALIDATION", "val,test"])
+WORDS = st.one_of(NAMES, st.text(max_size=8))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(WORDS, min_size=1, max_size=8))
+def test_whatever_stands_in_the_split_column_only_images_of_validation_are_read(tmp_path, names):
+    """Images 0, 1, 2, in turn; an image is of validation if all of its rows say so."""
+    (tmp_path / "files").mkdir(exist_ok=True)
+    said: dict[str, set[str]] = {}
+    with (tmp_path / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*ms_cxr.CSV_COLUMNS, "split"])
+        for n, name in enumerate(names):
+            image = f"image{n % 3}"
+            (tmp_path / f"files/{image}.jpg").touch()
+            said.setdefault(image, set()).add(name.strip().lower())
+            writer.writerow([image, "Nodule", f"phrase {n}", f"files/{image}.jpg", 1, 1, 2, 2, 9, 9, name])
+    allowed = {image for image, words in said.items() if words <= {"val", "validate", "validation", "valid", "dev"}}
+    try:
+        found = {case.image_id for case in validation_part.read(tmp_path, "ms-cxr", 100)}
+    except UserError:
+        found = set()
+    assert found == allowed
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5), count=st.integers(1, 80))
+def test_a_draw_is_of_that_size_and_by_share(sizes, count):
+    target = Boxes(np.array([[0.0, 0, 1, 1]]))
+    names = [(str(c), f"{c}-{n}") for c, size in enumerate(sizes) for n in range(size)]
+    cases = [Case(None, image, "phrase", category, target, "", "", 0, 0) for category, image in names]
+    drawn = validation_part.draw(cases, count)
+    found = Counter(case.category for case in drawn)
+    assert len(drawn) == len({case.image_id for case in drawn}) == min(count, len(cases))
+    share = min(1.0, count / len(cases))
+    assert all(abs(found[str(c)] - share * size) < 1 + len(sizes) for c, size in enumerate(sizes))

@@ -60,6 +60,7 @@ MAY_IMPORT = {
     "evaluate/retrieval": {"config", "stream", "localize", "evaluate"},  # reads shards
     "serve": {"phantom", "localize"},
     "sweep": {"config", "launch", "track"},
+    "sweep/live": {"sweep"},
     "sweep/page": {"sweep", "plot_axes"},
     "study": {"config", "launch", "track", "plot_axes"},  # starts the commands as processes
 }

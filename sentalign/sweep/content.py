@@ -70,7 +70,8 @@ class TrialContent:
 
 @dataclass(frozen=True)
 class SweepContent:
-    """A whole sweep. `space` is as written in the sweep file, completed by settings that only trials have."""
+    """A whole sweep. `space` is as written in the sweep file, completed by settings that only trials have;
+    `planned`: trials in all, where not all are there yet."""
 
     goals: tuple[MetricGoal, ...]
     bounds: tuple[MetricBound, ...]
@@ -80,6 +81,7 @@ class SweepContent:
     best: TrialContent | None
     front: frozenset[int]
     max_pairs: int
+    planned: int
 
     def violated(self, trial: TrialContent) -> list[MetricBound]:
         """The constraints that a trial violates; a metric without a value violates none."""
@@ -99,7 +101,10 @@ def read(content: Mapping[str, Any]) -> SweepContent:
     rungs = tuple(sorted(int(pairs) for pairs in content.get("rungs") or ()))
     best = next((trial for trial in trials if trial.number == content.get("best")), None)
     longest = max([*rungs, int(content.get("max_pairs") or 0), *(trial.pairs for trial in trials)], default=0)
-    return SweepContent(goals, bounds, space, rungs, trials, best, frozenset(content.get("pareto") or ()), longest)
+    planned = int(content.get("planned") or len(trials))
+    return SweepContent(
+        goals, bounds, space, rungs, trials, best, frozenset(content.get("pareto") or ()), longest, planned
+    )
 
 
 def _trial(trial: Mapping[str, Any]) -> TrialContent:
@@ -141,14 +146,19 @@ def setting_text(value: Any) -> str:
     """The value of a setting as it is read: four digits, words as they are, lists as JSON."""
     if isinstance(value, float):
         return number(value)
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return printable(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def one_line(text: str) -> str:
-    """Text of any process as one line: no colours, no control characters, not endless."""
-    plain = ESCAPES.sub("", text)
-    line = " ".join("".join(c if c.isprintable() else " " for c in plain).split())
+    """Text of any process as one line that is not endless."""
+    line = printable(text)
     return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Without colours and control characters, with single spaces."""
+    plain = ESCAPES.sub("", text)
+    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
 
 
 def duration(seconds: float) -> str:

@@ -45,7 +45,8 @@ def table(sweep: SweepContent, width: int, height: int) -> list[Table | Text]:
     for row, trial in enumerate(shown):
         style = "bold green" if trial is sweep.best else STYLES.get(trial.status, "")
         drawn.add_row(*(Text(column.cells[row], no_wrap=True, overflow="crop") for column in columns), style=style)
-    left_out = [trial for trial in sweep.trials if trial not in shown]
+    numbers = {trial.number for trial in shown}
+    left_out = [trial for trial in sweep.trials if trial.number not in numbers]
     return [drawn, Text(_counted(left_out), style="dim", no_wrap=True, overflow="crop")] if left_out else [drawn]
 
 

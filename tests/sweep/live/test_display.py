@@ -25,7 +25,7 @@ def played(count, steps, pause):
 
 
 def test_a_terminal_shows_a_table_that_is_updated_in_place():
-    seen, stdout = screens(played(12, 4, 0.8), 150, 24)
+    seen, stdout = screens(played(12, 4, 1), 150, 24)
     assert stdout == ""
     running = [screen for screen in seen if any(re.match(r"\d+ +running ", line) for line in screen)]
     assert running, "the table was drawn while trials ran"
@@ -41,7 +41,7 @@ def test_a_terminal_shows_a_table_that_is_updated_in_place():
 
 
 def test_a_small_terminal_shows_what_matters_most():
-    seen, _ = screens(played(30, 3, 1.2), 60, 14)
+    seen, _ = screens(played(30, 3, 1.5), 60, 14)
     tables = [screen for screen in seen if any("running" in line for line in screen)]
     assert tables
     for screen in tables:
@@ -51,6 +51,13 @@ def test_a_small_terminal_shows_what_matters_most():
         assert any(re.match(r"and \d+ ", line) for line in screen), "trials that are left out are counted"
     repeated = Counter(line for line in seen[-1] if line and "out of memory" not in line and not line.startswith("DA"))
     assert max(repeated.values()) == 1
+
+
+def test_stdout_stays_free_for_results():
+    code = "from sentalign.sweep.live import SweepDisplay\nwith SweepDisplay() as d: d.update({}); print('{}')"
+    seen, stdout = screens(code, 80, 10)
+    assert stdout == "{}\n"
+    assert not any("{}" in line for line in seen[-1])
 
 
 def test_a_dumb_terminal_gets_lines():
@@ -164,7 +171,7 @@ def test_hostile_texts_stay_on_their_lines():
 
 @pytest.mark.parametrize("trials", [12, 200])
 def test_updates_cost_next_to_nothing(trials):
-    """However often it is called: reading takes 1% of the time, and the first reading is no more than a moment."""
+    """However often it is called: reading takes .5% of the time, and the first reading is no more than a moment."""
     given = made.sweep(trials)
     with SweepDisplay(io.StringIO()) as display:
         display.update(given)

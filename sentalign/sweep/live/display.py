@@ -1,4 +1,4 @@
-"""The display of a running sweep: a table that is drawn anew every two seconds, or one line per event where no terminal is.
+"""The display of a running sweep: a table, drawn anew every two seconds, or one line per event elsewhere.
 
 In: the content of trials.json at each change. Out: text on stderr, so that stdout stays free for results.
 """

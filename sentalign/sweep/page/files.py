@@ -28,6 +28,7 @@ WEIGHTS = "model.safetensors"
 def write(out: Path, content: Mapping[str, Any]) -> None:
     """Writes both files from the content of trials.json, of a sweep that runs, was interrupted or has ended."""
     sweep = content_of.read(content)
+    out.mkdir(parents=True, exist_ok=True)
     atomic.write_text(out / TABLE, table.as_csv(sweep))
     atomic.write_text(out / PAGE, render(out, sweep))
 

@@ -20,6 +20,7 @@ from sentalign.sweep.page.scales import SettingScale
 
 SIZE = (380, 270)
 JITTER, GOLDEN = 0.5, 0.618034  # of the slot of a category; its multiples are spread evenly
+LABEL = (24, 14)  # room that the number of a trial takes
 PER_BIN, MOST_BINS, FEWEST_BINS = 4, 6, 2  # trials in a bin of the marginal; bins
 
 
@@ -109,6 +110,16 @@ def _front(sweep: SweepContent, one: MetricGoal, other: MetricGoal) -> dict[str,
     place = {t.number: drawn.point(t.values[one.metric], t.values[other.metric]) for t in known}
     return {
         "frame": drawn,
-        "points": [point_mark(sweep, t, place[t.number]) | {"front": t in front, "number": t.number} for t in known],
+        "points": [point_mark(sweep, t, place[t.number]) | {"front": t in front} for t in known],
+        "labels": _labels([(t.number, place[t.number]) for t in front]),
         "line": [place[t.number] for t in front] if len(sweep.goals) == 2 else [],
     }
+
+
+def _labels(places: list[tuple[int, tuple[float, float]]]) -> list[tuple[int, float, float]]:
+    """Number and place of each trial whose number would not stand on another's."""
+    kept: list[tuple[int, float, float]] = []
+    for trial, (x, y) in places:
+        if all(abs(x - other_x) > LABEL[0] or abs(y - other_y) > LABEL[1] for _, other_x, other_y in kept):
+            kept.append((trial, x, y))
+    return kept

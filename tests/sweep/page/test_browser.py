@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 OVERLAPS = """() => {
   const found = [];
   for (const svg of document.querySelectorAll('svg[role=img]')) {
-    const boxes = [...svg.querySelectorAll('text:not([transform])')].map(t => [t.textContent, t.getBoundingClientRect()]);
+    const texts = [...svg.querySelectorAll('text:not([transform])')];
+    const boxes = texts.map(text => [text.textContent, text.getBoundingClientRect()]);
     for (const [n, [one, a]] of boxes.entries()) for (const [other, b] of boxes.slice(n + 1))
       if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 4 && b.top < a.bottom - 4)
         found.push([svg.querySelector('title').textContent, one, other]);

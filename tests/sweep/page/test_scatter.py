@@ -119,11 +119,25 @@ def test_two_objectives_have_a_front_and_more_are_drawn_in_pairs(count, plots):
     drawn = scatter.fronts(sweep)
     assert len(drawn) == plots
     for plot in drawn:
-        assert [point["number"] for point in plot["points"] if point["front"]] == [0, 1, 3]
+        assert {point["words"].split(",")[0] for point in plot["points"] if point["front"]} == {
+            "trial 0",
+            "trial 1",
+            "trial 3",
+        }
         assert len(plot["line"]) == (3 if count == 2 else 0)
     if count == 2:
-        places = {point["number"]: (point["x"], point["y"]) for point in drawn[0]["points"]}
+        places = [(point["x"], point["y"]) for point in drawn[0]["points"]]
         assert drawn[0]["line"] == [places[0], places[1], places[3]]
+        assert drawn[0]["labels"] == [(number, *places[number]) for number in (0, 1, 3)]
+
+
+def test_numbers_on_a_front_do_not_hide_each_other():
+    trials = [{"trial": n, "values": {"a": n / 1000, "b": -n / 1000}} for n in range(30)]
+    goals = [{"metric": name, "mode": "max"} for name in "ab"]
+    sweep = content.read({"objectives": goals, "trials": trials, "pareto": list(range(30))})
+    (plot,) = scatter.fronts(sweep)
+    assert sum(point["front"] for point in plot["points"]) == 30
+    assert 5 < len(plot["labels"]) < 30
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ GATES = {
     "jinja2": "sharding/page_templates.py",
     "striprtf": "sharding/text/readable.py",
     "highdicom": "sentalign/localize/dicom_out/",
-    "optuna": "sentalign/sweep/",
+    "optuna": ("sentalign/sweep/page/importance.py", "sentalign/sweep/search/optuna_points.py"),
     "fastapi": "sentalign/serve/",
     "uvicorn": "sentalign/serve/",
     "starlette": "sentalign/serve/",

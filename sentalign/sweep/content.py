@@ -71,7 +71,7 @@ class TrialContent:
 @dataclass(frozen=True)
 class SweepContent:
     """A whole sweep. `space` is as written in the sweep file, completed by settings that only trials have;
-    `planned`: trials in all, where not all are there yet."""
+    `planned`: trials in all, where not all are there yet; `command`: what trains the best settings longer."""
 
     goals: tuple[MetricGoal, ...]
     bounds: tuple[MetricBound, ...]
@@ -82,6 +82,7 @@ class SweepContent:
     front: frozenset[int]
     max_pairs: int
     planned: int
+    command: str
 
     def violated(self, trial: TrialContent) -> list[MetricBound]:
         """The constraints that a trial violates; a metric without a value violates none."""
@@ -96,15 +97,18 @@ def read(content: Mapping[str, Any]) -> SweepContent:
         MetricBound(str(b["metric"]), finite(b.get("at_least")), finite(b.get("at_most")))
         for b in content.get("constraints") or ()
     )
-    space = {str(name): dict(domain or {}) for name, domain in (content.get("space") or {}).items()}
+    space = {
+        str(name): {kind: values for kind, values in (domain or {}).items() if values is not None}
+        for name, domain in (content.get("space") or {}).items()
+    }
     space |= {name: {} for trial in trials for name in trial.parameters if name not in space}
     rungs = tuple(sorted(int(pairs) for pairs in content.get("rungs") or ()))
     best = next((trial for trial in trials if trial.number == content.get("best")), None)
     longest = max([*rungs, int(content.get("max_pairs") or 0), *(trial.pairs for trial in trials)], default=0)
     planned = int(content.get("planned") or len(trials))
-    return SweepContent(
-        goals, bounds, space, rungs, trials, best, frozenset(content.get("pareto") or ()), longest, planned
-    )
+    command = str(content.get("command") or "")
+    front = frozenset(content.get("pareto") or ())
+    return SweepContent(goals, bounds, space, rungs, trials, best, front, longest, planned, command)
 
 
 def _trial(trial: Mapping[str, Any]) -> TrialContent:

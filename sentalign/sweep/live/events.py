@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 from sentalign.sweep.content import ENDED, SweepContent, TrialContent, duration, number, setting_text
 from sentalign.sweep.live import progress
@@ -17,6 +18,7 @@ class SweepEvents:
 
     def __init__(self) -> None:
         self._states: dict[int, str] = {}
+        self._parameters: dict[int, dict[str, Any]] = {}
         self._attempts: defaultdict[int, int] = defaultdict(int)
         self._validations: set[tuple[int, str]] = set()
         self._told: set[str] = set()
@@ -24,7 +26,7 @@ class SweepEvents:
         self._first = True
 
     def new(self, sweep: SweepContent) -> Iterator[tuple[str, str]]:
-        """Events: resume, start, validation, best, front, and the state in which a trial ends."""
+        """Events: resume, start, changed, validation, best, front, and the state in which a trial ends."""
         if self._first and sweep.trials:
             self._first = False
             yield from self._resumed(sweep)
@@ -60,6 +62,7 @@ class SweepEvents:
         if trial.status != "waiting" and before != "running" and trial.status != before:
             self._attempts[trial.number] += 1
             yield "start", self._start(trial)
+        yield from self._changed(sweep, trial)
         for line in _validations(sweep, trial):
             if (trial.number, line) not in self._validations:
                 self._validations.add((trial.number, line))
@@ -68,18 +71,29 @@ class SweepEvents:
             yield trial.status, self._ended(sweep, trial)
         self._states[trial.number] = trial.status
 
+    def _changed(self, sweep: SweepContent, trial: TrialContent) -> Iterator[tuple[str, str]]:
+        """Population based training gives a trial the checkpoint, and so the curve, of another, and other settings."""
+        if self._parameters.setdefault(trial.number, trial.parameters) != trial.parameters:
+            self._parameters[trial.number] = trial.parameters
+            self._validations |= {(trial.number, line) for line in _validations(sweep, trial)}
+            settings = _settings(trial)
+            yield "changed", f"trial {trial.number} goes on from another trial at {trial.pairs:,} pairs: {settings}"
+
     def _start(self, trial: TrialContent) -> str:
-        chosen = " ".join(f"{name}={setting_text(value)}" for name, value in trial.parameters.items())
         if (attempt := self._attempts[trial.number]) > 1:
             return f"trial {trial.number} starts again, attempt {attempt}"
         verb = f"continues at {trial.pairs:,} pairs" if trial.number in self._taken_over else "starts"
-        return f"trial {trial.number} {verb}: {chosen}".rstrip(": ")
+        return f"trial {trial.number} {verb}: {_settings(trial)}".rstrip(": ")
 
     def _ended(self, sweep: SweepContent, trial: TrialContent) -> str:
         attempt = f", attempt {n}" if (n := self._attempts[trial.number]) > 1 else ""
         violated = "".join(f", violates {bound}" for bound in sweep.violated(trial))
         reason = f": {trial.error}" if trial.error else ""
         return f"trial {trial.number} {trial.status} at {trial.pairs:,} pairs{attempt}{violated}{reason}"
+
+
+def _settings(trial: TrialContent) -> str:
+    return " ".join(f"{name}={setting_text(value)}" for name, value in trial.parameters.items())
 
 
 def _validations(sweep: SweepContent, trial: TrialContent) -> Iterator[str]:

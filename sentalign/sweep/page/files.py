@@ -67,7 +67,7 @@ def _found(out: Path, sweep: SweepContent, settings: list[SettingScale]) -> dict
             (name, setting_text(value), domain_text(sweep.space[name]), name in edges)
             for name, value in best.parameters.items()
         ],
-        "command": f"sentalign train {shlex.quote(_from_here(out / 'best.yaml'))}",
+        "command": sweep.command or f"sentalign train {shlex.quote(_from_here(out / 'best.yaml'))}",
         "links": _links(out, best.number),
     }
 
@@ -82,6 +82,7 @@ def _links(out: Path, number: int) -> list[tuple[str, str]]:
     """Text and address of the best run's folder and of the models in it, of each seed."""
     folder = out / "trials" / f"{number:03d}"
     models = [p for p in sorted(folder.rglob(WEIGHTS)) if "checkpoints" not in p.relative_to(folder).parts]
-    there = [path for path in (folder, *models, out / "best.yaml", out / TABLE, out / "trials.json") if path.exists()]
+    files = [out / name for name in (f"best-{WEIGHTS}", "best.yaml", TABLE, "trials.json")]
+    there = [path for path in (folder, *models, *files) if path.exists()]
     names = [path.relative_to(out).as_posix() + ("/" if path.is_dir() else "") for path in there]
     return [(name, quote(name)) for name in names]

@@ -86,12 +86,13 @@ def domain_text(domain: dict[str, Any]) -> str:
     else:
         bounds = _bounds(domain)
         text = f"{setting_text(bounds[0])} to {setting_text(bounds[1])}, {kind}" if bounds else ""
-    if isinstance(condition := domain.get("when"), dict):
-        text += f"; only with {_condition_text(condition)}"
-    return text
+    return text + (f"; only with {_condition_text(domain['when'])}" if domain.get("when") else "")
 
 
-def _condition_text(condition: dict[str, Any]) -> str:
+def _condition_text(condition: Any) -> str:
+    """A condition is a mapping of settings to values."""
+    if not isinstance(condition, dict):
+        return setting_text(condition)
     return ", ".join(f"{key}={setting_text(value)}" for key, value in condition.items())
 
 
@@ -100,5 +101,5 @@ def _bounds(domain: dict[str, Any]) -> tuple[float, float] | None:
         if kind not in (*CHOICES, "when") and isinstance(values, Sequence) and len(values) >= 2:
             low, high = finite(values[0]), finite(values[1])
             if low is not None and high is not None:
-                return low, high
+                return low, high - (kind == "randint")  # randint is without its upper bound
     return None

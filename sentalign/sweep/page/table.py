@@ -16,13 +16,13 @@ NONE = "–"
 
 
 def best_first(sweep: SweepContent) -> list[TrialContent]:
-    """By the first objective, the best trial before all, those that violate a constraint after those that do not."""
+    """The best trial, then those that keep to the constraints, those that do not, those without a value; by value."""
 
-    def key(trial: TrialContent) -> tuple[bool, bool, float, int]:
+    def key(trial: TrialContent) -> tuple[bool, bool, bool, float, int]:
         value = trial.values.get(sweep.goals[0].metric) if sweep.goals else None
         sign = -1 if sweep.goals and sweep.goals[0].mode == "max" else 1
         rank = math.inf if value is None else sign * value
-        return trial is not sweep.best, bool(sweep.violated(trial)), rank, trial.number
+        return trial is not sweep.best, value is None, bool(sweep.violated(trial)), rank, trial.number
 
     return sorted(sweep.trials, key=key)
 

@@ -137,6 +137,20 @@ def test_a_trial_that_is_tried_again_says_so_and_repeats_no_validation():
     ]
 
 
+def test_a_trial_that_takes_over_a_checkpoint_does_not_tell_the_curve_of_the_other():
+    own = sweep_of(status="running", pairs=10, curve=[[10, {"m": 3.0}]])
+    taken = sweep_of(status="running", pairs=20, curve=[[10, {"m": 1.0}], [20, {"m": 0.9}]], parameters={"s": 0.6})
+    later = sweep_of(
+        status="running", pairs=30, curve=[[10, {"m": 1.0}], [20, {"m": 0.9}], [30, {"m": 0.8}]], parameters={"s": 0.6}
+    )
+    assert lines_of(sweep_of(), own, taken, later)[:-1] == [
+        "trial 4 starts: s=0.5",
+        "trial 4: 10 pairs, m 3",
+        "trial 4 goes on from another trial at 20 pairs: s=0.6",
+        "trial 4: 30 pairs, m 0.8",
+    ]
+
+
 def test_a_new_best_is_told_once():
     one = sweep_of(status="running", pairs=10, values={"m": 1.0}) | {"best": 4}
     better = sweep_of(status="running", pairs=20, values={"m": 0.5}, by_seed={"m": [0.4, 0.6]}) | {"best": 4}

@@ -60,7 +60,10 @@ def _trial(number, seeds, random):
     side = min(1.0, 0.93 + 0.04 * (swap == "hinge") + 0.02 * random.normal())
     last = [6000, 18000, 60000, 60000][random.integers(4)]
     curve = [[pairs, _validation(pairs, quality, side, random)] for pairs in range(3000, last + 1, 3000)]
-    values = {metric: [curve[-1][1][metric] + 0.01 * random.normal() for _ in range(seeds)] for metric in (AP, SIDE)}
+    last_values = curve[-1][1]
+    values = {
+        metric: [min(1.0, last_values[metric] + 0.01 * random.normal()) for _ in range(seeds)] for metric in (AP, SIDE)
+    }
     return record | {
         "status": "finished" if last == 60000 else "stopped",
         "values": {metric: float(np.mean(by_seed)) for metric, by_seed in values.items()},

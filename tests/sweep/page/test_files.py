@@ -64,6 +64,7 @@ def test_the_best_trial_its_settings_and_the_next_command(tmp_path, monkeypatch)
         (run / file).parent.mkdir(parents=True)
         (run / file).write_bytes(b"")
     (tmp_path / "a sweep" / "best.yaml").write_text("")
+    (tmp_path / "a sweep" / "best-model.safetensors").symlink_to(run / "seed-0/model.safetensors")
     seen = written(tmp_path / "a sweep", given_)
     text, best = squeezed(seen.text), given_["trials"][given_["best"]]
     low, high = min(best["by_seed"][made.AP]), max(best["by_seed"][made.AP])
@@ -73,8 +74,13 @@ def test_the_best_trial_its_settings_and_the_next_command(tmp_path, monkeypatch)
     assert f"loss.tau{best['parameters']['loss.tau']:.4g}0.05 to 0.4, loguniform" in text
     links = [value for tag, name, value in seen.attributes if (tag, name) == ("a", "href")]
     folder = f"trials/{best['trial']:03d}/"
-    assert links == [folder, f"{folder}seed-0/model.safetensors", "best.yaml", "trials.csv"]
+    assert links == [folder, f"{folder}seed-0/model.safetensors", "best-model.safetensors", "best.yaml", "trials.csv"]
     assert all((tmp_path / "a sweep" / link).exists() for link in links)
+
+
+def test_a_command_of_the_content_is_shown(tmp_path):
+    text = squeezed(written(tmp_path, made.sweep(3) | {"command": "sentalign train best.yaml train.epochs=20"}).text)
+    assert "To train it longer: sentalign train best.yaml train.epochs=20" in text
 
 
 def test_without_a_best_trial_the_page_says_why(tmp_path):
@@ -170,8 +176,9 @@ def test_the_csv_holds_every_trial_in_full(tmp_path):
 
 @pytest.mark.parametrize("mode", ["max", "min"])
 def test_the_best_trials_come_first_and_those_without_a_value_last(mode):
-    values = [2.0, None, 3.0, 1.0]
-    trials = [{"trial": n, "values": {"m": value}} for n, value in enumerate(values)]
-    sweep = content.read({"objectives": [{"metric": "m", "mode": mode}], "trials": trials})
+    values = [2.0, None, 3.0, 1.0, 9.0, -9.0]
+    trials = [{"trial": n, "values": {"m": value, "c": abs(value or 0)}} for n, value in enumerate(values)]
+    goals, bounds = [{"metric": "m", "mode": mode}], [{"metric": "c", "at_most": 5}]
+    sweep = content.read({"objectives": goals, "constraints": bounds, "trials": trials})
     order = [trial.number for trial in table.best_first(sweep)]
-    assert order == ([2, 0, 3, 1] if mode == "max" else [3, 0, 2, 1])
+    assert order == ([2, 0, 3, 4, 5, 1] if mode == "max" else [3, 0, 2, 5, 4, 1])

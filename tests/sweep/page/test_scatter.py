@@ -146,12 +146,14 @@ def test_numbers_on_a_front_do_not_hide_each_other():
         ({"loguniform": [0.05, 0.3]}, "0.05 to 0.3, loguniform"),
         ({"quniform": [0, 1, 0.25]}, "0 to 1, quniform"),
         ({"choice": [5.0, "b"]}, "5 · b"),
+        ({"randint": [2, 5], "uniform": None}, "2 to 4, randint"),
+        ({"qrandint": [2, 6, 2], "when": "a word"}, "2 to 6, qrandint; only with a word"),
         ({"uniform": [0, 1], "when": {"s": "b", "t": True}}, "0 to 1, uniform; only with s=b, t=true"),
         ({}, ""),
     ],
 )
 def test_domains_in_words(domain, text):
-    assert domain_text(domain) == text
+    assert domain_text(content.read({"space": {"s": domain}}).space["s"]) == text
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
     found: list[float] = []
     for steps in LOG_SUBDIVISIONS:
         found = [step * 10.0**decade for decade in decades for step in steps]
-        found = [tick for tick in found if low <= math.log10(tick) <= high]
+        found = [tick for tick in found if tick > 0 and low <= math.log10(tick) <= high]
         if len(found) >= FEWEST_LOG_TICKS:
             return found[:: math.ceil(len(found) / (2 * TICKS))]
     ends = 10.0**low, 10.0**high

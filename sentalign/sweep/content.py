@@ -7,7 +7,6 @@ Values that are no finite number are left out here, so that nothing downstream h
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Literal
 ENDED = ("finished", "stopped", "failed", "interrupted")
 LOG_SPACES = ("loguniform", "qloguniform")
 LONGEST_LINE = 300
+DIVERGED = 1e30  # a value from here on is as good as inf, and no axis can hold it
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -138,7 +138,7 @@ def _numbers(values: Mapping[str, Any] | None) -> dict[str, float]:
 
 def finite(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
+    return float(value) if is_number and abs(value) < DIVERGED else None  # NaN is not smaller either
 
 
 def number(value: float) -> str:

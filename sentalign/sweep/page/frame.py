@@ -93,6 +93,12 @@ def shown_range(goal: MetricGoal, values: Sequence[float]) -> list[float]:
     return [value for value in values if not reach or not goal.better(worst, value)]
 
 
+def within(goal: MetricGoal, values: Sequence[float]) -> list[float]:
+    """Far outliers on the worse side moved to the worst value that is shown."""
+    shown = shown_range(goal, values)
+    return [min(max(value, min(shown)), max(shown)) for value in values]
+
+
 def mark(sweep: SweepContent, trial: TrialContent) -> str:
     """best, violating (a constraint is violated), or the trial's status."""
     if sweep.best and trial.number == sweep.best.number:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sentalign.sweep.content import MetricGoal, SweepContent, TrialContent
+from sentalign.sweep.page.frame import within
 from sentalign.sweep.page.scales import SettingScale
 
 FEWEST_TRIALS = 20  # below, the forest sees mostly noise, and nothing is shown
@@ -28,25 +29,52 @@ def importance(sweep: SweepContent, goal: MetricGoal, settings: Sequence[Setting
     trials = [trial for trial in sweep.trials if goal.metric in trial.values]
     always = [s for s in settings if all(s.coordinate(trial) is not None for trial in trials)]
     varied = [s for s in always if len({s.coordinate(trial) for trial in trials}) > 1]
-    values = [trial.values[goal.metric] for trial in trials]
+    values = within(goal, [trial.values[goal.metric] for trial in trials])
     result = {"metric": goal.metric, "trials": len(trials), "fewest": FEWEST_TRIALS, "shuffles": SHUFFLES}
     result |= {"conditional": [s.name for s in settings if s not in always], "rows": []}
     if len(trials) < FEWEST_TRIALS or len(varied) < 2 or len(set(values)) < 2:
         return result
-    columns = {s.name: [_coordinate(s, trial) for trial in trials] for s in varied}
-    shares = _shares(varied, columns, values)
+    columns = {s.name: _column(s, trials) for s in varied}
+    standard = _between_0_and_1(values, values)
+    shares = _shares(varied, columns, standard)
     random = np.random.default_rng(0)
-    shuffled = [_shares(varied, columns, random.permutation(values).tolist()) for _ in range(SHUFFLES)]
-    chance = {name: max(one[name] for one in shuffled) for name in shares}
+    shuffled = [_shares(varied, columns, random.permutation(standard).tolist()) for _ in range(SHUFFLES)]
+    chance = {name: max(one.get(name, 0.0) for one in shuffled) for name in shares}
     result["rows"] = [(name, share, chance[name]) for name, share in sorted(shares.items(), key=lambda i: -i[1])]
     return result
 
 
-def _shares(settings: Sequence[SettingScale], columns: dict[str, Any], values: Sequence[float]) -> dict[str, float]:
+def _column(setting: SettingScale, trials: Sequence[TrialContent]) -> list[float]:
+    """Places in the range of the space, or numbers of categories.
+
+    Logarithms are taken here: Optuna's fANOVA averages over the plain values, whatever the distribution.
+    """
+    found = [value for trial in trials if (value := setting.coordinate(trial)) is not None]
+    if setting.kind == "categories":
+        return found
+    ends = [*found, *setting.ends]
+    if setting.kind == "log":
+        found, ends = [math.log10(value) for value in found], [math.log10(value) for value in ends]
+    return _between_0_and_1(found, ends)
+
+
+def _between_0_and_1(values: Sequence[float], ends: Sequence[float]) -> list[float]:
+    """The forest holds single precision, and does not split what is almost equal."""
+    low, high = min(ends), max(ends)
+    return [(value - low) / ((high - low) or 1.0) for value in values]
+
+
+def _shares(
+    settings: Sequence[SettingScale], columns: Mapping[str, Sequence[float]], values: Sequence[float]
+) -> dict[str, float]:
+    """Share of the variance by setting; nothing where the forest finds no variance."""
     import optuna
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-    domains = {one.name: _domain(one, columns[one.name]) for one in settings}
+    domains: dict[str, Any] = {
+        s.name: CategoricalDistribution(range(len(s.labels))) if s.labels else FloatDistribution(0, 1) for s in settings
+    }
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -56,24 +84,10 @@ def _shares(settings: Sequence[SettingScale], columns: dict[str, Any], values: S
             study.add_trial(optuna.create_trial(params=chosen, distributions=domains, value=value))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = get_param_importances(
-                study, evaluator=FanovaImportanceEvaluator(n_trees=TREES, seed=0), normalize=False
-            )
+            evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+            found = get_param_importances(study, evaluator=evaluator, normalize=False)
+    except RuntimeError:  # "Encountered zero total variance in all trees."
+        return {}
     finally:
         optuna.logging.set_verbosity(level)
     return {name: float(share) for name, share in found.items()}
-
-
-def _coordinate(setting: SettingScale, trial: TrialContent) -> float | None:
-    """Logarithms where the space has them: Optuna's fANOVA averages over the plain values whatever the distribution."""
-    value = setting.coordinate(trial)
-    return math.log10(value) if setting.kind == "log" and value is not None else value
-
-
-def _domain(setting: SettingScale, column: Sequence[float]) -> Any:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    if setting.kind == "categories":
-        return CategoricalDistribution(list(range(len(setting.labels))))
-    ends = [*map(math.log10, setting.ends)] if setting.kind == "log" else setting.ends
-    return FloatDistribution(min(*column, *ends), max(*column, *ends))

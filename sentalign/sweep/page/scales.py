@@ -68,7 +68,7 @@ def scale(sweep: SweepContent, name: str) -> SettingScale | None:
         return None
     above_zero = tuple(value for value in ends if value > 0)
     if above_zero and any(kind in domain for kind in LOG_SPACES):
-        return SettingScale(name, "log", above_zero, bounds=bounds)
+        return SettingScale(name, "log", above_zero, bounds=bounds if bounds and bounds[0] > 0 < bounds[1] else None)
     return SettingScale(name, "linear", ends, bounds=bounds)
 
 

@@ -18,6 +18,7 @@ from tests.sweep.page import made
 from tests.sweep.test_content import CONTENTS
 
 VOID = {"meta"}
+PLACES = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "d", "points")
 STYLE = (Path(page.__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
 
 
@@ -131,10 +132,27 @@ def test_texts_are_escaped(tmp_path):
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CONTENTS)
 def test_any_content_gives_a_well_formed_page(tmp_path_factory, given_):
-    text = page.files.render(tmp_path_factory.getbasetemp(), content.read(given_))
-    seen = Seen(text)
-    assert not re.search(r"\b(nan|inf)\b", " ".join(str(value) for _, name, value in seen.attributes if name in
-        ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "d", "points", "width", "height")))  # fmt: skip
+    seen = Seen(page.files.render(tmp_path_factory.getbasetemp(), content.read(given_)))
+    assert not [value for _, name, value in seen.attributes if name in PLACES and re.search("nan|inf", value)]
+
+
+@pytest.mark.parametrize(
+    "values", [(1.7e308, -1.7e308), (1e29, -1e29), (5e-324, 1e-320), (1.0, 1 + 2e-16), (1e16, 1e16 + 2)]
+)
+@pytest.mark.parametrize("kind", ["uniform", "loguniform"])
+def test_extreme_values_have_places(tmp_path, values, kind):
+    trials = [
+        {
+            "trial": n,
+            "parameters": {"s": values[n % 2], "t": n},
+            "values": {"m": values[n // 2 % 2]},
+            "curve": [[n, {"m": n}]],
+        }
+        for n in range(24)
+    ]
+    goals = [{"metric": "m", "mode": "min"}]
+    seen = written(tmp_path, {"objectives": goals, "space": {"s": {kind: list(values)}}, "trials": trials, "best": 0})
+    assert not [value for _, name, value in seen.attributes if name in PLACES and re.search("nan|inf", value)]
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path):

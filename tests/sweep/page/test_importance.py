@@ -59,3 +59,17 @@ def test_conditional_settings_are_named_and_left_out():
     found = shares(sweep)
     assert found["conditional"] == ["b"]
     assert {name for name, _, _ in found["rows"]} == {"a", "c"}
+
+
+def test_a_diverged_trial_does_not_take_all_the_variance():
+    sweep = sweep_of(60, lambda drawn, _: 2 * drawn["a"] + np.log10(drawn["b"]) / 2)
+    sweep.trials[7].values["m"] = -1e20
+    assert shares(sweep)["rows"][0][1] == pytest.approx(0.85, abs=0.1)
+
+
+def test_values_that_hardly_any_setting_splits_are_no_error():
+    """All trials but one stand at one point, where the values differ."""
+    trials = [{"trial": n, "parameters": {"a": 0.5, "b": 0.5}, "values": {"m": n % 2}} for n in range(30)]
+    trials[0] |= {"parameters": {"a": 0.6, "b": 0.6}, "values": {"m": 0.5}}
+    sweep = content.read({"objectives": [{"metric": "m", "mode": "max"}], "trials": trials})
+    assert all(0 <= share <= 1 and 0 <= chance <= 1 for _, share, chance in shares(sweep)["rows"])

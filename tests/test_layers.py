@@ -28,6 +28,7 @@ GATES = {
     "jinja2": "sharding/page_templates.py",
     "striprtf": "sharding/text/readable.py",
     "highdicom": "sentalign/localize/dicom_out/",
+    "optuna": ("sentalign/sweep/page/importance.py", "sentalign/sweep/search/optuna_points.py"),
     "fastapi": "sentalign/serve/",
     "uvicorn": "sentalign/serve/",
     "starlette": "sentalign/serve/",
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "tokenizer": set(),
     "sides": set(),
     "word_recall": set(),
+    "plot_axes": set(),
     "phantom": set(),
     "stream": {"config", "tokenizer", "sides", "stream"},
     "stream/order": set(),  # pure: numbers in, numbers out
@@ -58,7 +60,9 @@ MAY_IMPORT = {
     "evaluate/retrieval": {"config", "stream", "localize", "evaluate"},  # reads shards
     "serve": {"phantom", "localize"},
     "sweep": {"config", "launch", "track"},
-    "study": {"config", "launch", "track"},  # starts the commands as processes
+    "sweep/live": {"sweep"},
+    "sweep/page": {"sweep", "plot_axes"},
+    "study": {"config", "launch", "track", "plot_axes"},  # starts the commands as processes
 }
 ROOTS = {"train", "cli", "__init__", "__main__"}  # the composition root and the command line join everything
 FROM_SHARDING = {"contract", "command_line", "store", "pixels", "text", "manifest", "progress", "cli"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sentalign.plot_axes import position
 from sentalign.study.figures import Spread, number, spread
 from sharding import page_templates
 
@@ -30,17 +31,11 @@ def _plot(content: dict[str, Any], figure: str, heading: str) -> str:
     if not known:
         return ""
     low, high = min(values.low for values in known), max(values.high for values in known)
-    x = scale(low, high)
+    x = position(low, high, NAMES + MARGIN, NAMES + WIDTH - MARGIN)
     rows = [_row(name, n, figure, values, x) for n, (name, values) in enumerate(spreads.items())]
     size = {"width": NAMES + WIDTH, "height": ROW * (len(rows) + 2), "left": x(low), "right": x(high)}
     ends = {"low": number(figure, low), "high": number(figure, high)}
     return TEMPLATES.get_template("plot.svg").render(heading=heading, rows=rows, row_height=ROW, **size, **ends)
-
-
-def scale(low: float, high: float) -> Callable[[float], float]:
-    """The x of a value: the lowest one at the left end of the dots, the highest at the right end."""
-    reach = WIDTH - 2 * MARGIN
-    return lambda value: round(NAMES + MARGIN + reach * (value - low) / ((high - low) or 1.0), 1)
 
 
 def _row(name: str, n: int, figure: str, values: Spread | None, x: Callable[[float], float]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sharding.sources import SourceImage, SourceListing, exclusion, file_kinds, 
 from sharding.sources.image_finder import ImageFinder
 from sharding.sources.inventory import Inventory
 from sharding.sources.tables import splits, views
-from sharding.sources.tables.table import read_table
+from sharding.tables.table import read_table
 
 
 @dataclass(frozen=True)

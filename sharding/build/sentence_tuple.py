@@ -22,9 +22,10 @@ from sharding.deid import deidentified_dicom, header_identifiers, pseudonyms, se
 from sharding.deid.reports import masking
 from sharding.deid.reports.identifiers import identifiers_of
 from sharding.leaks import perceptual_hash
-from sharding.pixels import blank
-from sharding.pixels.picture import Grey
+from sharding.pixels import blank, header
+from sharding.pixels.picture import Grey, Picture
 from sharding.sources import REPORT, SourceImage
+from sharding.sources.tables.photometric import INVERTED
 from sharding.sources.tables.views import FRONTAL
 from sharding.store import locations
 from sharding.text import encoding, language, sections, sentences
@@ -34,6 +35,7 @@ JPEG_QUALITY = 95
 TIMEOUT = 120.0  # seconds for one image; the decoders need less than one, a store that stalls may need more
 
 BLANK = "blank"  # the count of pictures that say nothing and were kept
+OTHER_MODEL = "other photometric"  # of those whose header contradicts the table
 
 LedgerRows = list[tuple[str, str, str]]  # kind, pseudonym, source id
 
@@ -72,7 +74,7 @@ def sentence_tuple(
     raw = pixels.open_image(_bytes(image), image.file)
     view = image.view or raw.view
     _check_examination(raw, view, settings)
-    picture = raw.picture()
+    picture = _as_stated(raw.picture(), image, raw.dataset, audit)
     if settings.reject_blank is not None and blank.largest_share(picture.grey_HW) >= settings.reject_blank:
         raise Rejected(Reason.BLANK, f"one grey level has {settings.reject_blank:g} of the picture or more")
     refusal = secondary_captures.refusal(raw.dataset, settings.strict_captures) if raw.dataset else ""
@@ -117,6 +119,17 @@ def _check_examination(raw: pixels.RawImage, view: str, settings: SampleSettings
         raise Rejected(Reason.BODY_PART, f"the header says: {what}; --body-part any takes it")
     if settings.frontal_only and view and view not in FRONTAL:
         raise Rejected(Reason.MODALITY, "the header says that the view is not frontal; --views all takes it")
+
+
+def _as_stated(picture: Picture, image: SourceImage, dataset: Dataset | None, audit: Counter[str]) -> Picture:
+    """The picture as the table's column of the colour model says; a DICOM header knows better."""
+    if dataset is not None:
+        said, own = image.photometric, header.text(dataset, "PhotometricInterpretation").upper()
+        audit.update([OTHER_MODEL] if said and (said == INVERTED) != (own == INVERTED) else [])
+        return picture
+    if image.photometric != INVERTED:
+        return picture
+    return replace(picture, grey_HW=255 - picture.grey_HW, provenance=picture.provenance | {"inverted": "by the table"})
 
 
 def record_pseudonym(ledger: LedgerRows, salt: bytes, kind: str, source: str) -> str:

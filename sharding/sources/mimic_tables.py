@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from sharding.contract import UserError
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.inventory import Inventory
 from sharding.sources.tables import splits, views
 from sharding.tables.table import Columns, read_table
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.inventory import Inventory
 from sharding.sources.open_i_xml import Report, with_headers
 from sharding.sources.tables import views
 from sharding.tables.table import read_table

@@ -46,7 +46,9 @@ def test_words_for_nothing_are_nothing_and_cells_have_any_length(tmp_path):
     long = "Effusion. " * 20_000
     (tmp_path / "a.csv").write_text(f"image,sentence,patient\nnan,NULL,7\na.png,{long},N/A\n")
     assert read(tmp_path / "a.csv") == [
-        {"image": "", "sentence": "", "patient": "7"}, {"image": "a.png", "sentence": long.strip(), "patient": ""}]  # fmt: skip
+        {"image": "", "sentence": "", "patient": "7"},
+        {"image": "a.png", "sentence": long.strip(), "patient": ""},
+    ]
 
 
 def test_utf_16_and_gzip_are_known_by_their_bytes(tmp_path):

@@ -7,7 +7,8 @@ which would cost a round trip on a network file system or an object store.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Self
 
 from sharding.contract import UserError
@@ -29,6 +30,10 @@ class Inventory:
         if not states:
             raise UserError(f"{url}: no file in it; give the folder that holds the source")
         return cls(store.url, states)
+
+    def only(self, names: Iterable[str]) -> Inventory:
+        """The inventory of these files alone."""
+        return replace(self, states={name: self.states[name] for name in names})
 
     def location(self, name: str) -> str:
         """The path or URL of a file by its relative name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sharding.sources.file_kinds import HIDDEN, OTHER, PACKAGE, SYSTEM, kind_of, may_be_images
+from sharding.sources.files.file_kinds import HIDDEN, OTHER, PACKAGE, SYSTEM, kind_of, may_be_images
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,15 @@
-"""Files of an input that the user leaves out (`--ignore PATTERN`).
+"""A source without the files that the user leaves out (`--ignore PATTERN`).
 
 In: an inventory, patterns, and how a source is read. Out: the listing of the source without these files, which counts
-them and the images whose only file is one of them: leaving out a file on purpose is no fault of a table.
+them and the images whose only file is one of them: leaving out a file on purpose is no fault of a table. What the
+inventory has left out itself is counted too.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sharding.contract import UserError
@@ -24,7 +25,7 @@ UNUSED = "pattern of --ignore that fits no file"
 def read(source: Callable[[Inventory], SourceListing], inventory: Inventory, patterns: Sequence[str]) -> SourceListing:
     """The listing of the files that no pattern fits; raises UserError if none is left."""
     if not patterns:
-        return source(inventory)
+        return _with_counts(source(inventory), inventory.left_out, inventory.notes)
     tests = [_compiled(pattern, inventory.url) for pattern in patterns]
     found = [{name for name in inventory.states if test.fullmatch(name)} for test in tests]
     ignored = set().union(*found)
@@ -32,8 +33,13 @@ def read(source: Callable[[Inventory], SourceListing], inventory: Inventory, pat
         raise UserError("--ignore leaves out every file of the input; give narrower patterns")
     listing = source(inventory.only(name for name in inventory.states if name not in ignored))
     listing, images = _without_images_of(listing, source, inventory, ignored)
-    left_out = listing.left_out | nonzero({FILES: len(ignored), IMAGES: images})
-    return replace(listing, left_out=left_out, notes=listing.notes | nonzero({UNUSED: found.count(set())}))
+    own = nonzero({FILES: len(ignored), IMAGES: images})
+    listing = _with_counts(listing, own, nonzero({UNUSED: found.count(set())}))
+    return _with_counts(listing, inventory.left_out, inventory.notes)
+
+
+def _with_counts(listing: SourceListing, left_out: Mapping[str, int], notes: Mapping[str, int]) -> SourceListing:
+    return replace(listing, left_out={**listing.left_out, **left_out}, notes={**listing.notes, **notes})
 
 
 def _compiled(pattern: str, url: str) -> re.Pattern[str]:

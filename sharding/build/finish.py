@@ -15,6 +15,7 @@ import pyarrow as pa
 from sharding import leaks, manifest
 from sharding.build import quarantine
 from sharding.build.account import Account
+from sharding.build.inputs import report_sentences
 from sharding.build.journal import BuildJournal, ShardInputs
 from sharding.build.sentence_tuple import BLANK, JPEG_QUALITY, OTHER_MODEL, SampleSettings
 from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
@@ -69,6 +70,7 @@ def finish(
     store.put(AUDIT_NAME, _audit(masked, rows.num_rows, rejected, settings.samples))
     _remove_old(store, journal, set(written))
     notes = listing.notes | _one_patient(rows) | nonzero({note: masked[kind] for kind, note in NOTE_OF.items()})
+    notes |= nonzero({note: masked[note] for note in report_sentences.NOTES})
     counts = _counts(len(listing.images), rows, rejected) | {"left_out": listing.left_out, "notes": notes}
     store.put(MANIFEST_NAME, manifest.encode(rows, settings.as_dict(), written, counts))
     return Account(

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sharding import manifest, pixels, sample_reader
 from sharding.cli import main
+from sharding.describe import inspection
 from sharding.store.locations import open_store
 from tests.sharding.leaks.pictures import cloudy
 
@@ -143,6 +144,7 @@ def test_other_languages_and_other_parts_of_the_body_are_counted(tmp_path, dicom
     columns = ["--table", "t.csv", "--image-column", "image", "--text-column", "text"]
     assert build(tmp_path / "in", tmp_path / "out", *columns) == 0
     assert "rejected: body part 1, language 1" in capsys.readouterr().out
+    assert inspection.summary(str(tmp_path / "out"))["rejected"] == {"body part": 1, "language": 1}
     more = ["--languages", "de,en", "--body-part", "any", "--private", str(tmp_path / "p")]
     assert build(tmp_path / "in", tmp_path / "all", *columns, *more) == 0
     assert "written 3" in capsys.readouterr().out
@@ -157,6 +159,9 @@ def test_blank_pictures_are_counted_or_rejected(tmp_path, capsys):
         (tmp_path / "in" / f"{name}.png").write_bytes(png_of(grey_HW))
     assert build(tmp_path / "in", tmp_path / "out", "--allow-no-text") == 0
     assert "note: picture of fewer than 8 grey levels or 8 pixels a side, kept 2" in capsys.readouterr().out
+    summary = inspection.summary(str(tmp_path / "out"))
+    assert summary["notes"]["picture of fewer than 8 grey levels or 8 pixels a side, kept"] == 2
+    assert "note: picture of fewer than 8 grey levels or 8 pixels a side, kept 2" in inspection.lines(summary)
     assert build(tmp_path / "in", tmp_path / "two", "--allow-no-text", "--reject-blank", "0.99") == 0
     assert "written 1 + rejected 2" in capsys.readouterr().out
 
@@ -193,5 +198,8 @@ def test_ignored_files_are_no_part_of_the_data_set(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "read 1 = written 1" in printed
     assert "left out: file that --ignore leaves out 2" in printed
-    counts = manifest.read(str(tmp_path / "out")).metadata["counts"]
-    assert counts["left_out"] == {"file that --ignore leaves out": 2}
+    summary = inspection.summary(str(tmp_path / "out"))
+    assert "left out: file that --ignore leaves out 2" in inspection.lines(summary)
+    page = inspection.page(str(tmp_path / "out"))
+    assert "Left out before reading" in page
+    assert "file that --ignore leaves out" in page

@@ -35,7 +35,7 @@ from sharding.build.samples import make_sample
 from sharding.build.sentence_tuple import JPEG_QUALITY, SampleSettings, WorkerConfig
 from sharding.deid import private_folder
 from sharding.sources import SourceImage, folder
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.inventory import Inventory
 
 SIZE = 1024
 IMAGES = (".png", ".jpg", ".jpeg")

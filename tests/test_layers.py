@@ -66,7 +66,7 @@ MAY_IMPORT = {
 }
 ROOTS = {"train", "cli", "__init__", "__main__"}  # the composition root and the command line join everything
 FROM_SHARDING = {"contract", "command_line", "store", "pixels", "text", "manifest", "progress", "cli"}
-FROM_SHARDING |= {"page_templates", "ray_cluster"}
+FROM_SHARDING |= {"page_templates", "ray_cluster", "tables"}
 PURE = {"__future__", "collections", "copy", "dataclasses", "functools", "hashlib", "json", "struct", "typing"}
 PURE |= {"numpy", "sentalign", "sharding"}
 

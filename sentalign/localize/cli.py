@@ -52,7 +52,7 @@ def add_parser(commands: Subcommands) -> None:
         description="Shows where in chest X-rays (DICOM, PNG or JPEG) each sentence is true.",
         examples=EXAMPLES,
     )
-    parser.add_argument("image", metavar="IMAGE", help="file, folder, pattern or URL of DICOM, PNG or JPEG files")
+    parser.add_argument("image", metavar="IMAGE", help="file, folder, pattern or URL of DICOM, PNG, JPEG (also .gz)")
     parser.add_argument("words", nargs="*", metavar="SENTENCE", help="a finding in words, quoted; or one more IMAGE")
     parser.add_argument("--sentences", type=Path, metavar="FILE", help="text file with one sentence a line")
     parser.add_argument(
@@ -141,10 +141,11 @@ def _dicom_of(kinds: list[str]) -> Callable[[str, Picture], DicomOut | None]:
     except ImportError:
         raise UserError("--dicom needs the package highdicom; pip install 'sentalign[dicom]'") from None
     from sharding.store import locations
+    from sharding.text import encoding
 
     # Threads write the objects, and share the filters that each of them sets and restores: texts quote patients' names.
     warnings.simplefilter("ignore")
-    return lambda image, picture: DicomOut.of(kinds, locations.read(image), picture)
+    return lambda image, picture: DicomOut.of(kinds, encoding.inflated(locations.read(image), "the file"), picture)
 
 
 def _print_table(entries: list[dict[str, Any]], out: Path) -> None:

@@ -19,6 +19,7 @@ from sentalign.localize.predict import Predictor
 from sentalign.serve.access import RefusedError
 from sentalign.serve.open_pictures import Finding, OpenPicture
 from sharding.pixels import FullDepthPicture
+from sharding.text import encoding
 
 MOST_SIDE = 2**15 - 1  # of a browser's canvas
 MOST_SEGMENTED = 2**29  # pixels of all segments together
@@ -37,7 +38,7 @@ def picture(deep: FullDepthPicture, data: bytes) -> OpenPicture:
         raise RefusedError(422, f"a picture of more than {MOST_SIDE:,} pixels on a side cannot be shown")
     try:
         # Made now, so that the file need not be kept.
-        dicom: DicomOut | str = DicomOut.of(("seg",), data, deep.picture)
+        dicom: DicomOut | str = DicomOut.of(("seg",), encoding.inflated(data, "the file"), deep.picture)
     except FailedPictureError as error:
         dicom = str(error)
     return OpenPicture(deep, dicom)

@@ -1,6 +1,6 @@
 """Uploaded bytes → pictures, by processes of their own: a file that crashes or hangs a decoder costs itself alone.
 
-In: the bytes of a DICOM, PNG or JPEG file. Out: a `FullDepthPicture`. Nothing is written to disk.
+In: the bytes of a DICOM, PNG or JPEG file, also in gzip. Out: a `FullDepthPicture`. Nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from multiprocessing.process import BaseProcess
 
 from sentalign.serve.access import RefusedError
 from sharding import pixels
-from sharding.contract import Rejected
+from sharding.contract import Rejected, UserError
 from sharding.pixels import FullDepthPicture
+from sharding.text import encoding
 
 # Forked processes would inherit the locks of torch's threads; these import what decodes, and no torch.
 CONTEXT = multiprocessing.get_context("spawn")
@@ -107,8 +108,8 @@ def _work(pipe: Connection) -> None:
 
 def _decode(data: bytes) -> FullDepthPicture | str:
     try:
-        return pixels.read_full_depth(data)
-    except Rejected as error:
+        return pixels.read_full_depth(encoding.inflated(data, "the file"))
+    except (Rejected, UserError) as error:
         return str(error)
     except MemoryError:
         return "it is larger than the memory"

@@ -7,6 +7,7 @@ nothing was written. Heavy modules are imported inside the functions, so that `-
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from sharding.build.pool import Workers
     from sharding.build.sentence_tuple import WorkerConfig
     from sharding.sources import SourceListing
+    from sharding.sources.files.inventory import Inventory
     from sharding.sources.folder import FolderTable
-    from sharding.sources.inventory import Inventory
 
-COLUMNS = ("image", "text", "patient", "view", "split")
+COLUMNS = ("image", "text", "patient", "view", "split", "study", "photometric")
 EXAMPLES = """\
   sentalign shard build mimic-cxr /data/mimic-cxr --out /data/shards
   sentalign shard build mimic-cxr /data/mimic-cxr --out s3://bucket/shards --exclude-subjects ms_cxr.csv
@@ -61,14 +62,21 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude-subjects", default="", metavar="FILE", help=subjects)
     body = "chest (default): images whose header names another part of the body, or an animal, are left out and counted"
     parser.add_argument("--body-part", choices=("chest", "any"), default="chest", help=body)
+    ignore = "files that are no part of the data set, such as '*.tif', thumbs or 'old/*.png'; may be repeated"
+    parser.add_argument("--ignore", action="append", default=[], metavar="PATTERN", help=ignore)
     partial = "the input is a part of its tables: images that are not there are counted and are no fault"
     parser.add_argument("--partial", action="store_true", help=partial)
     same = "patients that are one person, from verify --leaks"
     parser.add_argument("--same-patient", type=Path, metavar="FILE", help=same)
     folder = parser.add_argument_group("folder")
     folder.add_argument("--table", metavar="T", help="CSV, TSV or Parquet, as given or below INPUT")
+    more = {
+        "study": " (images of one value are one study; else by the header)",
+        "photometric": " model: MONOCHROME1 where PNG or JPEG are stored inverted",
+    }
     for part in COLUMNS:
-        folder.add_argument(f"--{part}-column", default="", metavar="C", help=f"column of the {part}")
+        help_text = f"column of the {part}{more.get(part, '')}"
+        folder.add_argument(f"--{part}-column", default="", metavar="C", help=help_text)
 
 
 def _add_samples(group: argparse._ArgumentGroup) -> None:
@@ -136,7 +144,7 @@ def run_build(values: argparse.Namespace) -> int:
     from sharding.build import run
     from sharding.deid import private_folder
     from sharding.leaks import same_patient
-    from sharding.sources.inventory import Inventory
+    from sharding.sources.files.inventory import Inventory
 
     settings = _settings(values)
     listing = _listing(values, Inventory.of(values.input))
@@ -208,12 +216,15 @@ def _settings(values: argparse.Namespace) -> BuildSettings:
 
 def _listing(values: argparse.Namespace, inventory: Inventory) -> SourceListing:
     from sharding.sources import folder, mimic_cxr, open_i
+    from sharding.sources.files import ignored
 
-    frontal = values.views == "frontal"
+    options = {"frontal_only": values.views == "frontal", "exclude": values.exclude_subjects}
     if values.source == "folder":
-        return folder.read(inventory, _folder_table(values), frontal, values.exclude_subjects)
-    source = mimic_cxr if values.source == "mimic-cxr" else open_i
-    return source.read(inventory, frontal, values.exclude_subjects)
+        source = functools.partial(folder.read, columns=_folder_table(values), **options)
+    else:
+        module = mimic_cxr if values.source == "mimic-cxr" else open_i
+        source = functools.partial(module.read, **options)
+    return ignored.read(source, inventory, values.ignore)
 
 
 def _folder_table(values: argparse.Namespace) -> FolderTable | None:

@@ -15,8 +15,9 @@ import pyarrow as pa
 from sharding import leaks, manifest
 from sharding.build import quarantine
 from sharding.build.account import Account
+from sharding.build.inputs import report_sentences
 from sharding.build.journal import BuildJournal, ShardInputs
-from sharding.build.sentence_tuple import BLANK, JPEG_QUALITY, SampleSettings
+from sharding.build.sentence_tuple import BLANK, JPEG_QUALITY, OTHER_MODEL, SampleSettings
 from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
 from sharding.deid import audit
 from sharding.sources import SourceListing, nonzero
@@ -41,7 +42,10 @@ class BuildSettings:
 
 
 SEVERAL = 5  # studies that one patient may have
-NEARLY_BLANK = "picture of fewer than 8 grey levels or 8 pixels a side, kept"
+NOTE_OF = {  # counts of samples → what the account calls them
+    BLANK: "picture of fewer than 8 grey levels or 8 pixels a side, kept",
+    OTHER_MODEL: "header that contradicts --photometric-column, the header counts",
+}
 ONE_PATIENT = "all images have one patient's id, so they are in one split"
 
 
@@ -65,7 +69,9 @@ def finish(
     store.put(QUARANTINE_NAME, quarantine.encode(rejections))
     store.put(AUDIT_NAME, _audit(masked, rows.num_rows, rejected, settings.samples))
     _remove_old(store, journal, set(written))
-    counts = _counts(len(listing.images), rows, rejected)
+    notes = listing.notes | _one_patient(rows) | nonzero({note: masked[kind] for kind, note in NOTE_OF.items()})
+    notes |= nonzero({note: masked[note] for note in report_sentences.NOTES})
+    counts = _counts(len(listing.images), rows, rejected) | {"left_out": listing.left_out, "notes": notes}
     store.put(MANIFEST_NAME, manifest.encode(rows, settings.as_dict(), written, counts))
     return Account(
         read=len(listing.images),
@@ -74,7 +80,7 @@ def finish(
         rejected=rejected,
         left_out=listing.left_out,
         shards=len(shards),
-        notes=listing.notes | _one_patient(rows) | nonzero({NEARLY_BLANK: masked[BLANK]}),
+        notes=notes,
         # What the manifest alone shows; `verify` also compares the images for near-duplicates.
         leaks=dict(Counter(leak.kind.value for leak in leaks.certain(rows) if leak.crosses_splits)),
     )

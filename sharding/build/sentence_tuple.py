@@ -17,23 +17,21 @@ from PIL import Image
 from pydicom import Dataset
 
 from sharding import pixels
-from sharding.contract import Reason, Rejected, Sentence, SentenceTuple, UserError
-from sharding.deid import deidentified_dicom, header_identifiers, pseudonyms, secondary_captures
-from sharding.deid.reports import masking
-from sharding.deid.reports.identifiers import identifiers_of
+from sharding.build.inputs import input_file, report_sentences
+from sharding.contract import Reason, Rejected, SentenceTuple
+from sharding.deid import deidentified_dicom, pseudonyms, secondary_captures
 from sharding.leaks import perceptual_hash
-from sharding.pixels import blank
-from sharding.pixels.picture import Grey
-from sharding.sources import REPORT, SourceImage
+from sharding.pixels import blank, header
+from sharding.pixels.picture import Grey, Picture
+from sharding.sources import SourceImage
+from sharding.sources.tables.photometric import INVERTED
 from sharding.sources.tables.views import FRONTAL
-from sharding.store import locations
-from sharding.text import encoding, language, sections, sentences
-from sharding.text.readable import readable
 
 JPEG_QUALITY = 95
 TIMEOUT = 120.0  # seconds for one image; the decoders need less than one, a store that stalls may need more
 
 BLANK = "blank"  # the count of pictures that say nothing and were kept
+OTHER_MODEL = "other photometric"  # of those whose header contradicts the table
 
 LedgerRows = list[tuple[str, str, str]]  # kind, pseudonym, source id
 
@@ -69,10 +67,10 @@ def sentence_tuple(
 ) -> SentenceTuple:
     """The sample of one image; adds to `ledger` and `audit`. Raises Rejected; UserError if a store is unreachable."""
     settings = config.settings
-    raw = pixels.open_image(_bytes(image), image.file)
+    raw = pixels.open_image(input_file.image_bytes(image), image.file)
     view = image.view or raw.view
     _check_examination(raw, view, settings)
-    picture = raw.picture()
+    picture = _as_stated(raw.picture(), image, raw.dataset, audit)
     if settings.reject_blank is not None and blank.largest_share(picture.grey_HW) >= settings.reject_blank:
         raise Rejected(Reason.BLANK, f"one grey level has {settings.reject_blank:g} of the picture or more")
     refusal = secondary_captures.refusal(raw.dataset, settings.strict_captures) if raw.dataset else ""
@@ -81,7 +79,7 @@ def sentence_tuple(
     audit.update(secondary_captures.counted(raw.dataset))
     if blank.says_nothing(picture.grey_HW):
         audit[BLANK] += 1
-    report = _sentences(image, raw.dataset, settings.languages, audit)
+    report = report_sentences.of_image(image, raw.dataset, settings.languages, audit)
     if not report and not settings.allow_no_text:
         raise Rejected(Reason.TEXT, "no sentence; --allow-no-text keeps such images")
     patient = record_pseudonym(ledger, config.salt, "patient", image.patient or raw.patient or image.id)
@@ -119,6 +117,17 @@ def _check_examination(raw: pixels.RawImage, view: str, settings: SampleSettings
         raise Rejected(Reason.MODALITY, "the header says that the view is not frontal; --views all takes it")
 
 
+def _as_stated(picture: Picture, image: SourceImage, dataset: Dataset | None, audit: Counter[str]) -> Picture:
+    """The picture as the table's column of the colour model says; a DICOM header knows better."""
+    if dataset is not None:
+        said, own = image.photometric, header.text(dataset, "PhotometricInterpretation").upper()
+        audit.update([OTHER_MODEL] if said and (said == INVERTED) != (own == INVERTED) else [])
+        return picture
+    if image.photometric != INVERTED:
+        return picture
+    return replace(picture, grey_HW=255 - picture.grey_HW, provenance=picture.provenance | {"inverted": "by the table"})
+
+
 def record_pseudonym(ledger: LedgerRows, salt: bytes, kind: str, source: str) -> str:
     """The pseudonym of a source id, which is added to the ledger."""
     pseudonym = pseudonyms.pseudonym(salt, kind, source)
@@ -130,56 +139,6 @@ def split_of(patient: str, share: tuple[float, float, float]) -> str:
     """train, validate or test by the patient's pseudonym, so that nobody is in two of them."""
     position = int(hashlib.sha256(patient.encode()).hexdigest()[:12], 16) / 16**12
     return "train" if position < share[0] else "validate" if position < share[0] + share[1] else "test"
-
-
-def _bytes(image: SourceImage) -> bytes:
-    if not image.file:
-        if image.several:
-            raise Rejected(Reason.PARSE, "the image's name fits several files; name it with its folder")
-        raise Rejected(Reason.ABSENT, "no file of this name in the input; --partial allows it")
-    return _read(image.file, "the image file", Reason.PARSE)
-
-
-def _read(location: str, what: str, reason: Reason) -> bytes:
-    """A file, without gzip. Raises Rejected if it cannot be read, UserError if the store is out of reach."""
-    try:
-        data = locations.read(location)
-    except OSError as error:
-        raise Rejected(reason, f"{what} cannot be read ({error.strerror})") from None
-    try:
-        return encoding.inflated(data, what)
-    except UserError as error:
-        raise Rejected(reason, str(error)) from None
-
-
-def _sentences(
-    image: SourceImage, dataset: Dataset | None, languages: tuple[str, ...] | None, audit: Counter[str]
-) -> list[Sentence]:
-    report = _report(image)
-    spoken = language.of(report)
-    if report.strip() and languages and spoken not in languages:
-        raise Rejected(Reason.LANGUAGE, f"the report's language is {spoken}; --languages takes it")
-    known = identifiers_of(ids=[image.patient, image.study], files=[image.id, image.file])
-    if dataset:
-        known |= header_identifiers.identifiers(dataset)
-    text, counts = masking.mask(report, known)
-    audit.update(counts)
-    parts = sections.official(text) if image.layout == REPORT else sections.plain(text)
-    found = [sentence for part in parts for sentence in sentences.split(text, part.name, part.start, part.end)]
-    # The rules of tags are English.
-    return found if spoken == language.ENGLISH else [replace(sentence, tags=()) for sentence in found]
-
-
-def _report(image: SourceImage) -> str:
-    """The readable text of the report, empty for none. Raises Rejected(TEXT) for one that cannot be decoded or read."""
-    if image.text is not None or not image.text_file:
-        return readable(image.text or "")
-    data = _read(image.text_file, "the report", Reason.TEXT)
-    try:
-        text = encoding.text(data, "the report", "save it in UTF-8")
-    except UserError as error:
-        raise Rejected(Reason.TEXT, str(error)) from None
-    return readable(text)
 
 
 def _encode(grey_HW: Grey, member: str) -> bytes:

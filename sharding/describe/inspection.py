@@ -41,6 +41,8 @@ def lines(data: dict[str, Any]) -> list[str]:
         "splits: " + _listed(splits),
         "views: " + _listed(data["views"]),
         "rejected: " + (_listed(data["rejected"]) or "none"),
+        *(f"left out: {what} {count}" for what, count in data["left_out"].items()),
+        *(f"note: {what} {count}" for what, count in data["notes"].items()),
         f"sentences {sentences['total']}, per report {sentences['median']:g} (median), {sentences['max']} (maximum)",
         "sentences per report: " + ", ".join(f"{number}: {count}" for number, count in sentences["histogram"].items()),
         f"images without a sentence {sentences['without']}",

@@ -47,6 +47,9 @@ def compute(store: Store, manifest: Manifest) -> dict[str, Any]:
         "splits": _splits(table),
         "views": {name or "unknown": count for name, count in _counted(table["view"]).items()},
         "rejected": manifest.metadata["counts"]["rejected"],
+        # Data sets of an earlier version have neither.
+        "left_out": manifest.metadata["counts"].get("left_out", {}),
+        "notes": manifest.metadata["counts"].get("notes", {}),
         "quarantine": _quarantine(store),
         "sentences": _sentences(table),
         "image_sizes": _sizes(table),

@@ -1,8 +1,9 @@
 """Data sources: each module turns one layout of files (`mimic_cxr`, `open_i`, `folder`) into `SourceImage` rows.
 
 In: an `Inventory` of the input, and its tables. Out: a `SourceListing` with the source's own ids, which the build
-replaces. No image is opened here. Read this file, then `inventory`, then a source; `image_finder`, `exclusion` and
-`tables` serve all sources, `mimic_tables` the first, `open_i_xml` and `open_i_tables` the second.
+replaces. No image is opened here. Read this file, then `files.inventory`, then a source; `files`, `exclusion` and
+`tables` serve all sources, `mimic_tables` the first, `open_i_xml` and `open_i_tables` the second, `folder_rows` the
+third.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ class SourceImage:
 
     `id` is unique in a source. `file` and `text_file` are paths or URLs; `file` is empty if the image was not found or
     its name is ambiguous (`several`). `text` None means: read `text_file`. `layout`: the text has section headers
-    (REPORT) or not (PLAIN). `view` is a code (`views`), `split` one of `contract.SPLITS`. An empty `patient`, `study`
-    or `view` is taken from the image's header. `state` changes when one of the two files does.
+    (REPORT) or not (PLAIN); `more_texts` are further reports of the image, in order. `view` is a code (`views`),
+    `split` one of `contract.SPLITS`, `photometric` MONOCHROME1 if a picture without a header is stored inverted. An
+    empty `patient`, `study` or `view` is taken from the image's header. `state` changes when one of the two files does.
     """
 
     id: str
@@ -33,6 +35,8 @@ class SourceImage:
     view: str = ""
     split: str = ""
     state: str = ""
+    more_texts: tuple[str, ...] = ()
+    photometric: str = ""
 
 
 @dataclass(frozen=True)

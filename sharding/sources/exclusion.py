@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sharding.contract import UserError
-from sharding.sources.tables.table import read_table
+from sharding.tables.table import read_table
 from sharding.text import encoding
 
 KINDS = "give subject ids, one per line, or an MS-CXR table (CSV or JSON)"

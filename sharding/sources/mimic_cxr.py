@@ -12,7 +12,7 @@ from functools import cached_property
 
 from sharding.contract import UserError
 from sharding.sources import REPORT, SourceImage, SourceListing, exclusion, mimic_tables, nonzero
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.inventory import Inventory
 from sharding.sources.mimic_tables import ImageRow
 
 FRONTAL = frozenset(("AP", "PA"))

@@ -12,9 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from sharding.contract import UserError
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.inventory import Inventory
 from sharding.sources.tables import splits, views
-from sharding.sources.tables.table import Columns, read_table
+from sharding.tables.table import Columns, read_table
 
 RECORDS, METADATA, SPLIT, STUDIES = "record-list", "metadata", "split", "study-list"
 NUMBER = re.compile(r"[ps]?(\d+)(?:\.0)?")

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 
 from sharding.contract import UserError
 from sharding.sources import REPORT, SourceImage, SourceListing, exclusion, nonzero, open_i_tables, open_i_xml
-from sharding.sources.file_kinds import may_be_images
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.file_kinds import may_be_images
+from sharding.sources.files.inventory import Inventory
 from sharding.sources.open_i_xml import Report
 from sharding.sources.tables import views
 from sharding.text import encoding

@@ -9,10 +9,10 @@ from __future__ import annotations
 import posixpath
 import re
 
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.inventory import Inventory
 from sharding.sources.open_i_xml import Report, with_headers
 from sharding.sources.tables import views
-from sharding.sources.tables.table import read_table
+from sharding.tables.table import read_table
 
 PROJECTIONS, REPORTS = "indiana_projections.csv", "indiana_reports.csv"
 ENDING = re.compile(r"(?:\.(?:png|dcm|jpe?g))+$")

@@ -1,21 +1,25 @@
 """A path or URL → the store or the file that it names.
 
 In: a local path, a file:// URL, or the address of an object store (s3://, gs://, az://, abfss://), which is
-taken literally: nothing in it is decoded. Out: a `Store`, or the bytes of one file.
+taken literally: nothing in it is decoded. Out: a `Store`, or one file, which may lie in a .zip ("a.zip!/b.dcm").
 """
 
 from __future__ import annotations
 
 import errno
 import functools
+import io
 import os
+import zipfile
 from pathlib import Path
+from typing import IO
 from urllib.request import url2pathname
 
 from sharding.contract import UserError
-from sharding.store import errors
+from sharding.store import errors, zip_members
 from sharding.store.base import Store
-from sharding.store.folder import Folder, read_file
+from sharding.store.folder import Folder, read_file, state
+from sharding.store.range_file import BLOCK, RangeFile
 
 
 def local_path(url: str) -> Path | None:
@@ -58,17 +62,45 @@ def read(location: str) -> bytes:
     store out of reach, since another try may well succeed.
     """
     path = local_path(location)
+    in_zip = zip_members.split(location)
+    if in_zip and not (path and os.path.exists(path)):
+        return zip_members.read(_open_zip(in_zip[0], _state(in_zip[0])), in_zip[1])
     if path is not None:
         return read_file(path)
-    scheme, _, rest = location.partition("://")
-    bucket, _, name = rest.partition("/")
-    data = _open_bucket(f"{scheme}://{bucket}").find(name)
+    store, name = _in_bucket(location)
+    data = store.find(name)
     if data is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return data
+
+
+def open_file(location: str) -> IO[bytes]:
+    """The file at a path or URL, open for reading anywhere in it; raises as `read` does."""
+    path = local_path(location)
+    return open(path, "rb") if path is not None else io.BufferedReader(RangeFile(*_in_bucket(location)), BLOCK)
+
+
+def _in_bucket(location: str) -> tuple[Store, str]:
+    scheme, _, rest = location.partition("://")
+    bucket, _, name = rest.partition("/")
+    return _open_bucket(f"{scheme}://{bucket}"), name
 
 
 @functools.lru_cache(maxsize=4)
 def _open_bucket(root: str) -> Store:
     """The bucket, kept open for the next file: connections are costly to make."""
     return open_store(root)
+
+
+@functools.lru_cache(maxsize=4)
+def _open_zip(location: str, state: str) -> zipfile.ZipFile:
+    """The .zip, kept open: its directory is read once; `state` changes with the file."""
+    try:
+        return zipfile.ZipFile(open_file(location))
+    except zip_members.DAMAGE as error:
+        raise OSError(errno.EIO, f"a damaged .zip ({type(error).__name__})") from None
+
+
+def _state(location: str) -> str:
+    path = local_path(location)
+    return state(path) if path is not None else ""

@@ -13,10 +13,9 @@ import zlib
 
 from sharding.contract import UserError
 from sharding.store import locations
+from sharding.store.zip_members import INFLATED_FREE, INFLATED_RATIO
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
-# Limits of the inflated size: bytes that are always allowed, and a ratio to the size of the gzip file.
-INFLATED_FREE, INFLATED_RATIO = 256 << 20, 50
 CHUNK = 1 << 20
 TABLE = "save it as CSV in UTF-8"  # how to correct an encoding
 

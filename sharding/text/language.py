@@ -26,7 +26,7 @@ WORD = re.compile(r"[^\W\d_]+")
 LATIN = re.compile(r"[A-Za-z\u00aa-\u024f\u1e00-\u1eff]")
 LETTER = re.compile(r"[^\W\d_]")
 MOST_WORDS = 400  # of a report are looked at
-LEAST_WORDS = 2  # one foreign word may be a name
+LEAST_WORDS = 2  # different ones, and not letters alone: one may be a name, letters are those of n/a
 LEAD = 1.5  # a foreign language has at least this many times the words of English
 
 
@@ -39,4 +39,7 @@ def of(text: str) -> str:
     counts: Counter[str] = Counter(language for word in words for language in _LANGUAGES_OF.get(word, ()))
     english = counts.pop(ENGLISH, 0)
     best, count = max(counts.items(), key=lambda item: item[1], default=(ENGLISH, 0))
-    return best if count >= LEAST_WORDS and count > LEAD * english else ENGLISH
+    if count <= LEAD * english:
+        return ENGLISH
+    distinct = {word for word in words if best in _LANGUAGES_OF.get(word, ())}
+    return best if len(distinct) >= LEAST_WORDS and max(map(len, distinct)) > 1 else ENGLISH

@@ -23,6 +23,10 @@ BLOCKS = r"""
 INLINE = "a|abbr|b|big|code|del|em|font|i|img|ins|label|mark|meta|nobr|o:p|s|small|span|strike|strong|sub|sup|tt|u|wbr"
 ATTRIBUTES = r"\s+(?:nowrap|noshade|[\w:-]+\s*=[^<>]{0,4000})"
 TAG = re.compile(rf"</?+(?:({''.join(BLOCKS.split())})|{INLINE})(?:\s*/?|{ATTRIBUTES})>", re.I)
+# Between the names of columns, and before a number: cells of one row stay on one line (`table_rows`).
+CELLS = re.compile(
+    r"</th\s*>\s*<th(?:\s[^<>]{0,400})?>|</t[dh]\s*>\s*<td(?:\s[^<>]{0,400})?>(?=\s*[^<\w]{0,3}\d[^<]{0,20}</td)", re.I
+)
 HIDDEN = re.compile(r"<!--.*?-->|<!doctype[^<>]*>|<(script|style)\b[^<>]*>.*?</\1\s*>", re.I | re.S)
 ENTITY = re.compile(r"&(?:[a-z]{2,8}|#\d{1,7}|#x[0-9a-f]{1,6});", re.I)
 # Tags that are left of XML or of an unknown dialect: nobody knows what they hide.
@@ -68,7 +72,7 @@ def _undone(text: str) -> str:
     if "\\" in text:
         text = WRITTEN_ESCAPE.sub(_written_escape, HL7.sub(_hl7, text))
     if "<" in text:
-        text = TAG.sub(lambda tag: "\n" if tag[1] else "", HIDDEN.sub("\n", text))
+        text = TAG.sub(lambda tag: "\n" if tag[1] else "", CELLS.sub("\t", HIDDEN.sub("\n", text)))
     if "&" in text:
         text = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     return OOXML.sub(lambda sign: _control(int(sign[1], 16)), text) if "_x" in text else text

@@ -87,16 +87,35 @@ def official(text: str) -> list[Section]:
 
 
 def plain(text: str) -> list[Section]:
-    """The whole text as one section; if it has findings or impression, the sections that may describe the image."""
-    found = sections(text)
+    """The whole text as one section; if it has findings or impression, the sections that may describe the image.
+
+    Addenda describe it too; a preliminary reading does if nothing else does.
+    """
+    headers = _headers(text)
+    found = _between(text, headers)
     if not any(section.name in IMAGE_SECTIONS for section in found):
-        return _between(text, [], 0, "text")
-    left_out = (*OTHER_SECTIONS, *EARLIER_SECTIONS, "comparison")
+        return _without_sections(text, headers)
+    left_out = (*OTHER_SECTIONS, "preliminary", "comparison")
     return [
         Section("text", section.start, section.end) if section.name == "preamble" else section
         for section in found
         if section.name not in left_out
     ]
+
+
+def _without_sections(text: str, headers: list[HeaderMatch]) -> list[Section]:
+    """The whole text but for the words ADDENDUM, PRELIMINARY REPORT and FINAL REPORT."""
+    kinds = [header for header in headers if header.name in (*EARLIER_SECTIONS, "report")]
+    found = _between(text, kinds, 0, "text")
+    final = [section for section in found if section.name != "preliminary"]
+    return final or found
+
+
+def is_preliminary(text: str) -> bool:
+    """Whether a text is a preliminary reading and nothing else, by its first header."""
+    names = [header.name for header in _headers(text)]
+    kinds = [name for name in names if name in (*IMAGE_SECTIONS, *EARLIER_SECTIONS, "report")]
+    return kinds[:1] == ["preliminary"] and not {"addendum", "report"} & set(kinds)
 
 
 def _headers(text: str) -> list[HeaderMatch]:

@@ -11,7 +11,7 @@ import itertools
 import re
 
 from sharding.contract import Sentence
-from sharding.text import tags
+from sharding.text import table_rows, tags
 
 # Without their final full stop, lower case; a full stop after one of them does not end a sentence.
 ABBREVIATION = re.compile(
@@ -77,10 +77,13 @@ EMPTY = re.compile(
 def split(text: str, section: str = "text", start: int = 0, end: int | None = None) -> list[Sentence]:
     """The sentences of `text[start:end]`; offsets count from the start of `text`, and `text[s.start:s.end]` is raw.
 
-    A span without a letter (a bare removal token, a number) is not a sentence, nor is a header alone.
+    A span without a letter (a bare removal token, a number) is not a sentence, nor is a header alone or a table's row.
     """
     inside = text[start:end]  # the rules look behind, and must not see the text before the section
-    spans = _trimmed(inside, _boundaries(inside))
+    rows = table_rows.spans(inside)
+    inside = table_rows.blanked(inside, rows)
+    cuts = _boundaries(inside)
+    spans = _trimmed(inside, sorted({*cuts, *(place for row in rows for place in row)}) if rows else cuts)
     return [
         _sentence(inside[first:last], section, start + first)
         for first, last in spans

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import signal
 
@@ -60,3 +61,14 @@ def test_many_files_are_decoded_by_few_processes(data):
         return await asyncio.gather(*(decoders.decode(data) for _ in range(5)))
 
     assert len(decoded(scenario, processes=2)) == 5
+
+
+def test_gzip_is_undone(data):
+    async def scenario(decoders):
+        packed = await decoders.decode(gzip.compress(data))
+        with pytest.raises(RefusedError, match="damaged gzip"):
+            await decoders.decode(gzip.compress(data)[:-20])
+        return packed, await decoders.decode(data)
+
+    packed, plain = decoded(scenario)
+    assert (packed.picture.grey_HW == plain.picture.grey_HW).all()

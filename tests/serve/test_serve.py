@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import os
@@ -74,6 +75,15 @@ def test_a_segmentation_has_a_segment_for_each_sentence_at_the_level(server, fil
         if not rest:
             assert (columns.min(), rows.min()) == (box.x, box.y)
             assert (np.ptp(columns) + 1, np.ptp(rows) + 1) == (box.width, box.height)
+
+
+def test_a_file_in_gzip_is_the_file(server, file, tmp_path):
+    (tmp_path / "image.dcm.gz").write_bytes(gzip.compress(file.read_bytes()))
+    names = [server.open(path)["name"] for path in (file, tmp_path / "image.dcm.gz")]
+    plain, packed = (server.ask(f"/api/pictures/{name}/values").body for name in names)
+    assert plain == packed
+    asked = {"sentences": [SENTENCE], "level": 0.5}
+    assert server.ask(f"/api/pictures/{names[1]}/segmentation", asked).status == 200
 
 
 def test_a_png_has_findings_and_no_segmentation(server):

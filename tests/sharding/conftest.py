@@ -17,8 +17,8 @@ from sharding.build.account import Account
 from sharding.deid.private_folder import PrivateFolder, open_private
 from sharding.sources import SourceListing, mimic_cxr
 from sharding.sources import folder as folder_source
+from sharding.sources.files.inventory import Inventory
 from sharding.sources.folder import FolderTable
-from sharding.sources.inventory import Inventory
 
 TABLE = FolderTable("table.csv", "image", "text", "patient", "view")
 

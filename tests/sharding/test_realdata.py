@@ -16,7 +16,7 @@ from sharding import pixels
 from sharding.cli import main
 from sharding.contract import Reason, Rejected
 from sharding.sources import open_i
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.inventory import Inventory
 from sharding.text import sections, sentences
 from tests.sharding.pixels import plain_display
 

@@ -21,6 +21,7 @@ from sharding import pixels
 from sharding.contract import Rejected, UserError
 from sharding.pixels import Picture
 from sharding.store import locations
+from sharding.text import encoding
 
 AHEAD = 4  # pictures of each process that wait for the model, 9 MB each for 3,000 x 3,000 pixels
 # Forked processes would inherit the locks of torch's threads; these import what decodes, and no torch.
@@ -34,7 +35,7 @@ def decode(location: str) -> Picture | str:
     if path is not None and stat.S_ISFIFO(_mode(path)):
         return "a pipe, not a file"  # nobody may ever write to one that lies in a folder
     try:
-        return pixels.read(locations.read(location), location)
+        return pixels.read(encoding.inflated(locations.read(location), "the file"), location)
     except (Rejected, UserError) as error:
         return str(error)
     except OSError as error:

@@ -17,7 +17,8 @@ from sharding.store import locations
 from sharding.store.folder import files_below
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
+OF_IMAGES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
+SUFFIXES = (*OF_IMAGES, *(f"{suffix}.gz" for suffix in OF_IMAGES))
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -32,9 +33,13 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     places = [word for word, place in zip(words, is_place, strict=True) if place]
     sentences = [spaced(word) for word, place in zip(words, is_place, strict=True) if not place]
     if wrong := next((s for s in sentences if s.lower().endswith(SUFFIXES)), None):
-        raise UserError(f"a word ends in {PurePosixPath(wrong).suffix} and there is no such file; check the path")
+        raise UserError(f"a word ends in {_suffix(wrong)} and there is no such file; check the path")
     check(sentences)
     return places, sentences
+
+
+def _suffix(word: str) -> str:
+    return max((suffix for suffix in SUFFIXES if word.lower().endswith(suffix)), key=len)
 
 
 def spaced(text: str) -> str:

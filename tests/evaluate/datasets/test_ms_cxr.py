@@ -152,11 +152,11 @@ ROW = "d,Edema,A phrase,files/p10/p10000001/s50000001/d.jpg,1,1,5,5,100,90"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (ROW[:30], "cells in place of 10"),
+        (ROW[:30], "line 2 has 4 cells and the header 10"),
         (ROW.replace("100,90", "0,90"), "a picture without a size"),
         (ROW.replace("100,90", "inf,90"), "a picture without a size"),
-        (ROW.replace("A phrase", "\udce9"), "is no table in UTF-8"),
-        (ROW.replace("A phrase", '"A phrase'), "is no table in UTF-8"),
+        (ROW.replace("A phrase", "\udce9"), "not UTF-8 in line 2"),
+        (ROW.replace("A phrase", '"A phrase'), "a quote in or before line 2 is not closed"),
     ],
 )
 def test_damaged_tables_are_one_line(tmp_path, content, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 
 import pyarrow as pa
@@ -21,12 +22,12 @@ def read(file, columns=("image", "sentence"), optional=("patient",)):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('image,sentence\na.png,"Effusion\nb.png,Nodule\n', "is no table in UTF-8"),
-        ("image,sentence\na.png,Effusion, left\n", "row 2 has 3 cells in place of 2"),
-        ("image,sentence\na.png,Effusion\nb.png\n", "row 3 has 1 cells in place of 2"),
-        ("image,sentence,sentence\na.png,A,B\n", "has the column sentence twice"),
+        ('image,sentence\na.png,"Effusion\nb.png,Nodule\n', "a quote in or before line 3 is not closed"),
+        ("image,sentence\na.png,Effusion, left\n", "line 2 has 3 cells and the header 2"),
+        ("image,sentence\na.png,Effusion\nb.png\n", "line 3 has 1 cells and the header 2"),
+        ("image,sentence,sentence\na.png,A,B\n", "has several columns sentence"),
         ("image\na.png\n", "has no column sentence"),
-        ("", "has no column image"),
+        ("", "the table is empty"),
     ],
 )
 def test_what_would_lose_rows_or_words_is_refused(tmp_path, content, message):
@@ -41,10 +42,27 @@ def test_empty_lines_and_other_columns_do_not_matter(tmp_path):
         {"image": "a.png", "sentence": "Effusion, left"}, {"image": "b.png", "sentence": "Nodule"}]  # fmt: skip
 
 
+def test_words_for_nothing_are_nothing_and_cells_have_any_length(tmp_path):
+    long = "Effusion. " * 20_000
+    (tmp_path / "a.csv").write_text(f"image,sentence,patient\nnan,NULL,7\na.png,{long},N/A\n")
+    assert read(tmp_path / "a.csv") == [
+        {"image": "", "sentence": "", "patient": "7"},
+        {"image": "a.png", "sentence": long.strip(), "patient": ""},
+    ]
+
+
+def test_utf_16_and_gzip_are_known_by_their_bytes(tmp_path):
+    plain = "image,sentence\na.png,Ödem\n"
+    for name, data in (("a.csv", plain.encode("utf-16")), ("b", gzip.compress(plain.encode()))):
+        (tmp_path / name).write_bytes(data)
+        assert [row["image"] for row in read(tmp_path / name)] == ["a.png"]
+        assert rows.names(tmp_path / name) == ["image", "sentence"]
+
+
 def test_nothing_in_parquet_is_empty(tmp_path):
     table = pa.table({"image": ["a", "b", "c"], "sentence": [b"Nodule", b"x", None], "patient": [1.0, math.nan, None]})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet") == [
-        {"image": "a", "sentence": "Nodule", "patient": "1.0"}, {"image": "b", "sentence": "x", "patient": ""},
+        {"image": "a", "sentence": "Nodule", "patient": "1"}, {"image": "b", "sentence": "x", "patient": ""},
         {"image": "c", "sentence": "", "patient": ""}]  # fmt: skip
     assert rows.names(tmp_path / "a.parquet") == ["image", "sentence", "patient"]

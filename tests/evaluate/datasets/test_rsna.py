@@ -75,11 +75,11 @@ def test_the_table_of_classes_may_be_missing_and_an_image_too(folder):
 @pytest.mark.parametrize(
     ("file", "before", "after", "message"),
     [
-        (rsna.LABELS, "Target", "target", "has no column Target; it needs patientId, x, y, width, height, Target"),
+        (rsna.LABELS, "Target", "target", "has no column Target; it has patientId, x, y, width, height, target"),
         (rsna.LABELS, "379.0,1", "379.0,0", "line 2 cannot be read (Target is 1 with a box and 0 without)"),
         (rsna.LABELS, "b-2,,,,,0", "b-2,,,,,1", "line 4 cannot be read (Target is 1 with a box and 0 without)"),
         (rsna.LABELS, "213.0", "-213.0", "line 2 cannot be read (a box without area)"),
-        (rsna.LABELS, "256.0", "nan", "line 3 cannot be read (a box without area)"),
+        (rsna.LABELS, "256.0", "nan", "line 3 cannot be read (a box is not four numbers)"),
         (rsna.LABELS, "152.0,256.0", "here,256.0", "line 3 cannot be read (a box is not four numbers)"),
         (rsna.LABELS, "a-1", "../a-1", "names an image outside its folder"),
         (rsna.CLASSES, "c-3,Lung Opacity\nc-3,Lung", "c-3,Normal\nc-3,No", "differ in 1 of 4 patients"),

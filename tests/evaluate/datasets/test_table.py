@@ -100,9 +100,9 @@ def test_a_transparent_pixel_and_the_noise_of_a_jpeg_mark_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,text\n", "cases.csv has no column sentence; it needs image, sentence"),
+        ("image,text\n", "cases.csv has no column sentence; it has image, text"),
         ("image,sentence\n", "cases.csv has no row; give a table of image, sentence and boxes or masks"),
-        ("image,sentence,mask\na.png,,m.png\n", "line 2 cannot be read (no sentence); mend the row"),
+        ("image,sentence,mask\na.png,,m.png\n", "line 2 cannot be read (no sentence); correct the line"),
         ("image,sentence,mask\n,Nodule,m.png\n", "line 2 cannot be read (no image)"),
         (
             "image,sentence,mask\na.png,Nodule,\n",
@@ -155,8 +155,8 @@ def test_a_mask_file_that_is_damaged_is_refused(folder, content, monkeypatch):
 def test_what_is_no_table_is_refused(folder):
     (folder / "cases.csv").write_bytes(b"\xff\xfe\x00")
     (folder / "cases.parquet").write_bytes(b"no")
-    for suffix in ("csv", "parquet"):
-        with pytest.raises(UserError, match="is no table in UTF-8"):
+    for suffix, message in (("csv", "not UTF-16 in line 1"), ("parquet", "not a readable table")):
+        with pytest.raises(UserError, match=message):
             table.read(folder / f"cases.{suffix}")
     with pytest.raises(UserError, match=r"no table .*none"):
         table.read(folder / "none.tsv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -71,3 +72,13 @@ def test_from_a_store(s3, files):
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     assert decode(str(tmp_path / "a.png")) == "a pipe, not a file"
+
+
+def test_gzip_is_undone_within_bounds(files, tmp_path):
+    gz = tmp_path / "a.png.gz"
+    gz.write_bytes(gzip.compress(Path(files[2]).read_bytes()))
+    assert greys([decode(str(gz))]) == [2]
+    gz.write_bytes(gz.read_bytes()[:-20])
+    assert decode(str(gz)) == "the file: damaged gzip; fetch it again, or decompress it"
+    gz.write_bytes(gzip.compress(bytes(400 << 20)))
+    assert "decompresses to more than" in str(decode(str(gz)))

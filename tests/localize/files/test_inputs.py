@@ -47,6 +47,8 @@ def test_a_mistyped_path_is_no_sentence(tree):
     with pytest.raises(UserError, match=r"a word ends in \.dcm and there is no such file") as error:
         inputs.split(["a.dcm", "DOE^JANE.dcm", "Nodule"])
     assert "JANE" not in str(error.value)
+    with pytest.raises(UserError, match=r"a word ends in \.dcm\.gz and there is no such file"):
+        inputs.split(["a.dcm", "b.DCM.gz"])
 
 
 def test_files_of_places_each_once_in_order(tree):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 
 import numpy as np
 import pydicom
 import pytest
 from PIL import Image
 
-from sharding import manifest, pixels
+from sharding import manifest, pixels, sample_reader
 from sharding.cli import main
+from sharding.describe import inspection
 from sharding.store.locations import open_store
 from tests.sharding.leaks.pictures import cloudy
 
@@ -142,6 +144,7 @@ def test_other_languages_and_other_parts_of_the_body_are_counted(tmp_path, dicom
     columns = ["--table", "t.csv", "--image-column", "image", "--text-column", "text"]
     assert build(tmp_path / "in", tmp_path / "out", *columns) == 0
     assert "rejected: body part 1, language 1" in capsys.readouterr().out
+    assert inspection.summary(str(tmp_path / "out"))["rejected"] == {"body part": 1, "language": 1}
     more = ["--languages", "de,en", "--body-part", "any", "--private", str(tmp_path / "p")]
     assert build(tmp_path / "in", tmp_path / "all", *columns, *more) == 0
     assert "written 3" in capsys.readouterr().out
@@ -156,5 +159,47 @@ def test_blank_pictures_are_counted_or_rejected(tmp_path, capsys):
         (tmp_path / "in" / f"{name}.png").write_bytes(png_of(grey_HW))
     assert build(tmp_path / "in", tmp_path / "out", "--allow-no-text") == 0
     assert "note: picture of fewer than 8 grey levels or 8 pixels a side, kept 2" in capsys.readouterr().out
+    summary = inspection.summary(str(tmp_path / "out"))
+    assert summary["notes"]["picture of fewer than 8 grey levels or 8 pixels a side, kept"] == 2
+    assert "note: picture of fewer than 8 grey levels or 8 pixels a side, kept 2" in inspection.lines(summary)
     assert build(tmp_path / "in", tmp_path / "two", "--allow-no-text", "--reject-blank", "0.99") == 0
     assert "written 1 + rejected 2" in capsys.readouterr().out
+
+
+def test_a_table_says_which_pictures_are_stored_inverted_and_which_are_one_study(tmp_path, dicom_bytes, capsys):
+    root = tmp_path / "in"
+    root.mkdir()
+    film_HW = cloudy(1)
+    for name, grey_HW in (("plain", film_HW), ("inverted", 255 - film_HW), ("again", 255 - film_HW)):
+        (root / f"{name}.png").write_bytes(png_of(grey_HW))
+    (root / "header.dcm").write_bytes(dicom_bytes())
+    rows = ["plain.png,p,a,MONOCHROME2", "inverted.png,p,a,MONOCHROME1", "again.png,q,a,monochrome1"]
+    text = "\n".join(f"{row},Clear lungs." for row in [*rows, "header.dcm,q,b,MONOCHROME1"])
+    (root / "t.csv").write_text(f"image,patient,study,model,text\n{text}\n")
+    columns = [f"--{part}-column={part}" for part in ("image", "text", "patient", "study")]
+    command = ["--table", "t.csv", *columns, "--photometric-column=model", "--image=png", "--processes=1"]
+    assert build(root, tmp_path / "out", *command) == 0
+    printed = capsys.readouterr().out
+    assert "note: header that contradicts --photometric-column, the header counts 1" in printed
+    assert "note: study id that several patients have: one study for each 1" in printed
+    store, rows = open_store(str(tmp_path / "out")), samples(tmp_path / "out")
+    films = [sample_reader.grey(store, row, 4096) for row in rows if row["width"] == film_HW.shape[1]]
+    assert [(film == film_HW).all() for film in films] == [True, True, True]
+    assert sorted(Counter(row["study"] for row in rows).values()) == [1, 1, 2]
+    stated = Counter(sample_reader.description(store, row)["pixels"]["inverted"] for row in rows)
+    assert stated == {"no": 2, "by the table": 2}
+
+
+def test_ignored_files_are_no_part_of_the_data_set(tmp_path, capsys):
+    for name in ("a.png", "old/a.png", "b.tif"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(png_of(cloudy(1)))
+    assert build(tmp_path / "in", tmp_path / "out", "--allow-no-text", "--ignore", "*.tif", "--ignore", "old") == 0
+    printed = capsys.readouterr().out
+    assert "read 1 = written 1" in printed
+    assert "left out: file that --ignore leaves out 2" in printed
+    summary = inspection.summary(str(tmp_path / "out"))
+    assert "left out: file that --ignore leaves out 2" in inspection.lines(summary)
+    page = inspection.page(str(tmp_path / "out"))
+    assert "Left out before reading" in page
+    assert "file that --ignore leaves out" in page

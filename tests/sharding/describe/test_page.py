@@ -138,6 +138,7 @@ def test_sizes_have_a_unit(count, text):
 
 EMPTY = {
     **{"samples": 0, "patients": 0, "studies": 0, "shards": 0, "bytes": 0, "splits": {}, "views": {}, "rejected": {}},
+    **{"left_out": {}, "notes": {}},
     "sentences": {"total": 0, "distinct": 0, "median": 0, "max": 0, "without": 0, "histogram": {}},
     "sampled": {"samples": 0, "sentences": 0, "tags": {}, "sections": {}, "pixels": {}},
     "quarantine": {"readable": True, "reasons": [], "messages": {}},

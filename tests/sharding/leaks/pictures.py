@@ -14,8 +14,8 @@ from sharding.build import pool, run
 from sharding.build.sentence_tuple import SampleSettings, split_of
 from sharding.deid import private_folder, pseudonyms
 from sharding.sources import folder as folder_source
+from sharding.sources.files.inventory import Inventory
 from sharding.sources.folder import FolderTable
-from sharding.sources.inventory import Inventory
 
 SALT = b"s" * 32
 TABLE = FolderTable("table.csv", "image", "text", "patient")

@@ -10,8 +10,8 @@ import pytest
 
 from sharding.contract import UserError
 from sharding.sources import folder as folder_source
+from sharding.sources.files.inventory import Inventory
 from sharding.sources.folder import FolderTable
-from sharding.sources.inventory import Inventory
 from sharding.store import locations
 
 TABLE = FolderTable("table.csv", "image", "text", "patient", "view")
@@ -24,7 +24,9 @@ def read(root: Path, table=TABLE, **options):
 def of_rows(root: Path, header: str, *rows: str, **options):
     """A folder read by a table of these rows; columns are known by their names."""
     (root / "t.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-    named = {name: name for name in ("text", "patient", "view", "split") if name in header.split(",")}
+    named = {
+        name: name for name in ("text", "patient", "view", "split", "study", "photometric") if name in header.split(",")
+    }
     return read(root, FolderTable("t.csv", "image", **named), **options)
 
 
@@ -126,19 +128,58 @@ def test_a_file_name_that_is_no_text_is_read(tmp_path):
     assert locations.read(image.file) == b"x"
 
 
-def test_an_image_with_two_texts_is_two_samples(folder):
-    listing = of_rows(
-        folder, "image,text", "john-doe-0.png,Edema.", "images/john-doe-0.png,Nodule.", "john-doe-0.png,No."
-    )
-    assert [image.id for image in listing.images] == ["john-doe-0.png", "images/john-doe-0.png", "john-doe-0.png#2"]
-    assert len({image.file for image in listing.images}) == 1
+def test_the_reports_of_an_image_are_taken_together_in_the_order_of_the_table(folder):
+    rows = ["john-doe-0.png,Edema.,", "john-doe-1.png,Clear.,7", "images/john-doe-0.png,Nodule.,7"]
+    listing = of_rows(folder, "image,text,patient", *rows, "john-doe-0.png,Edema.,7")
+    assert [(image.id, image.text, image.more_texts, image.patient) for image in listing.images] == [
+        ("john-doe-0.png", "Edema.", ("Nodule.",), "7"),
+        ("john-doe-1.png", "Clear.", (), "7"),
+    ]
+    assert listing.left_out == {"row that repeats another": 1}
+    assert listing.notes == {"image with several reports, taken together": 1, "view unknown, kept": 2}
 
 
-def test_no_two_samples_have_one_name(folder):
-    rows = [f"{name},{text}" for text in "abc" for name in ("john-doe-0.png", "john-doe-0.png#2", "")]
-    listing = of_rows(folder, "image,text", *rows)
-    assert len({image.id for image in listing.images}) == len(listing.images) == 6
-    assert listing.left_out == {"row that names no image": 3}
+def test_a_split_of_a_row_without_a_patient_is_that_of_the_patient(folder):
+    rows = ["john-doe-0.png,Edema.,,train", "john-doe-0.png,Nodule.,7,", "john-doe-1.png,Clear.,7,"]
+    listing = of_rows(folder, "image,text,patient,split", *rows)
+    assert [image.split for image in listing.images] == ["train", "train"]
+    with pytest.raises(UserError, match="1 patients are in two splits"):
+        of_rows(folder, "image,text,patient,split", *rows[:2], "john-doe-1.png,Clear.,7,test")
+
+
+def test_images_of_one_value_are_one_study_of_their_patient(folder):
+    rows = ["john-doe-0.png,Edema.,1,,study1,", "john-doe-1.png,,1,,study1,", "john-doe-2.png,Clear.,2,,study1,"]
+    listing = of_rows(folder, "image,text,patient,view,study,photometric", *rows, "john-doe-3.png,Clear.,2,,,")
+    assert [image.study for image in listing.images] == ["1/study1", "1/study1", "2/study1", ""]
+    assert [image.text for image in listing.images] == ["Edema.", "Edema.", "Clear.", "Clear."]
+    assert listing.notes == {
+        "study id that several patients have: one study for each": 1,
+        "image without a report of its own, takes that of its study": 1,
+        "view unknown, kept": 4,
+    }
+
+
+def test_rows_that_contradict_each_other_leave_their_image_out(folder):
+    pairs = [
+        ("john-doe-0", ",,1,", ",,2,"),
+        ("john-doe-1", ",PA,,", ",LL,,"),
+        ("john-doe-2", ",,,MONOCHROME1", ",,,RGB"),
+    ]
+    rows = [f"{name}.png,x,{rest}" for name, *both in pairs for rest in both]
+    listing = of_rows(folder, "image,text,patient,view,study,photometric", *rows)
+    assert not listing.images
+    assert listing.left_out == {"image whose rows contradict each other on study, view or colour model": 6}
+    rows = ["john-doe-0.png,x,,frontal,,", "john-doe-0.png,x,,AP,,monochrome1"]
+    [image] = of_rows(folder, "image,text,patient,view,study,photometric", *rows).images
+    assert (image.view, image.photometric) == ("AP", "MONOCHROME1")
+
+
+@pytest.mark.parametrize("word", ["MONOCHROME3", "inverted", "Doe"])
+def test_another_colour_model_is_refused_and_not_quoted(folder, word):
+    rows = ["john-doe-0.png,x,,,,Palette Color", f"john-doe-1.png,x,,,,{word}"]
+    with pytest.raises(UserError, match="1 rows, first row 2, are neither MONOCHROME1 nor MONOCHROME2") as caught:
+        of_rows(folder, "image,text,patient,view,study,photometric", *rows)
+    assert word not in str(caught.value)
 
 
 def test_a_row_that_repeats_another_is_read_once(folder):

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from sharding.contract import SPLITS, UserError
 from sharding.sources import SourceListing, folder, mimic_cxr, open_i, open_i_xml
+from sharding.sources.files.inventory import Inventory
 from sharding.sources.folder import FolderTable
-from sharding.sources.inventory import Inventory
 from sharding.sources.tables import views
 from sharding.text import sections
 

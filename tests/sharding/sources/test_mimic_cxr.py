@@ -11,7 +11,7 @@ import pytest
 
 from sharding.contract import UserError
 from sharding.sources import mimic_cxr
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.inventory import Inventory
 
 RECORDS, METADATA, SPLIT = (
     *("cxr-record-list.csv.gz", "mimic-cxr-2.0.0-metadata.csv.gz"),

@@ -12,7 +12,7 @@ import pytest
 
 from sharding.contract import UserError
 from sharding.sources import open_i, open_i_tables, open_i_xml
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.inventory import Inventory
 
 
 def xml(number: int, *images: str, findings: str = "Heart is &lt;large&gt;.\n No XXXX.") -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sharding.sources import open_i_xml
 from sharding.text.headers import HEADERS, IMAGE_SECTIONS, WITHOUT_COLON
-from sharding.text.sections import NAMES, known_header, official, plain, sections
+from sharding.text.sections import NAMES, is_preliminary, known_header, official, plain, sections
 
 REPORT = """                                 FINAL REPORT
  EXAMINATION:  CHEST (PA AND LAT)
@@ -178,6 +178,32 @@ def test_plain_text_with_sections_loses_only_what_does_not_describe_the_image():
     text = "Film of the chest.\nHistory: cough.\nImpression: Edema."
     assert contents(text, plain(text)) == {"text": "Film of the chest.", "impression": "Edema."}
     assert contents("History: cough. Edema.", plain("History: cough. Edema.")) == {"text": "History: cough. Edema."}
+
+
+def test_addenda_and_preliminary_readings_of_plain_text():
+    text = "FINDINGS: Clear.\nADDENDUM: Nodule."
+    assert contents(text, plain(text)) == {"findings": "Clear.", "addendum": "Nodule."}
+    assert contents("ADDENDUM: Nodule.", plain("ADDENDUM: Nodule.")) == {"addendum": "Nodule."}
+    assert contents("WET READ: Nodule.", plain("WET READ: Nodule.")) == {"preliminary": "Nodule."}
+    text = "WET READ: Edema.\n FINAL REPORT\n No edema."
+    assert contents(text, plain(text)) == {"report": "No edema."}
+
+
+@pytest.mark.parametrize(
+    ("text", "preliminary"),
+    [
+        ("WET READ: Edema.", True),
+        ("PRELIMINARY REPORT\nINDICATION: x\nFINDINGS: Edema.", True),
+        ("INDICATION: x\nPRELIMINARY REPORT\nEdema.", True),
+        ("FINDINGS: Edema.\nWET READ: None.", False),
+        ("WET READ: Edema.\n FINAL REPORT\n No edema.", False),
+        ("ADDENDUM: The wet read was wrong.", False),
+        ("Edema.", False),
+        ("", False),
+    ],
+)
+def test_what_is_nothing_but_a_preliminary_reading(text, preliminary):
+    assert is_preliminary(text) is preliminary
 
 
 def test_a_label_that_is_no_header_of_the_table_is_said_no_more():

@@ -15,7 +15,7 @@ from sentalign.stream.read import duplicate_keys
 from sentalign.stream.read.fetch import KEY_COLUMNS
 from sentalign.stream.read.open_data import open_mixture
 from sharding.sources import open_i
-from sharding.sources.inventory import Inventory
+from sharding.sources.files.inventory import Inventory
 from sharding.text import sections, sentences
 
 

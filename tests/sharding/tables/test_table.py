@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharding.contract import UserError
-from sharding.sources.tables import table
-from sharding.sources.tables.table import read_table
+from sharding.tables import table
+from sharding.tables.table import read_table
 from sharding.text import encoding
 
 ROWS = [["image", "text", "patient"], ["a.png", "Nodule, 1.5 cm.\nNo “edema”.", "007"], ["b.png", "", "8"]]
@@ -110,7 +110,6 @@ def test_values_that_are_no_text_are_refused(tmp_path, column):
         (b"PAR1Doe", "not a readable table"),
         (b"PK\x03\x04Doe", "zip or Excel"),
         (gzip.compress(b"image\nDoe\n", mtime=0)[:-9], "damaged gzip"),
-        (b"image\n" + b"Doe" * 100_000, "in or before line"),
     ],
 )
 def test_a_damaged_table_is_said_in_one_line_without_its_values(tmp_path, data, words):
@@ -119,6 +118,33 @@ def test_a_damaged_table_is_said_in_one_line_without_its_values(tmp_path, data, 
         read_table(str(tmp_path / "t.csv"), ["image"])
     assert "\n" not in str(caught.value)
     assert "Doe" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_cells_have_any_length(tmp_path, name):
+    """csv itself stops at 131,072 letters."""
+    report = "Effusion. " * 200_000
+    rows = [["image", "text"], ["a", report], ["b", "x"]]
+    (tmp_path / name).write_text(text_table("\t" if name.endswith("tsv") else ",", rows))
+    assert read_table(str(tmp_path / name)) == {"image": ["a", "b"], "text": [report.strip(), "x"]}
+
+
+def test_an_open_quote_that_swallows_a_long_table_is_said(tmp_path):
+    (tmp_path / "t.csv").write_text('image,text\na,"Doe' + "Doe,\n" * 50_000)
+    with pytest.raises(UserError, match="a quote in or before line 50001 is not closed"):
+        read_table(str(tmp_path / "t.csv"))
+
+
+def test_the_names_of_columns_alone(tmp_path):
+    (tmp_path / "t.csv").write_text(text_table())
+    parquet(tmp_path / "t.parquet", image=["a"], text=["b"])
+    assert table.read_header(str(tmp_path / "t.csv")) == ["image", "text", "patient"]
+    assert table.read_header(str(tmp_path / "t.parquet")) == ["image", "text"]
+    (tmp_path / "u.csv").write_text('"image,text\n')
+    (tmp_path / "u.parquet").write_bytes(b"PAR1Doe")
+    for name, words in (("u.csv", "a quote in or before line 1"), ("u.parquet", "not a readable table")):
+        with pytest.raises(UserError, match=words):
+            table.read_header(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("word", ["nan", "NaN", "None", "NULL", "NA", "n/a", "<NA>", "#N/A", " nan ", "\\N"])

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from urllib.parse import unquote
 
-from sharding.sources import file_kinds
-from sharding.sources.inventory import Inventory
+from sharding.sources.files import file_kinds
+from sharding.sources.files.inventory import Inventory
 from sharding.store import locations
 
 ELSEWHERE = re.compile(r"/|[a-z][a-z0-9+.-]+://|[a-z]:[\\/]", re.I)

@@ -34,7 +34,7 @@ PACKED = re.compile(r"\.(?:tgz|tar|zip|7z|rar|bz2|xz|gz)", re.I)
 IMAGE_IN_GZIP = re.compile(r"(?:.*\.(?:dcm|dicom|ima|png|jpe?g)|[^.]+)\.gz", re.I)
 
 HIDDEN, SYSTEM, OTHER = "hidden file", "file of the system or the storage", "file that is no image by its name"
-PACKAGE = "packed file (zip, tar, gz): unpack it there if it holds images"
+PACKAGE = "packed file that is not opened (tar, gz, zip in a zip): unpack it there if it holds images"
 
 
 def may_be_images(names: Iterable[str]) -> tuple[list[str], Counter[str]]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from sharding.contract import UserError
-from sharding.sources.tables import column_names
+from sharding.tables import column_names
 from sharding.text import encoding
 
 Columns = dict[str, list[str]]
@@ -25,6 +25,9 @@ Columns = dict[str, list[str]]
 PARQUET = b"PAR1"
 KINDS = "give CSV, TSV or Parquet"
 MAX_ROWS = 10_000_000  # more is no table of images, and a few bytes of Parquet can claim any number
+# A report may be longer than the 131,072 letters that csv allows in a cell, and no cell is longer than the file, which
+# is in memory already. The limit is one for the whole process, and nothing here relies on a smaller one.
+csv.field_size_limit(2**31 - 1)
 # A missing value as pandas, R, SQL, Python and spreadsheets write it.
 MISSING = frozenset(("nan", "-nan", "none", "null", "na", "n/a", "<na>", "#n/a", "nat", "\\n", "nil"))
 JSON, BEFORE_JSON = (b"{", b"["), b"\xef\xbb\xbf \t\r\n"
@@ -35,37 +38,75 @@ def read_table(location: str, wanted: Sequence[str] = (), optional: Sequence[str
 
     Raises UserError for a missing or unreadable table, a row of another length, and a missing wanted column.
     """
-    data = encoding.read(location)
-    name = posixpath.basename(location)
+    data, name = _content(location), posixpath.basename(location)
     if data.startswith(PARQUET):
         return _of_parquet(data, name, wanted, optional)
+    return _of_text(data, location, wanted, optional)
+
+
+def read_header(location: str) -> list[str]:
+    """The names of all columns; raises UserError for a missing or unreadable table."""
+    data = _content(location)
+    if not data.startswith(PARQUET):
+        reader = _reader(data, location)
+        try:
+            return _header(reader, location)
+        except csv.Error:
+            raise _open_quote(posixpath.basename(location), reader.line_num) from None
+    try:
+        return list(pa.parquet.read_schema(pa.BufferReader(data)).names)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _unreadable(posixpath.basename(location), error) from None
+
+
+def _content(location: str) -> bytes:
+    """The file without gzip; raises UserError if it is missing or of a kind that is no table."""
+    data, name = encoding.read(location), posixpath.basename(location)
+    if data.startswith(PARQUET):
+        return data
     if data.lstrip(BEFORE_JSON)[:1] in JSON:
         raise UserError(f"{name} is JSON, not a table; {KINDS} with one row per image")
     if data.startswith(encoding.ZIP) or name.lower().endswith(".parquet"):
         raise UserError(f"{location}: not a readable table (damaged, or a zip or Excel file); {KINDS}")
-    return _of_text(data, location, wanted, optional)
+    return data
+
+
+def _reader(data: bytes, location: str) -> Any:
+    delimiter = "\t" if ".tsv" in posixpath.basename(location).lower() else ","
+    file = io.TextIOWrapper(io.BytesIO(data), encoding.codec(data, location), newline="")
+    return csv.reader(file, delimiter=delimiter, strict=True)
+
+
+def _header(reader: Any, location: str) -> list[str]:
+    header = [cell.strip() for cell in next(reader, [])]
+    if not any(header):
+        raise UserError(f"{location}: the table is empty; {KINDS}")
+    return header
+
+
+def _unreadable(name: str, error: BaseException) -> UserError:
+    return UserError(f"{name}: not a readable table ({type(error).__name__}); {KINDS}")
 
 
 def _of_text(data: bytes, location: str, wanted: Sequence[str], optional: Sequence[str]) -> Columns:
-    name = posixpath.basename(location)
-    delimiter = "\t" if ".tsv" in name.lower() else ","
-    file = io.TextIOWrapper(io.BytesIO(data), encoding.codec(data, location), newline="")
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    name, reader = posixpath.basename(location), _reader(data, location)
     try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if not any(header):
-            raise UserError(f"{location}: the table is empty; {KINDS}")
+        header = _header(reader, location)
         places = _places(header, wanted, optional, name)
         columns: Columns = {column: [] for column in places}
         for row in _rows(reader, len(header), name):
             for column, place in places.items():
                 columns[column].append(_cell(row[place]))
     except csv.Error:
-        raise UserError(
-            f"{name}: a quote in or before line {reader.line_num} is not closed, or text follows a closed one; "
-            "correct it, or write the CSV again"
-        ) from None
+        raise _open_quote(name, reader.line_num) from None
     return columns
+
+
+def _open_quote(name: str, line: int) -> UserError:
+    return UserError(
+        f"{name}: a quote in or before line {line} is not closed, or text follows a closed one; "
+        "correct it, or write the CSV again"
+    )
 
 
 def _rows(reader: Any, width: int, name: str) -> Iterator[list[str]]:
@@ -114,7 +155,7 @@ def _of_parquet(data: bytes, name: str, wanted: Sequence[str], optional: Sequenc
     except UserError:
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError, OverflowError, MemoryError) as error:
-        raise UserError(f"{name}: not a readable table ({type(error).__name__}); {KINDS}") from None
+        raise _unreadable(name, error) from None
 
 
 def _is_text(kind: pa.DataType) -> bool:

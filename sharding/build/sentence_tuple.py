@@ -22,7 +22,7 @@ from sharding.deid import deidentified_dicom, header_identifiers, pseudonyms, se
 from sharding.deid.reports import masking
 from sharding.deid.reports.identifiers import identifiers_of
 from sharding.leaks import perceptual_hash
-from sharding.pixels import blank
+from sharding.pixels.checks import blank
 from sharding.pixels.picture import Grey
 from sharding.sources import REPORT, SourceImage
 from sharding.sources.tables.views import FRONTAL

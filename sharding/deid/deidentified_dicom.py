@@ -25,7 +25,7 @@ from pydicom.pixels import get_encoder
 
 from sharding.contract import Reason, Rejected
 from sharding.deid import header_allow_list
-from sharding.pixels.codecs import StoredPixels, stored_values
+from sharding.pixels.decode.codecs import StoredPixels, stored_values
 from sharding.pixels.header import text
 
 PROFILE = "sentalign KEY.dcm 1"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sharding.contract import Reason, Rejected
-from sharding.pixels import codestream
+from sharding.pixels.decode import codestream
 from sharding.pixels.full_depth import FullDepthPicture, Shown
 from sharding.pixels.picture import MAX_PIXELS, Geometry, Picture
 from sharding.pixels.transforms import stretch

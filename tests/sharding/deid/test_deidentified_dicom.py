@@ -17,7 +17,7 @@ from sharding import pixels
 from sharding.contract import Reason, Rejected
 from sharding.deid import deidentified_dicom
 from sharding.pixels import display, header
-from sharding.pixels.codecs import stored_values
+from sharding.pixels.decode.codecs import stored_values
 from tests.sharding.deid.planted_dicom import SECRET, assert_clean, planted
 from tests.sharding.pixels.display_cases import MADE, S16, TWELVE, U8, U12, palette, table
 

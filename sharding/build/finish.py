@@ -19,6 +19,7 @@ from sharding.build.journal import BuildJournal, ShardInputs
 from sharding.build.sentence_tuple import BLANK, JPEG_QUALITY, SampleSettings
 from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
 from sharding.deid import audit
+from sharding.pixels.checks import noticed
 from sharding.sources import SourceListing, nonzero
 from sharding.store.base import Store
 
@@ -65,7 +66,8 @@ def finish(
     store.put(QUARANTINE_NAME, quarantine.encode(rejections))
     store.put(AUDIT_NAME, _audit(masked, rows.num_rows, rejected, settings.samples))
     _remove_old(store, journal, set(written))
-    counts = _counts(len(listing.images), rows, rejected)
+    seen = nonzero({name: masked[name] for name in noticed.NAMES})
+    counts = _counts(len(listing.images), rows, rejected) | {"noticed": seen}
     store.put(MANIFEST_NAME, manifest.encode(rows, settings.as_dict(), written, counts))
     return Account(
         read=len(listing.images),
@@ -75,6 +77,7 @@ def finish(
         left_out=listing.left_out,
         shards=len(shards),
         notes=listing.notes | _one_patient(rows) | nonzero({NEARLY_BLANK: masked[BLANK]}),
+        noticed=seen,
         # What the manifest alone shows; `verify` also compares the images for near-duplicates.
         leaks=dict(Counter(leak.kind.value for leak in leaks.certain(rows) if leak.crosses_splits)),
     )

@@ -22,7 +22,7 @@ from sharding.deid import deidentified_dicom, header_identifiers, pseudonyms, se
 from sharding.deid.reports import masking
 from sharding.deid.reports.identifiers import identifiers_of
 from sharding.leaks import perceptual_hash
-from sharding.pixels.checks import blank
+from sharding.pixels.checks import blank, noticed
 from sharding.pixels.picture import Grey
 from sharding.sources import REPORT, SourceImage
 from sharding.sources.tables.views import FRONTAL
@@ -81,6 +81,8 @@ def sentence_tuple(
     audit.update(secondary_captures.counted(raw.dataset))
     if blank.says_nothing(picture.grey_HW):
         audit[BLANK] += 1
+    picture, seen = noticed.judged(picture, not view or view in FRONTAL)
+    audit.update(seen)
     report = _sentences(image, raw.dataset, settings.languages, audit)
     if not report and not settings.allow_no_text:
         raise Rejected(Reason.TEXT, "no sentence; --allow-no-text keeps such images")

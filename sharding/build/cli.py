@@ -59,7 +59,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--views", choices=("frontal", "all"), default="frontal", help="frontal (default): AP and PA")
     subjects = "subjects to leave out: ids, or an MS-CXR CSV or JSON"
     parser.add_argument("--exclude-subjects", default="", metavar="FILE", help=subjects)
-    body = "chest (default): images whose header names another part of the body, or an animal, are left out and counted"
+    body = "chest (default): headers that name another part or an animal, and photographs, are left out and counted"
     parser.add_argument("--body-part", choices=("chest", "any"), default="chest", help=body)
     partial = "the input is a part of its tables: images that are not there are counted and are no fault"
     parser.add_argument("--partial", action="store_true", help=partial)

@@ -73,6 +73,8 @@ def sentence_tuple(
     view = image.view or raw.view
     _check_examination(raw, view, settings)
     picture = raw.picture()
+    if settings.chest_only and raw.is_photograph():
+        raise Rejected(Reason.PHOTOGRAPH, "its colours are those of a photograph; --body-part any takes it")
     if settings.reject_blank is not None and blank.largest_share(picture.grey_HW) >= settings.reject_blank:
         raise Rejected(Reason.BLANK, f"one grey level has {settings.reject_blank:g} of the picture or more")
     refusal = secondary_captures.refusal(raw.dataset, settings.strict_captures) if raw.dataset else ""

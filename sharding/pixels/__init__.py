@@ -8,6 +8,7 @@ geometry). The build decides which images are taken.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from pydicom import Dataset
 
 from sharding.contract import Reason, Rejected
 from sharding.pixels import display, examination, header, raster
+from sharding.pixels.checks import photograph
 from sharding.pixels.full_depth import FullDepthPicture
 from sharding.pixels.picture import Geometry, Picture, letterbox, resize, shrink
 
@@ -61,6 +63,7 @@ class RawImage:
     other_body: str = ""
     dataset: Dataset | None = field(default=None, repr=False)
     raster: Image.Image | None = field(default=None, repr=False)
+    data: bytes = field(default=b"", repr=False)
 
     def picture(self) -> Picture:
         """The decoded picture; raises Rejected(DECODE)."""
@@ -68,6 +71,16 @@ class RawImage:
             return display.decode(self.dataset)
         assert self.raster is not None
         return raster.decode(self.raster)
+
+    def is_photograph(self) -> bool:
+        """Whether its colours are those of a photograph, not of an X-ray, as far as they can be decoded."""
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter("ignore")
+            if self.dataset is not None:
+                return photograph.is_photograph_dicom(self.dataset)
+            assert self.raster is not None
+            return photograph.is_photograph_file(self.raster, self.data)
+        return False
 
     def full_depth_picture(self) -> FullDepthPicture:
         """The decoded picture with all that its window cuts off, for viewers; raises Rejected(DECODE)."""
@@ -95,7 +108,7 @@ def open_image(data: bytes, name_hint: str = "") -> RawImage:
     if header.is_dicom(data):
         return _open_dicom(data)
     if data.startswith(SIGNATURES):
-        return RawImage(None, raster=raster.open_raster(data))
+        return RawImage(None, raster=raster.open_raster(data), data=data)
     reason = Reason.PARSE if not data or IMAGE_NAME.search(name_hint) else Reason.NO_IMAGE
     raise Rejected(reason, _why_not_an_image(data, name_hint))
 

@@ -37,7 +37,7 @@ RGB_IDS = (b"RGB", b"rgb")  # of components
 GDCM_DAMAGE = b"Corrupt JPEG data"
 MEMORY_FILES = hasattr(os, "memfd_create")
 MOST_BITS = 16  # of a compressed value
-END_OF_IMAGE, PADDING = b"\xff\xd9", b"\0\xff "
+PADDING = b"\0\xff "
 
 Decoded = tuple[NDArray[Any], PixelLayout, str, str]  # values, what holds of the header, colour space, decoder
 
@@ -95,14 +95,14 @@ def _rle(dataset: Dataset, layout: PixelLayout) -> Decoded:
 
 
 def _j2k(dataset: Dataset, layout: PixelLayout) -> Decoded:
-    frame = codestream.bare_j2k(_frame(dataset))
+    frame = codestream.bare_j2k(frame_of(dataset))
     coded = _check(layout, codestream.of_j2k(frame))
     values, photometric = _by_pydicom(dataset, "pylibjpeg", encapsulate([frame]), bits=_word(layout, coded))
     return *within_loss(values, layout.of_frame(coded.precision), coded.precision), photometric, "openjpeg"
 
 
 def _jpeg_ls(dataset: Dataset, layout: PixelLayout) -> Decoded:
-    frame = _frame(dataset)
+    frame = frame_of(dataset)
     coded = _check(layout, codestream.of_jpeg(frame), frame)
     layout = layout.of_frame(coded.precision)
     values, photometric = _by_pydicom(dataset, "pyjpegls", bits=_word(layout, coded))
@@ -111,7 +111,7 @@ def _jpeg_ls(dataset: Dataset, layout: PixelLayout) -> Decoded:
 
 
 def _jpeg(dataset: Dataset, layout: PixelLayout) -> Decoded:
-    frame = _frame(dataset)
+    frame = frame_of(dataset)
     coded = _check(layout, codestream.of_jpeg(frame), frame)
     if codestream.has_too_many_scans(frame):
         raise Rejected(Reason.DECODE, "more scans than any JPEG has: refused as a decompression bomb")
@@ -161,7 +161,8 @@ def _by_pillow(frame: bytes, layout: PixelLayout) -> tuple[NDArray[Any], str]:
     return (values.view(np.int8) if layout.signed else values), layout.photometric
 
 
-def _frame(dataset: Dataset) -> bytes:
+def frame_of(dataset: Dataset) -> bytes:
+    """The compressed frame."""
     return get_frame(dataset.PixelData, 0, number_of_frames=1)
 
 
@@ -172,7 +173,9 @@ def _check(layout: PixelLayout, coded: Codestream | None, jpeg: bytes | None = N
     same_size = (coded.rows, coded.columns, coded.samples) == (layout.rows, layout.columns, layout.samples)
     if not same_size or coded.precision > MOST_BITS:
         raise Rejected(Reason.DECODE, "the compressed image differs in size from the DICOM header")
-    if jpeg is not None and not jpeg.rstrip(PADDING).endswith(END_OF_IMAGE):  # some decoders pad missing data
+    if jpeg is not None and not jpeg.rstrip(PADDING).endswith(
+        codestream.END_OF_IMAGE
+    ):  # some decoders pad missing data
         raise Rejected(Reason.DECODE, "the compressed image is cut off")
     return coded
 

@@ -14,6 +14,7 @@ from sharding.cli import main
 from sharding.describe import inspection
 from tests.sharding.conftest import dicom_bytes
 from tests.sharding.pixels.checks.chests import chest
+from tests.sharding.pixels.checks.test_photograph import scene
 
 
 @pytest.fixture
@@ -61,3 +62,16 @@ def test_the_account_says_what_was_noticed(tmp_path, capsys):
     Image.fromarray(255 - chest()).save(tmp_path / "in" / "film.png")
     assert main(["build", "folder", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--allow-no-text"]) == 0
     assert "noticed: looks inverted 1, kept as it is" in capsys.readouterr().out
+
+
+def test_photographs_are_left_out_and_counted(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(scene()).save(tmp_path / "in" / "hand.jpg")
+    Image.fromarray(chest()).convert("RGB").save(tmp_path / "in" / "chest.jpg")
+    arguments = ["build", "folder", str(tmp_path / "in"), "--allow-no-text", "--processes", "1"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    assert "written 1 + rejected 1" in (printed := capsys.readouterr().out)
+    assert "rejected: photograph 1" in printed
+    everything = ["--out", str(tmp_path / "any"), "--private", str(tmp_path / "p"), "--body-part", "any"]
+    assert main([*arguments, *everything]) == 0
+    assert "written 2" in capsys.readouterr().out

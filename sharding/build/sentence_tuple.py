@@ -23,7 +23,7 @@ from sharding.deid.reports import masking
 from sharding.deid.reports.identifiers import identifiers_of
 from sharding.leaks import perceptual_hash
 from sharding.pixels.checks import blank, noticed
-from sharding.pixels.picture import Grey
+from sharding.pixels.picture import MAX_PIXELS, Grey
 from sharding.sources import REPORT, SourceImage
 from sharding.sources.tables.views import FRONTAL
 from sharding.store import locations
@@ -31,6 +31,7 @@ from sharding.text import encoding, language, sections, sentences
 from sharding.text.readable import readable
 
 JPEG_QUALITY = 95
+MAX_FILE = 2**29  # bytes; a file is read whole, and the largest X-rays have a quarter of that
 TIMEOUT = 120.0  # seconds for one image; the decoders need less than one, a store that stalls may need more
 
 BLANK = "blank"  # the count of pictures that say nothing and were kept
@@ -50,6 +51,7 @@ class SampleSettings:
     frontal_only: bool = True
     chest_only: bool = True
     reject_blank: float | None = None
+    max_megapixels: int = MAX_PIXELS // 2**20
     strict_captures: bool = False
     split_share: tuple[float, float, float] = (0.8, 0.1, 0.1)
 
@@ -72,6 +74,8 @@ def sentence_tuple(
     raw = pixels.open_image(_bytes(image), image.file)
     view = image.view or raw.view
     _check_examination(raw, view, settings)
+    if raw.size > settings.max_megapixels * 2**20:
+        raise Rejected(Reason.DECODE, f"more than {settings.max_megapixels} megapixels, the limit of --max-megapixels")
     picture = raw.picture()
     if settings.chest_only and raw.is_photograph():
         raise Rejected(Reason.PHOTOGRAPH, "its colours are those of a photograph; --body-part any takes it")
@@ -141,6 +145,9 @@ def _bytes(image: SourceImage) -> bytes:
         if image.several:
             raise Rejected(Reason.PARSE, "the image's name fits several files; name it with its folder")
         raise Rejected(Reason.ABSENT, "no file of this name in the input; --partial allows it")
+    path = locations.local_path(image.file)
+    if path and path.is_file() and path.stat().st_size > MAX_FILE:
+        raise Rejected(Reason.PARSE, f"larger than {MAX_FILE >> 20} MiB: more than a single image")
     return _read(image.file, "the image file", Reason.PARSE)
 
 

@@ -136,7 +136,7 @@ def _add_pixels(kept: Dataset, stored: StoredPixels) -> None:
     kept.BitsAllocated = values.dtype.itemsize * 8
     kept.BitsStored, kept.HighBit = layout.bits, layout.bits - 1
     kept.PixelRepresentation = int(layout.signed)
-    raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    raw = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
     frame = _jpeg_ls(raw, kept)
     kept.file_meta = FileMetaDataset()
     kept.file_meta.TransferSyntaxUID = uid.JPEGLSLossless if frame else uid.ExplicitVRLittleEndian

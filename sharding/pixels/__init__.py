@@ -65,6 +65,14 @@ class RawImage:
     raster: Image.Image | None = field(default=None, repr=False)
     data: bytes = field(default=b"", repr=False)
 
+    @property
+    def size(self) -> int:
+        """The number of its pixels, as the header says."""
+        if self.raster is not None:
+            return self.raster.width * self.raster.height
+        assert self.dataset is not None
+        return round((header.number(self.dataset, "Rows") or 0) * (header.number(self.dataset, "Columns") or 0))
+
     def picture(self) -> Picture:
         """The decoded picture; raises Rejected(DECODE)."""
         if self.dataset is not None:

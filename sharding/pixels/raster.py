@@ -36,6 +36,7 @@ TURNS = {
 }
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 GREY_MODES = ("1", "L", "LA", *WIDE_MODES)
+STRIP = 2**20  # pixels that are converted at once
 ALPHA_MODES = ("LA", "PA", "RGBA")
 
 
@@ -125,6 +126,25 @@ def _decoded(image: Image.Image) -> tuple[Image.Image, bool]:
     if image.mode in WIDE_MODES or (image.mode == "L" and "transparency" not in image.info):
         image.load()
         return image, False
+    return _in_strips(image)
+
+
+def _in_strips(image: Image.Image) -> tuple[Image.Image, bool]:
+    """`_grey` by strips of rows: whole, a transparent picture would take 13 bytes a pixel."""
+    width, height = image.size
+    rows = max(1, STRIP // width)
+    if rows >= height:
+        return _grey(image)
+    grey, over_black = Image.new("L", image.size), False
+    for top in range(0, height, rows):
+        strip, is_transparent = _grey(image.crop((0, top, width, min(height, top + rows))))
+        grey.paste(strip, (0, top))
+        over_black |= is_transparent
+    return grey, over_black
+
+
+def _grey(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Luminance; and whether the image was transparent, so that it was composed over black."""
     if image.mode in ALPHA_MODES or "transparency" in image.info:
         rgba = image.convert("RGBA")
         if rgba.getchannel("A").getextrema() != (255, 255):

@@ -16,7 +16,7 @@ from pydicom import Dataset
 
 from sharding.contract import Reason, Rejected
 from sharding.pixels.header import number
-from sharding.pixels.picture import MAX_PIXELS
+from sharding.pixels.picture import MAX_DEEP_PIXELS, MAX_PIXELS
 
 SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1}
 SAMPLES |= dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
@@ -58,7 +58,7 @@ class PixelLayout:
         # Old files have their values in the high bits of the word.
         below = int(high) + 1 - bits if high is not None and bits <= high < allocated else 0
         rows, columns, samples = int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel)
-        if rows * columns * samples > MAX_PIXELS:
+        if rows * columns * samples > (MAX_PIXELS if allocated <= 16 else MAX_DEEP_PIXELS):
             raise Rejected(Reason.DECODE, "more pixels than any X-ray has: refused as a decompression bomb")
         photometric = str(dataset.PhotometricInterpretation)
         if SAMPLES.get(photometric) != samples:

@@ -221,6 +221,7 @@ def test_a_progressive_jpeg_of_countless_scans_is_refused():
         ({"NumberOfFrames": 2}, "multi-frame"),
         ({"NumberOfFrames": 999_999_999}, "multi-frame"),
         ({"Rows": 60000, "Columns": 60000}, "decompression bomb"),
+        ({"Rows": 4200, "Columns": 4200, "BitsAllocated": 32, "BitsStored": 32}, "decompression bomb"),
         ({"Rows": 9}, "cut off"),
         ({"Rows": 4}, "twice as long"),
         ({"BitsStored": 0}, "no bits"),

@@ -17,7 +17,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from sharding.contract import Reason, Rejected
-from sharding.pixels import display, examination, header, raster
+from sharding.pixels import display, examination, functional_groups, header, raster
 from sharding.pixels.checks import photograph
 from sharding.pixels.full_depth import FullDepthPicture
 from sharding.pixels.picture import Geometry, Picture, letterbox, resize, shrink
@@ -125,6 +125,7 @@ def _open_dicom(data: bytes) -> RawImage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's texts quote values of the header
         dataset = header.parse(data)
+        functional_groups.lift(dataset)
         return RawImage(
             modality=header.modality(dataset),
             patient=header.patient_id(dataset),

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.pixels import apply_color_lut
 
 from sharding.contract import Reason, Rejected
+from sharding.pixels.decode import palette
 from sharding.pixels.decode.codecs import StoredPixels, stored_values
 from sharding.pixels.decode.layout import PixelLayout
 from sharding.pixels.full_depth import FullDepthPicture, Shown
@@ -106,8 +106,8 @@ def _colour_chain(stored: StoredPixels) -> Shown:
 
 
 def _palette_chain(dataset: Dataset, table: ValueTable) -> Shown:
-    rgb_VC = apply_color_lut(table.values_V, dataset)
-    return Shown(table, _share(luminance(rgb_VC), int(np.iinfo(rgb_VC.dtype).max)), COLOUR)
+    rgb_VC, white, note = palette.colours(table.values_V, dataset)
+    return Shown(table, _share(luminance(rgb_VC), white), COLOUR | ({"voi": note} if note else {}))
 
 
 def _share(values_V: NDArray[Any], top: int) -> Values:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset
-from pydicom.pixels import apply_color_lut, convert_color_space
+from pydicom.pixels import convert_color_space
 from pydicom.uid import JPEGBaseline8Bit
 
-from sharding.pixels.decode import codestream
+from sharding.pixels.decode import codestream, palette
 from sharding.pixels.decode.codecs import frame_of, stored_values
 
 COLOUR_MODES = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
@@ -87,8 +87,8 @@ def is_photograph_dicom(dataset: Dataset) -> bool:
     step = max(1, min(stored.values.shape[:2]) // SAMPLED)
     sampled = stored.values[::step, ::step]
     if stored.photometric == "PALETTE COLOR":
-        sampled = apply_color_lut(sampled, dataset)
-        return is_photograph(sampled.reshape(-1, 3) >> (8 * sampled.dtype.itemsize - 8))
+        colours_NC, white, _ = palette.colours(sampled.reshape(-1), dataset)
+        return is_photograph(colours_NC * 255.0 / white)
     sampled = (sampled >> max(0, stored.layout.bits - 8)).astype(np.uint8)
     if stored.photometric.startswith("YBR_FULL"):
         sampled = convert_color_space(sampled, "YBR_FULL", "RGB")

@@ -73,7 +73,8 @@ def stored_values(dataset: Dataset) -> StoredPixels:
     elif syntax in uid.JPEGTransferSyntaxes:
         values, layout, photometric, decoder = _jpeg(dataset, layout)
     else:
-        raise Rejected(Reason.DECODE, "no decoder for the transfer syntax")
+        known = f" ({syntax.name})" if syntax.name != str(syntax) else ""  # the standard's own words
+        raise Rejected(Reason.DECODE, f"no decoder for the transfer syntax{known}")
     return StoredPixels(values.astype(values.dtype.newbyteorder("="), copy=False), photometric, decoder, layout)
 
 

@@ -49,8 +49,9 @@ class PixelLayout:
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
         """Raises Rejected(DECODE) if it is not a radiograph, and any exception for a value that is not a number."""
-        if (number(dataset, "NumberOfFrames") or 1) > 1:
-            raise Rejected(Reason.DECODE, "multi-frame: one frame is expected")
+        frames = number(dataset, "NumberOfFrames") or 1
+        if frames > 1:
+            raise Rejected(Reason.DECODE, f"multi-frame: it has {frames:.0f} frames, and one image is expected")
         allocated, said, high = int(dataset.BitsAllocated), int(dataset.BitsStored), number(dataset, "HighBit")
         if said < 1 or allocated < 1:
             raise Rejected(Reason.DECODE, "the header says that a pixel has no bits")

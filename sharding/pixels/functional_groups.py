@@ -34,7 +34,7 @@ def lift(dataset: Dataset) -> None:
     except Exception:  # pydicom raises any type for an element that cannot be read
         raise Rejected(Reason.PARSE, "the functional groups of the enhanced object cannot be read") from None
     if frames > 1:
-        raise Rejected(Reason.DECODE, f"multi-frame: functional groups of {frames} frames, and one image is expected")
+        raise Rejected(Reason.DECODE, "multi-frame: functional groups of several frames, and one image is expected")
     for item, name in found:
         if not is_present(dataset, name):
             dataset.add(item[name])

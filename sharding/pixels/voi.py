@@ -33,7 +33,7 @@ HIDDEN, HIDDEN_IN_DOUBT, HIDDEN_SAMPLE, SAMPLED = 0.995, 0.5, 0.97, 8
 # unexposed picture is nearly constant, and its noise is nothing to look at.
 SQUEEZED, SQUEEZED_LEVELS = 0.25, 32
 LESS_DEPTH = "values of less depth than said"
-FEWEST, SMALL = 200, 2**18  # pixels that can be judged; pixels of which all are looked at
+FEWEST, ENOUGH = 200, 2**14  # pixels that can be judged, and that are looked at
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -90,7 +90,7 @@ class ValuesOfInterest:
             return None, ""
         low, high = self._output_range()
         shown_V = (self.values_V.astype(np.float32) - low) / (high - low)
-        if self.layout.bits > 8 and is_squeezed(shown_V, self.table, self._inside()):
+        if self.table.stored_HW.dtype.itemsize > 1 and is_squeezed(shown_V, self.table, self._inside()):
             return None, LESS_DEPTH
         return shown_V, "none: full range"
 
@@ -145,7 +145,7 @@ def hides(
 
 def is_squeezed(shown_V: Values, table: ValueTable, among_V: Mask | None) -> bool:
     """Whether 99% of the pixels share a quarter of the greys, although they have many stored levels."""
-    places_N = table.places(1 if table.stored_HW.size < SMALL else SAMPLED)
+    places_N = table.places(max(1, round((table.stored_HW.size / ENOUGH) ** 0.5)))
     if among_V is not None:
         places_N = places_N[among_V[places_N]]
     if places_N.size < FEWEST:

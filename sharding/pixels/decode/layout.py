@@ -20,6 +20,8 @@ from sharding.pixels.picture import MAX_DEEP_PIXELS, MAX_PIXELS
 
 SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1}
 SAMPLES |= dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
+OVERLAID = 0.5  # the share of pixels that an overlay in the bits below the values covers at most
+FEWEST_BITS = 8  # of an X-ray; a value of fewer is no reason to cut others off
 LOSS = 0.1  # of the range of values: what lossy compression adds at most
 AS_SAID = "as the header says"
 
@@ -51,7 +53,7 @@ class PixelLayout:
         """Raises Rejected(DECODE) if it is not a radiograph, and any exception for a value that is not a number."""
         frames = number(dataset, "NumberOfFrames") or 1
         if frames > 1:
-            raise Rejected(Reason.DECODE, f"multi-frame: it has {frames:.0f} frames, and one image is expected")
+            raise Rejected(Reason.DECODE, "multi-frame: one image is expected")
         allocated, said, high = int(dataset.BitsAllocated), int(dataset.BitsStored), number(dataset, "HighBit")
         if said < 1 or allocated < 1:
             raise Rejected(Reason.DECODE, "the header says that a pixel has no bits")
@@ -84,19 +86,22 @@ def used_bits(values: NDArray[Any], layout: PixelLayout, most: int) -> tuple[NDA
     The header is not followed where values lie at the other end of the word, or have more bits than it says (`most`
     at most): bits above or below would be lost.
     """
-    if layout.below:
-        if _fits(values, layout) and _any_of(values, 2**layout.below - 1):
-            return values, layout.of_depth(layout.bits, "values in the low bits, said to be in the high ones")
-        return _shifted(values, layout, layout.below), replace(layout, below=0)
-    if _fits(values, layout):
+    if not layout.below and _fits(values, layout):
         return values, layout
+    low_bits = (values & (2**layout.below - 1)) != 0
+    if low_bits.any() and _fits(values, layout):
+        return values, layout.of_depth(layout.bits, "values in the low bits, said to be in the high ones")
+    shifted, held = values >> layout.below, replace(layout, below=0)
+    if _fits(shifted, layout) and low_bits.mean() <= OVERLAID:
+        return shifted, held
     spare = most - layout.bits
     if 0 < spare <= layout.bits and not _any_of(values, 2**spare - 1):
         return values >> spare, layout.of_depth(layout.bits, "values in the high bits, said to be in the low ones")
-    masked = _shifted(values, layout, 0)
-    if spare > 0 and _roughness(values) < _roughness(masked):
+    masked = _masked(values, layout)
+    is_deeper = layout.bits < FEWEST_BITS or _fits(shifted, layout) or _roughness(shifted) < _roughness(masked)
+    if spare > 0 and is_deeper:
         return values, layout.of_depth(most, f"values of more than {layout.bits} bits")
-    return masked, layout
+    return masked, held
 
 
 def within_loss(values: NDArray[Any], layout: PixelLayout, precision: int) -> tuple[NDArray[Any], PixelLayout]:
@@ -121,9 +126,9 @@ def _any_of(values: NDArray[Any], bits: int) -> bool:
     return bool((values & bits).any())
 
 
-def _shifted(values: NDArray[Any], layout: PixelLayout, below: int) -> NDArray[Any]:
-    above = max(0, 8 * values.dtype.itemsize - layout.bits - below)
-    return (values << above) >> (above + below)
+def _masked(values: NDArray[Any], layout: PixelLayout) -> NDArray[Any]:
+    above = max(0, 8 * values.dtype.itemsize - layout.bits - layout.below)
+    return (values << above) >> (above + layout.below)
 
 
 def _roughness(values: NDArray[Any]) -> float:

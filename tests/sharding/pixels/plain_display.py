@@ -85,7 +85,7 @@ def value_of_interest(
     if bits <= 8 or text(dataset, "PresentationIntentType") == "FOR PRESENTATION":
         low, high = output_range(dataset)
         shown_HW = np.clip((values_HW - low) / (high - low), 0, 1)
-        if bits <= 8 or not squeezed(shown_HW, stored_HW, padding_HW):
+        if int(dataset.BitsAllocated) <= 8 or not squeezed(shown_HW, stored_HW, padding_HW):
             return shown_HW
     return stretch(values_HW, padding_HW)
 

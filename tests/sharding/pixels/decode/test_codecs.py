@@ -266,7 +266,7 @@ def test_a_frame_count_of_nought_is_one_frame(dicom_bytes):
 
 def test_an_unknown_transfer_syntax_is_refused():
     data = with_frame(pattern(8), b"\0" * 100, uid.MPEG2MPML)
-    assert refused(data) == "no decoder for the transfer syntax"
+    assert refused(data) == "no decoder for the transfer syntax (MPEG2 Main Profile / Main Level)"
 
 
 def test_a_lossless_jpeg_of_seven_bits_does_not_end_the_process():

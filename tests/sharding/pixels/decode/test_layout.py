@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom import uid
@@ -151,3 +152,24 @@ def test_values_that_fit_are_never_changed(seed, bits, signed, at_top):
     found_HW, held = used_bits(stored_HW, layout, 16)
     assert held.depth == AS_SAID
     assert found_HW.tolist() == [[int(value) // 2**below for value in row] for row in stored_HW.tolist()]
+
+
+CENTRES = st.sampled_from([None, (128, 256), (2048, 4096), (32768, 65536), (400, 300)])
+
+
+@settings(max_examples=200)
+@given(
+    st.integers(8, 16), st.booleans(), st.integers(1, 20), st.integers(0, 20), st.booleans(), CENTRES, st.booleans()
+)  # fmt: skip
+def test_no_header_makes_a_picture_nearly_black_in_silence(bits, at_top, said, high, signed, centre, presentation):
+    """A smooth picture of `bits` at one end of the word, under any header: it is shown, or something is said."""
+    values_HW = (PICTURE_HW.astype(np.uint32) * (2**bits - 1) // 248).astype(np.uint16) << (16 - bits) * at_top
+    elements: dict[str, object] = {"BitsStored": said, "HighBit": high, "PixelRepresentation": int(signed)}
+    elements |= PRESENTATION if presentation else {}
+    elements |= {"WindowCenter": centre[0], "WindowWidth": centre[1]} if centre else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture = pixels.read(make(values_HW, **elements))
+    said_something = picture.provenance["depth"] != AS_SAID or picture.provenance["voi_source"] == "percentile"
+    dark, bright = np.percentile(picture.grey_HW, [0.5, 99.5])
+    assert said_something or bright - dark >= 60

@@ -85,10 +85,9 @@ def sentence_tuple(
     if refusal:
         raise Rejected(Reason.DEIDENTIFICATION, refusal)
     audit.update(secondary_captures.counted(raw.dataset))
-    if blank.says_nothing(picture.grey_HW):
-        audit[BLANK] += 1
-    picture, seen = noticed.judged(picture, not view or view in FRONTAL)
-    audit.update(seen)
+    is_blank = blank.says_nothing(picture.grey_HW)
+    picture, seen = noticed.judged(picture, not is_blank and (not view or view in FRONTAL))
+    audit.update([*seen, BLANK] if is_blank else seen)
     report = _sentences(image, raw.dataset, settings.languages, audit)
     if not report and not settings.allow_no_text:
         raise Rejected(Reason.TEXT, "no sentence; --allow-no-text keeps such images")

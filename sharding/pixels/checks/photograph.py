@@ -22,7 +22,7 @@ from sharding.pixels.decode import codestream, palette
 from sharding.pixels.decode.codecs import frame_of, stored_values
 
 COLOUR_MODES = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
-SAMPLED = 64  # pixels a side that are looked at
+SAMPLED = 40  # pixels a side that are looked at
 OFF_TINT, OFF_TINT_SHARE = 16, 0.05  # of 255; what a colour differs by, and the share of pixels that do
 STRONG = 80  # of 255: the median difference of a pixel's strongest and weakest colour. A blue film has 65
 STRIP = 16  # rows of a JPEG that are looked at first

@@ -25,6 +25,7 @@ def built(tmp_path, capsys):
     pictures = {"upright": chest(), "film": 255 - chest(seed=1), "film-2": 255 - chest(seed=2), "down": chest()[::-1]}
     for name, grey_HW in pictures.items():
         Image.fromarray(np.ascontiguousarray(grey_HW)).save(root / f"{name}.png")
+    Image.fromarray(255 - chest() // 64).save(root / "blank.png")
     deep_HW = chest(seed=3).astype(np.uint16) * 16
     (root / "lateral.dcm").write_bytes(dicom_bytes(255 - chest(), ViewPosition="LATERAL"))
     (root / "depth.dcm").write_bytes(dicom_bytes(deep_HW << 4, BitsStored=12, HighBit=11))
@@ -40,7 +41,7 @@ def test_what_was_noticed_is_counted_and_shown(built):
     assert account["noticed"] == expected
     assert manifest.read(out).metadata["counts"]["noticed"] == expected
     summary = inspection.summary(out)
-    looks = {"upright": 2, "inverted": 2, "upside down": 1, "not judged": 1}
+    looks = {"upright": 2, "inverted": 2, "upside down": 1, "not judged": 2}
     assert summary["sampled"]["pixels"]["looks"] == looks
     assert "noticed: looks inverted: 2" in inspection.lines(summary)
     page = inspection.page(out)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from sharding.contract import Reason, Rejected
-from sharding.pixels.decode import palette
 from sharding.pixels.decode.codecs import StoredPixels, stored_values
 from sharding.pixels.decode.layout import PixelLayout
+from sharding.pixels.decode.palette import Palette
 from sharding.pixels.full_depth import FullDepthPicture, Shown
 from sharding.pixels.header import number, pair, text
 from sharding.pixels.modality import in_units
@@ -106,8 +106,9 @@ def _colour_chain(stored: StoredPixels) -> Shown:
 
 
 def _palette_chain(dataset: Dataset, table: ValueTable) -> Shown:
-    rgb_VC, white, note = palette.colours(table.values_V, dataset)
-    return Shown(table, _share(luminance(rgb_VC), white), COLOUR | ({"voi": note} if note else {}))
+    palette = Palette.of(dataset)
+    shares_V = _share(luminance(palette.colours(table.values_V)), palette.white)
+    return Shown(table, shares_V, COLOUR | ({"voi": palette.note} if palette.note else {}))
 
 
 def _share(values_V: NDArray[Any], top: int) -> Values:

@@ -86,7 +86,8 @@ class ValuesOfInterest:
     def _by_full_range(self) -> Found:
         """All values that can be stored, for an image without a window that says it needs none, or has few bits."""
         intent = text(self.dataset, "PresentationIntentType").upper()
-        if self._window() or (self.layout.bits > 8 and intent != "FOR PRESENTATION"):
+        has_window = self._window() and self.layout.depth == AS_SAID  # else that of another depth, and as good as none
+        if has_window or (self.layout.bits > 8 and intent != "FOR PRESENTATION"):
             return None, ""
         low, high = self._output_range()
         shown_V = (self.values_V.astype(np.float32) - low) / (high - low)

@@ -18,8 +18,9 @@ from pydicom import Dataset
 from pydicom.pixels import convert_color_space
 from pydicom.uid import JPEGBaseline8Bit
 
-from sharding.pixels.decode import codestream, palette
+from sharding.pixels.decode import codestream
 from sharding.pixels.decode.codecs import frame_of, stored_values
+from sharding.pixels.decode.palette import Palette
 
 COLOUR_MODES = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
 SAMPLED = 40  # pixels a side that are looked at
@@ -87,8 +88,8 @@ def is_photograph_dicom(dataset: Dataset) -> bool:
     step = max(1, min(stored.values.shape[:2]) // SAMPLED)
     sampled = stored.values[::step, ::step]
     if stored.photometric == "PALETTE COLOR":
-        colours_NC, white, _ = palette.colours(sampled.reshape(-1), dataset)
-        return is_photograph(colours_NC * 255.0 / white)
+        palette = Palette.of(dataset)
+        return is_photograph(palette.colours(sampled.reshape(-1)) * 255.0 / palette.white)
     sampled = (sampled >> max(0, stored.layout.bits - 8)).astype(np.uint8)
     if stored.photometric.startswith("YBR_FULL"):
         sampled = convert_color_space(sampled, "YBR_FULL", "RGB")

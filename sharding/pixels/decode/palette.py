@@ -1,13 +1,14 @@
 """The lookup tables of palette colour (PS3.3 C.7.6.3.1.5 and .6): values → red, green and blue.
 
-In: a dataset and values. Out: colours and their white. Entries are numbers of 8 or 16 bits, 8-bit ones also two to a
+In: a dataset and values. Out: a `Palette`, colours. Entries are numbers of 8 or 16 bits, 8-bit ones also two to a
 16-bit word or each in a word of its own, in the byte order of the file. pydicom expands segmented tables.
 """
 
 # V values, E entries of a table, C = 3 colours
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +20,37 @@ from sharding.contract import Reason, Rejected
 COLOURS = ("Red", "Green", "Blue")
 
 
-def colours(values_V: NDArray[Any], dataset: Dataset) -> tuple[NDArray[np.uint16], int, str]:
-    """Colours (V, C), the number that is white, and a note if that is not what the descriptor says.
+@dataclass(frozen=True)
+class Palette:
+    """The colours (E, C) of values from `first` on, in numbers of `bits`; `note` if the descriptor says others."""
 
-    Raises Rejected(DECODE) for tables that are missing, shorter than they say, or of another depth than 8 or 16 bits.
-    """
-    if f"{COLOURS[0]}PaletteColorLookupTableData" not in dataset:
-        segmented_VC = apply_color_lut(values_V, dataset)[..., : len(COLOURS)]
-        return segmented_VC.astype(np.uint16), int(np.iinfo(segmented_VC.dtype).max), ""
-    tables = [_table(dataset, colour) for colour in COLOURS]
-    _, first, bits = _descriptor(dataset, COLOURS[0])
-    highest = max(int(entries_E.max()) for entries_E in tables)
-    if first >= 2**15 and values_V.min() < 0:
-        first -= 2**16  # the descriptor of signed values, written as unsigned
-    held = 8 if highest <= 255 else bits if 8 < bits < 16 and highest < 2**bits else 16
-    note = "" if held == bits else f"palette of {held} bits, {bits} said"
-    places_V = values_V.astype(np.int64) - first
-    rgb_VC = np.stack([entries_E[np.clip(places_V, 0, len(entries_E) - 1)] for entries_E in tables], axis=-1)
-    return rgb_VC.astype(np.uint16), 2**held - 1, note
+    rgb_EC: NDArray[np.uint16]
+    first: int
+    bits: int
+    note: str
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """Raises Rejected(DECODE) for a table that is shorter than it says, any exception for one that is missing."""
+        count, first, said = _descriptor(dataset, COLOURS[0])
+        if f"{COLOURS[0]}PaletteColorLookupTableData" in dataset:
+            rgb_EC = np.stack([_table(dataset, colour, count) for colour in COLOURS], axis=-1)
+        else:
+            rgb_EC = apply_color_lut(np.arange(first, first + count), dataset)[..., : len(COLOURS)]
+        highest = int(rgb_EC.max())
+        bits = 8 if highest <= 255 else said if 8 < said < 16 and highest < 2**said else 16
+        note = "" if bits == said else f"palette of {bits} bits, {said} said"
+        return cls(rgb_EC.astype(np.uint16), first, bits, note)
+
+    @property
+    def white(self) -> int:
+        return 2**self.bits - 1
+
+    def colours(self, values_V: NDArray[Any]) -> NDArray[np.uint16]:
+        """The colours of values (V, C)."""
+        wraps = self.first >= 2**15 and values_V.min() < 0  # of signed values, written as unsigned
+        places_V = values_V.astype(np.int64) - (self.first - 2**16 if wraps else self.first)
+        return self.rgb_EC[np.clip(places_V, 0, len(self.rgb_EC) - 1)]
 
 
 def _descriptor(dataset: Dataset, colour: str) -> tuple[int, int, int]:
@@ -44,12 +58,11 @@ def _descriptor(dataset: Dataset, colour: str) -> tuple[int, int, int]:
     return count or 2**16, first, bits
 
 
-def _table(dataset: Dataset, colour: str) -> NDArray[Any]:
-    count, _, _ = _descriptor(dataset, colour)
+def _table(dataset: Dataset, colour: str, count: int) -> NDArray[Any]:
     entries_E = entries(dataset[f"{colour}PaletteColorLookupTableData"].value, count, is_little_endian(dataset))
     if len(entries_E) < count:
         raise Rejected(Reason.DECODE, "a palette is shorter than its descriptor says")
-    return entries_E[:count]
+    return entries_E[:count].astype(np.uint16)
 
 
 def is_little_endian(dataset: Dataset) -> bool:

@@ -97,8 +97,9 @@ def test_a_negative_first_value_that_is_written_as_unsigned():
     for tag, name in ((0x00281101, "Red"), (0x00281102, "Green"), (0x00281103, "Blue")):
         dataset.add_new(tag, "US", [256, 2**16 - 10, 8])
         setattr(dataset, f"{name}PaletteColorLookupTableData", np.arange(256).astype(np.uint8).tobytes())
-    rgb_VC, white, note = palette.colours(np.array([-10, -9, 0], np.int16), dataset)
-    assert (rgb_VC[:, 0].tolist(), white, note) == ([0, 1, 10], 255, "")
+    found = palette.Palette.of(dataset)
+    rgb_VC = found.colours(np.array([-10, -9, 0], np.int16))
+    assert (rgb_VC[:, 0].tolist(), found.white, found.note) == ([0, 1, 10], 255, "")
 
 
 def test_a_palette_that_is_too_short_is_named():
@@ -123,9 +124,9 @@ def test_little_endian_tables_as_pydicom_reads_them(count, bits, first, seed):
     values_V = random.integers(0, 256 if bits == 8 else 600, 50).astype(np.uint16)
     if bits == 8 and count > 256:
         return
-    rgb_VC, white, _ = palette.colours(values_V, dataset)
-    assert rgb_VC.tolist() == apply_color_lut(values_V, dataset).tolist()
-    assert white in (255, 2**bits - 1)
+    found = palette.Palette.of(dataset)
+    assert found.colours(values_V).tolist() == apply_color_lut(values_V, dataset).tolist()
+    assert found.white in (255, 2**bits - 1)
 
 
 @given(st.binary(min_size=2, max_size=80), st.integers(1, 90), st.booleans())

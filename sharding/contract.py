@@ -40,6 +40,7 @@ class Reason(StrEnum):
     MODALITY = "modality"
     BODY_PART = "body part"
     DECODE = "decode"
+    PHOTOGRAPH = "photograph"
     BLANK = "blank"
     DEIDENTIFICATION = "de-identification"
     TEXT = "text"
@@ -47,7 +48,8 @@ class Reason(StrEnum):
 
 
 # What is left out because nobody asked for it: no fault of the input, and no reason for a build to fail.
-NO_FAULT = frozenset((Reason.NO_IMAGE, Reason.MODALITY, Reason.BODY_PART, Reason.BLANK, Reason.LANGUAGE))
+NO_FAULT = frozenset((Reason.NO_IMAGE, Reason.MODALITY, Reason.BODY_PART, Reason.PHOTOGRAPH, Reason.BLANK))
+NO_FAULT |= {Reason.LANGUAGE}
 
 
 class Rejected(Exception):

@@ -24,6 +24,7 @@ class Account:
     left_out: dict[str, int]
     shards: int
     notes: dict[str, int] = field(default_factory=dict)
+    noticed: dict[str, int] = field(default_factory=dict)
     leaks: dict[str, int] = field(default_factory=dict)
     partial: bool = False
 
@@ -48,6 +49,7 @@ class Account:
             lines.append("rejected: " + ", ".join(f"{reason} {count}" for reason, count in self.rejected.items()))
         lines += [f"left out: {reason} {count}" for reason, count in self.left_out.items()]
         lines += [f"note: {note} {count}" for note, count in self.notes.items()]
+        lines += [f"noticed: {what} {count}, kept as it is" for what, count in self.noticed.items()]
         lines += [f"leak: {kind} {count}; `verify` lists them" for kind, count in self.leaks.items() if count]
         return [*lines, f"shards: {self.shards}"]
 

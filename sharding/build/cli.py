@@ -60,7 +60,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--views", choices=("frontal", "all"), default="frontal", help="frontal (default): AP and PA")
     subjects = "subjects to leave out: ids, or an MS-CXR CSV or JSON"
     parser.add_argument("--exclude-subjects", default="", metavar="FILE", help=subjects)
-    body = "chest (default): images whose header names another part of the body, or an animal, are left out and counted"
+    body = "chest (default): headers that name another part or an animal, and photographs, are left out and counted"
     parser.add_argument("--body-part", choices=("chest", "any"), default="chest", help=body)
     ignore = "files that are no part of the data set, such as '*.tif', thumbs or 'old/*.png'; may be repeated"
     parser.add_argument("--ignore", action="append", default=[], metavar="PATTERN", help=ignore)
@@ -88,6 +88,8 @@ def _add_samples(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--size", type=_positive, default=1024, help="longest side of an image, in pixels (1024)")
     empty = "reject pictures in which one grey level has at least this share, e.g. 0.98 (default: count them)"
     group.add_argument("--reject-blank", type=_share, metavar="SHARE", help=empty)
+    largest = "refuse larger pictures undecoded (64): a worker needs 0.6 GB for 64 megapixels, 1 GB with --image dcm"
+    group.add_argument("--max-megapixels", type=_megapixels, default=64, metavar="N", help=largest)
     captures = "refuse images whose header flags burned-in identity (default), or all that it does not clear"
     group.add_argument("--captures", choices=("flagged", "strict"), default="flagged", help=captures)
     image = "stored format; dcm: the original pixels with an allow-listed header, whatever --size is"
@@ -115,6 +117,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _megapixels(text: str) -> int:
+    value = _positive(text)
+    if value > 64:
+        raise argparse.ArgumentTypeError("no decoder takes more than 64 megapixels")
     return value
 
 
@@ -207,6 +216,7 @@ def _settings(values: argparse.Namespace) -> BuildSettings:
         allow_no_text=values.allow_no_text,
         frontal_only=values.views == "frontal",
         reject_blank=values.reject_blank,
+        max_megapixels=values.max_megapixels,
         chest_only=values.body_part == "chest",
         strict_captures=values.captures == "strict",
         split_share=values.split_share,

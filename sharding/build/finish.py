@@ -20,6 +20,7 @@ from sharding.build.journal import BuildJournal, ShardInputs
 from sharding.build.sentence_tuple import BLANK, JPEG_QUALITY, OTHER_MODEL, SampleSettings
 from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
 from sharding.deid import audit
+from sharding.pixels.checks import noticed
 from sharding.sources import SourceListing, nonzero
 from sharding.store.base import Store
 
@@ -71,7 +72,9 @@ def finish(
     _remove_old(store, journal, set(written))
     notes = listing.notes | _one_patient(rows) | nonzero({note: masked[kind] for kind, note in NOTE_OF.items()})
     notes |= nonzero({note: masked[note] for note in report_sentences.NOTES})
-    counts = _counts(len(listing.images), rows, rejected) | {"left_out": listing.left_out, "notes": notes}
+    seen = nonzero({name: masked[name] for name in noticed.NAMES})
+    counts = _counts(len(listing.images), rows, rejected)
+    counts |= {"left_out": listing.left_out, "notes": notes, "noticed": seen}
     store.put(MANIFEST_NAME, manifest.encode(rows, settings.as_dict(), written, counts))
     return Account(
         read=len(listing.images),
@@ -81,6 +84,7 @@ def finish(
         left_out=listing.left_out,
         shards=len(shards),
         notes=notes,
+        noticed=seen,
         # What the manifest alone shows; `verify` also compares the images for near-duplicates.
         leaks=dict(Counter(leak.kind.value for leak in leaks.certain(rows) if leak.crosses_splits)),
     )

@@ -21,8 +21,9 @@ from sharding.build.inputs import input_file, report_sentences
 from sharding.contract import Reason, Rejected, SentenceTuple
 from sharding.deid import deidentified_dicom, pseudonyms, secondary_captures
 from sharding.leaks import perceptual_hash
-from sharding.pixels import blank, header
-from sharding.pixels.picture import Grey, Picture
+from sharding.pixels import header
+from sharding.pixels.checks import blank, noticed
+from sharding.pixels.picture import MAX_PIXELS, Grey, Picture
 from sharding.sources import SourceImage
 from sharding.sources.tables.photometric import INVERTED
 from sharding.sources.tables.views import FRONTAL
@@ -48,6 +49,7 @@ class SampleSettings:
     frontal_only: bool = True
     chest_only: bool = True
     reject_blank: float | None = None
+    max_megapixels: int = MAX_PIXELS // 2**20
     strict_captures: bool = False
     split_share: tuple[float, float, float] = (0.8, 0.1, 0.1)
 
@@ -70,15 +72,20 @@ def sentence_tuple(
     raw = pixels.open_image(input_file.image_bytes(image), image.file)
     view = image.view or raw.view
     _check_examination(raw, view, settings)
+    if raw.size > settings.max_megapixels * 2**20:
+        raise Rejected(Reason.DECODE, f"more than {settings.max_megapixels} megapixels, the limit of --max-megapixels")
     picture = _as_stated(raw.picture(), image, raw.dataset, audit)
+    if settings.chest_only and raw.is_photograph():
+        raise Rejected(Reason.PHOTOGRAPH, "its colours are those of a photograph; --body-part any takes it")
     if settings.reject_blank is not None and blank.largest_share(picture.grey_HW) >= settings.reject_blank:
         raise Rejected(Reason.BLANK, f"one grey level has {settings.reject_blank:g} of the picture or more")
     refusal = secondary_captures.refusal(raw.dataset, settings.strict_captures) if raw.dataset else ""
     if refusal:
         raise Rejected(Reason.DEIDENTIFICATION, refusal)
     audit.update(secondary_captures.counted(raw.dataset))
-    if blank.says_nothing(picture.grey_HW):
-        audit[BLANK] += 1
+    is_blank = blank.says_nothing(picture.grey_HW)
+    picture, seen = noticed.judged(picture, not is_blank and (not view or view in FRONTAL))
+    audit.update([*seen, BLANK] if is_blank else seen)
     report = report_sentences.of_image(image, raw.dataset, settings.languages, audit)
     if not report and not settings.allow_no_text:
         raise Rejected(Reason.TEXT, "no sentence; --allow-no-text keeps such images")

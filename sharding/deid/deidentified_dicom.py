@@ -25,7 +25,9 @@ from pydicom.pixels import get_encoder
 
 from sharding.contract import Reason, Rejected
 from sharding.deid import header_allow_list
-from sharding.pixels.codecs import StoredPixels, stored_values
+from sharding.pixels import display
+from sharding.pixels.decode.codecs import StoredPixels, stored_values
+from sharding.pixels.decode.layout import AS_SAID
 from sharding.pixels.header import text
 
 PROFILE = "sentalign KEY.dcm 1"
@@ -82,8 +84,20 @@ def _deidentified(dataset: Dataset, key: str, study: str, patient: str, salt: by
     _mark(kept, patient)
     _mark_lossy(kept, dataset)
     _fill(kept)
-    _add_pixels(kept, stored_values(dataset))
+    stored = stored_values(dataset)
+    _add_pixels(kept, stored)
+    if stored.layout.depth != AS_SAID:
+        _drop_unfit(kept, display.decode(dataset).provenance["voi_source"])
     return kept
+
+
+def _drop_unfit(kept: Dataset, source: str) -> None:
+    """Drops the table and the window that were unfit beside a contradicted depth, which the new header corrects."""
+    for name in ("VOILUTSequence",) * (source != "lut") + ("WindowCenter", "WindowWidth") * (
+        source in ("percentile", "none")
+    ):
+        if name in kept:
+            delattr(kept, name)
 
 
 def _fill(kept: Dataset) -> None:
@@ -136,7 +150,7 @@ def _add_pixels(kept: Dataset, stored: StoredPixels) -> None:
     kept.BitsAllocated = values.dtype.itemsize * 8
     kept.BitsStored, kept.HighBit = layout.bits, layout.bits - 1
     kept.PixelRepresentation = int(layout.signed)
-    raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    raw = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
     frame = _jpeg_ls(raw, kept)
     kept.file_meta = FileMetaDataset()
     kept.file_meta.TransferSyntaxUID = uid.JPEGLSLossless if frame else uid.ExplicitVRLittleEndian

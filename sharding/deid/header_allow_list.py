@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
-from pydicom.pixels import apply_color_lut
 from pydicom.valuerep import format_number_as_ds
 
+from sharding.pixels.decode.palette import Palette
 from sharding.pixels.examination import VIEWS
 from sharding.pixels.header import value
 from sharding.pixels.transforms import lookup
@@ -205,15 +205,15 @@ def _add_palette(kept: Dataset, dataset: Dataset) -> None:
     """The palette in full, also if the source has it in segments (PS3.3 C.7.9)."""
     if value(dataset, "PhotometricInterpretation") != "PALETTE COLOR":
         return
-    count, first, _ = (int(number) for number in dataset.RedPaletteColorLookupTableDescriptor)
-    rgb_EC = apply_color_lut(np.arange(first, first + (count or 2**16)), dataset)
+    palette = Palette.of(dataset)
+    rgb_EC = palette.rgb_EC
     if len(rgb_EC) % 2:
         # An even number of bytes; values beyond the table map to its last entry anyway.
         rgb_EC = np.concatenate([rgb_EC, rgb_EC[-1:]])
-    bits = rgb_EC.dtype.itemsize * 8
     for channel in range(3):
-        _add_descriptor(kept, 0x00281101 + channel, len(rgb_EC), first, bits)
-        kept.add_new(0x00281201 + channel, "OW", rgb_EC[:, channel].astype(f"<u{bits // 8}").tobytes())
+        _add_descriptor(kept, 0x00281101 + channel, len(rgb_EC), palette.first, palette.bits)
+        table_E = rgb_EC[:, channel].astype("<u2" if palette.bits > 8 else "u1")
+        kept.add_new(0x00281201 + channel, "OW", table_E.tobytes())
 
 
 def _add_codes(kept: Dataset, dataset: Dataset, name: str, group: str) -> None:

@@ -43,6 +43,7 @@ def lines(data: dict[str, Any]) -> list[str]:
         "rejected: " + (_listed(data["rejected"]) or "none"),
         *(f"left out: {what} {count}" for what, count in data["left_out"].items()),
         *(f"note: {what} {count}" for what, count in data["notes"].items()),
+        *(f"noticed: {what}: {count}" for what, count in data["noticed"].items()),
         f"sentences {sentences['total']}, per report {sentences['median']:g} (median), {sentences['max']} (maximum)",
         "sentences per report: " + ", ".join(f"{number}: {count}" for number, count in sentences["histogram"].items()),
         f"images without a sentence {sentences['without']}",
@@ -67,8 +68,9 @@ def page(url: str) -> str:
     rows = statistics.evenly_spaced(read.table, THUMBNAILS)
     with ThreadPoolExecutor(statistics.READERS) as readers:
         jpegs = readers.map(lambda row: _thumbnail(store, row), rows)
-    sentences = map(statistics.sentences_of, statistics.descriptions(store, rows))
-    gallery = list(map(html.GallerySample, rows, sentences, jpegs))
+    contents = statistics.descriptions(store, rows)
+    sentences, looks = map(statistics.sentences_of, contents), map(statistics.looks_of, contents)
+    gallery = list(map(html.GallerySample, rows, sentences, jpegs, looks))
     return html.render(statistics.compute(store, read), gallery)
 
 

@@ -20,17 +20,19 @@ PIXEL_TITLES = {
     "bits": "Bits stored",
     "voi_source": "Grey range from",
     "inverted": "Inverted for display",
+    "looks": "Looks",
 }
 LAYOUT = {"MAX_BARS": 16, "MAX_SENTENCES": 6, "FOLDED": FOLDED, "PIXEL_TITLES": PIXEL_TITLES}
 
 
 @dataclass(frozen=True)
 class GallerySample:
-    """One sample to show: its manifest row, its sentences, and a JPEG thumbnail (None: cannot be read)."""
+    """One sample to show: its manifest row, its sentences, a JPEG thumbnail (None: cannot be read), how it looks."""
 
     row: Mapping[str, Any]
     sentences: Sequence[Mapping[str, Any]]
     jpeg: bytes | None = field(repr=False)
+    looks: str = ""
 
 
 def render(data: Mapping[str, Any], gallery: Sequence[GallerySample]) -> str:

@@ -22,13 +22,14 @@ from sharding import leaks, sample_reader
 from sharding.contract import QUARANTINE_NAME, SPLITS, Rejected, UserError
 from sharding.leaks import LeakKind
 from sharding.manifest import Manifest
+from sharding.pixels.checks.orientation import LOOKS
 from sharding.store.base import Store
 
 REPEATED = 10  # most frequent sentences
 SAMPLED = 96
 LISTED = 8  # sizes and messages that are listed; the others are summed
 READERS = 8
-PROVENANCE = ("codec", "photometric", "bits", "voi_source", "inverted")
+PROVENANCE = ("codec", "photometric", "bits", "voi_source", "inverted", "looks")
 
 Counts = dict[str, int]
 Rows = list[dict[str, Any]]
@@ -50,6 +51,7 @@ def compute(store: Store, manifest: Manifest) -> dict[str, Any]:
         # Data sets of an earlier version have neither.
         "left_out": manifest.metadata["counts"].get("left_out", {}),
         "notes": manifest.metadata["counts"].get("notes", {}),
+        "noticed": _noticed(manifest.metadata["counts"]),
         "quarantine": _quarantine(store),
         "sentences": _sentences(table),
         "image_sizes": _sizes(table),
@@ -85,6 +87,21 @@ def sentences_of(description: dict[str, Any] | None) -> Rows:
     rows = (description or {}).get("sentences")
     rows = rows if isinstance(rows, list) else []
     return [row for row in rows if isinstance(row, dict) and isinstance(row.get("tags"), list)]
+
+
+def looks_of(description: dict[str, Any] | None) -> str:
+    """How the picture looks if it does not stand upright or is inverted, as the build noticed; else empty."""
+    pixels = (description or {}).get("pixels")
+    looks = pixels.get("looks") if isinstance(pixels, dict) else None
+    return looks if looks in LOOKS[1:] else ""
+
+
+def _noticed(counts: dict[str, Any]) -> Counts:
+    """What the build noticed in pictures; empty for a manifest that does not say so, or not as a build writes it."""
+    noticed = counts.get("noticed")
+    if not isinstance(noticed, dict) or not all(type(count) is int for count in noticed.values()):
+        return {}
+    return noticed
 
 
 def _distinct(table: pa.Table, name: str) -> int:

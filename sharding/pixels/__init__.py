@@ -8,6 +8,7 @@ geometry). The build decides which images are taken.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from PIL import Image
 from pydicom import Dataset
 
 from sharding.contract import Reason, Rejected
-from sharding.pixels import display, examination, header, raster
+from sharding.pixels import display, examination, functional_groups, header, raster
+from sharding.pixels.checks import photograph
 from sharding.pixels.full_depth import FullDepthPicture
 from sharding.pixels.picture import Geometry, Picture, letterbox, resize, shrink
 
@@ -61,6 +63,15 @@ class RawImage:
     other_body: str = ""
     dataset: Dataset | None = field(default=None, repr=False)
     raster: Image.Image | None = field(default=None, repr=False)
+    data: bytes = field(default=b"", repr=False)
+
+    @property
+    def size(self) -> int:
+        """The number of its pixels, as the header says."""
+        if self.raster is not None:
+            return self.raster.width * self.raster.height
+        assert self.dataset is not None
+        return round((header.number(self.dataset, "Rows") or 0) * (header.number(self.dataset, "Columns") or 0))
 
     def picture(self) -> Picture:
         """The decoded picture; raises Rejected(DECODE)."""
@@ -68,6 +79,16 @@ class RawImage:
             return display.decode(self.dataset)
         assert self.raster is not None
         return raster.decode(self.raster)
+
+    def is_photograph(self) -> bool:
+        """Whether its colours are those of a photograph, not of an X-ray, as far as they can be decoded."""
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter("ignore")
+            if self.dataset is not None:
+                return photograph.is_photograph_dicom(self.dataset)
+            assert self.raster is not None
+            return photograph.is_photograph_file(self.raster, self.data)
+        return False
 
     def full_depth_picture(self) -> FullDepthPicture:
         """The decoded picture with all that its window cuts off, for viewers; raises Rejected(DECODE)."""
@@ -95,7 +116,7 @@ def open_image(data: bytes, name_hint: str = "") -> RawImage:
     if header.is_dicom(data):
         return _open_dicom(data)
     if data.startswith(SIGNATURES):
-        return RawImage(None, raster=raster.open_raster(data))
+        return RawImage(None, raster=raster.open_raster(data), data=data)
     reason = Reason.PARSE if not data or IMAGE_NAME.search(name_hint) else Reason.NO_IMAGE
     raise Rejected(reason, _why_not_an_image(data, name_hint))
 
@@ -104,6 +125,7 @@ def _open_dicom(data: bytes) -> RawImage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's texts quote values of the header
         dataset = header.parse(data)
+        functional_groups.lift(dataset)
         return RawImage(
             modality=header.modality(dataset),
             patient=header.patient_id(dataset),

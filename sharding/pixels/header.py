@@ -29,6 +29,8 @@ PIXEL_DATA = 0x7FE00010
 MAX_INFLATED = 2**27 + 2**24  # bytes: 16 bits for each of the most pixels, and a header
 ELEMENT_BYTES = 8  # of the shortest element; fewer at the end of a file are padding
 MAX_READS = 500_000  # two or three for an element
+# Objects whose pixels are no picture.
+NO_PICTURES = ("Segmentation Storage", "Label Map Segmentation Storage", "Parametric Map Storage", "RT Dose Storage")
 REQUIRED = """
     Rows Columns BitsAllocated BitsStored SamplesPerPixel PixelRepresentation PhotometricInterpretation PixelData
 """
@@ -120,10 +122,10 @@ def _inflated(deflated: bytes) -> bytes:
 
 
 def _check_is_image(dataset: Dataset) -> None:
-    """Raises Rejected(MODALITY) for an object that is no image by its SOP class: a report, a presentation state."""
+    """Raises Rejected(MODALITY) for an object that is no image by its SOP class: a report, a segmentation."""
     uid = str(value(dataset, "SOPClassUID") or value(dataset.file_meta, "MediaStorageSOPClassUID") or "")
     name = UID(uid).name if uid else ""
-    if name.endswith("Storage") and "Image" not in name and not _has_pixels(dataset):
+    if name in NO_PICTURES or (name.endswith("Storage") and "Image" not in name and not _has_pixels(dataset)):
         raise Rejected(
             Reason.MODALITY, f"no image but a DICOM object of another kind ({name.removesuffix(' Storage')})"
         )

@@ -18,6 +18,7 @@ Grey = NDArray[np.uint8]
 Points = NDArray[np.float64]
 
 REDUCING_GAP = 1.2
+MAX_DEEP_PIXELS = 2**24  # of more than 16 bits, whose values are not listed in a table: ten times the memory
 MAX_PIXELS = 2**26  # three of the largest detectors stitched to a leg have 55 million
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sharding.contract import Reason, Rejected
-from sharding.pixels import codestream
+from sharding.pixels.decode import codestream
 from sharding.pixels.full_depth import FullDepthPicture, Shown
 from sharding.pixels.picture import MAX_PIXELS, Geometry, Picture
 from sharding.pixels.transforms import stretch
@@ -36,6 +36,8 @@ TURNS = {
 }
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 GREY_MODES = ("1", "L", "LA", *WIDE_MODES)
+STRIP = 2**21  # pixels that are converted at once
+OPAQUE = (255, 255)
 ALPHA_MODES = ("LA", "PA", "RGBA")
 
 
@@ -125,9 +127,30 @@ def _decoded(image: Image.Image) -> tuple[Image.Image, bool]:
     if image.mode in WIDE_MODES or (image.mode == "L" and "transparency" not in image.info):
         image.load()
         return image, False
+    return _in_strips(image)
+
+
+def _in_strips(image: Image.Image) -> tuple[Image.Image, bool]:
+    """`_grey` by strips of rows: whole, a transparent picture would take 13 bytes a pixel."""
+    width, height = image.size
+    rows = max(1, STRIP // width)
+    if rows >= height or (image.mode == "RGB" and "transparency" not in image.info):  # converted in one step
+        return _grey(image)
+    if image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema() == OPAQUE:
+        return image.convert("L"), False
+    grey, over_black = Image.new("L", image.size), False
+    for top in range(0, height, rows):
+        strip, is_transparent = _grey(image.crop((0, top, width, min(height, top + rows))))
+        grey.paste(strip, (0, top))
+        over_black |= is_transparent
+    return grey, over_black
+
+
+def _grey(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Luminance; and whether the image was transparent, so that it was composed over black."""
     if image.mode in ALPHA_MODES or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        if rgba.getchannel("A").getextrema() != (255, 255):
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        if rgba.getchannel("A").getextrema() != OPAQUE:
             over_black = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
             return over_black.convert("L"), True
         image = rgba

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from sharding.pixels.decode.palette import entries, is_little_endian
+
 Values = NDArray[np.float32]
 Grey8 = NDArray[np.uint8]
 
@@ -48,8 +50,7 @@ def _entries(item: Dataset, count: int) -> NDArray[Any]:
     data = item.LUTData
     if not isinstance(data, bytes):
         return np.asarray(data, np.int64).reshape(-1) & 0xFFFF
-    byte_order = "<" if item.original_encoding[1] is not False else ">"
-    return np.frombuffer(data, np.uint8 if len(data) in (count, count + 1) and count > 1 else f"{byte_order}u2")
+    return entries(data, count, is_little_endian(item))
 
 
 def window(values_V: Values, centre: float, width: float, function: str) -> Values:

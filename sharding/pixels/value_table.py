@@ -48,12 +48,15 @@ class ValueTable:
             counts += np.bincount(above_low, minlength=len(counts))
         return counts
 
+    def places(self, step: int = 1) -> NDArray[np.intp]:
+        """The index into `values_V` of each `step`-th pixel of each `step`-th row, in one dimension."""
+        if self.low is None:
+            return np.arange(0, self.values_V.size, step * step)
+        return self.stored_HW[::step, ::step].reshape(-1).astype(np.intp) - self.low
+
     def share(self, chosen_V: NDArray[np.bool_], among_V: NDArray[np.bool_] | None, step: int = 1) -> float:
         """The share of the pixels with a chosen value, among those of `among_V`; of each `step`-th row and column."""
-        if self.low is None:
-            places = np.arange(0, self.values_V.size, step * step)
-        else:
-            places = self.stored_HW[::step, ::step].astype(np.intp) - self.low
+        places = self.places(step)
         chosen = chosen_V[places]
         return float(chosen.mean() if among_V is None else chosen.sum() / max(1, among_V[places].sum()))
 

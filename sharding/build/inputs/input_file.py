@@ -10,6 +10,8 @@ from sharding.sources import SourceImage
 from sharding.store import locations
 from sharding.text import encoding
 
+MAX_FILE = 2**29  # bytes; a file is read whole, and the largest X-rays have a quarter of that
+
 
 def image_bytes(image: SourceImage) -> bytes:
     """The image file; raises Rejected(ABSENT) if there is none, Rejected(PARSE) if it cannot be read."""
@@ -17,6 +19,9 @@ def image_bytes(image: SourceImage) -> bytes:
         if image.several:
             raise Rejected(Reason.PARSE, "the image's name fits several files; name it with its folder")
         raise Rejected(Reason.ABSENT, "no file of this name in the input; --partial allows it")
+    path = locations.local_path(image.file)
+    if path and path.is_file() and path.stat().st_size > MAX_FILE:
+        raise Rejected(Reason.PARSE, f"larger than {MAX_FILE >> 20} MiB: more than a single image")
     return read(image.file, "the image file", Reason.PARSE)
 
 

@@ -17,8 +17,10 @@ from sharding import pixels
 from sharding.contract import Reason, Rejected
 from sharding.deid import deidentified_dicom
 from sharding.pixels import display, header
-from sharding.pixels.codecs import stored_values
+from sharding.pixels.decode.codecs import stored_values
 from tests.sharding.deid.planted_dicom import SECRET, assert_clean, planted
+from tests.sharding.pixels.decode.test_layout import PICTURE_HW, WIDE_HW
+from tests.sharding.pixels.decode.test_palette import palette_file
 from tests.sharding.pixels.display_cases import MADE, S16, TWELVE, U8, U12, palette, table
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, for values that break the standard
@@ -76,6 +78,30 @@ def test_big_endian_tables_are_turned(dicom_bytes):
     buffer = io.BytesIO()
     turned.save_as(buffer, enforce_file_format=True)
     assert_same(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "window", [{}, {"WindowCenter": 128, "WindowWidth": 256}, {"WindowCenter": 2048, "WindowWidth": 4096}]
+)
+@pytest.mark.parametrize(
+    ("stored", "elements"),
+    [
+        (WIDE_HW << 4, {"BitsStored": 12, "HighBit": 11}),
+        (WIDE_HW, {"BitsStored": 12, "HighBit": 15}),
+        (WIDE_HW, {"BitsStored": 8, "HighBit": 7}),
+        (WIDE_HW * 16 + 5, {"BitsStored": 12, "HighBit": 11}),
+        (PICTURE_HW, {"BitsStored": 12, "HighBit": 11}),
+    ],
+)
+def test_a_contradicted_depth_is_corrected(dicom_bytes, stored, elements, window):
+    assert_same(dicom_bytes(stored, **elements, **window))
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("said", [8, 16])
+@pytest.mark.parametrize("kind", ["16 bits", "8 bits, packed", "8 bits, a word each"])
+def test_palettes_are_written_as_they_were_read(kind, said, big_endian):
+    assert_same(palette_file(kind, big_endian, said))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

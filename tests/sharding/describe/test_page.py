@@ -142,7 +142,7 @@ EMPTY = {
     "sentences": {"total": 0, "distinct": 0, "median": 0, "max": 0, "without": 0, "histogram": {}},
     "sampled": {"samples": 0, "sentences": 0, "tags": {}, "sections": {}, "pixels": {}},
     "quarantine": {"readable": True, "reasons": [], "messages": {}},
-    **{"image_sizes": {}, "most_repeated": [], "leaks": {}, "settings": {}, "fingerprint": "0" * 64},
+    **{"image_sizes": {}, "most_repeated": [], "leaks": {}, "noticed": {}, "settings": {}, "fingerprint": "0" * 64},
 }
 
 

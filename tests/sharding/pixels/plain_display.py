@@ -32,7 +32,7 @@ def luminance(rgb_HWC: np.ndarray, bits: int) -> np.ndarray:
 
 def monochrome(dataset: Dataset, stored_HW: np.ndarray) -> np.ndarray:
     padding_HW = padding(dataset, stored_HW)
-    display_HW = value_of_interest(dataset, modality(dataset, stored_HW), padding_HW)
+    display_HW = value_of_interest(dataset, stored_HW, modality(dataset, stored_HW), padding_HW)
     if dataset.PhotometricInterpretation == "MONOCHROME1" or text(dataset, "PresentationLUTShape") == "INVERSE":
         display_HW = 1 - display_HW
     if padding_HW is not None:
@@ -65,24 +65,40 @@ def looked_up(values_HW: np.ndarray, item: Dataset) -> np.ndarray:
     return np.array(found).reshape(values_HW.shape)
 
 
-def value_of_interest(dataset: Dataset, values_HW: np.ndarray, padding_HW: np.ndarray | None) -> np.ndarray:
+def value_of_interest(
+    dataset: Dataset, stored_HW: np.ndarray, values_HW: np.ndarray, padding_HW: np.ndarray | None
+) -> np.ndarray:
     if dataset.get("VOILUTSequence"):
         item = dataset.VOILUTSequence[0]
         looked_up_HW = looked_up(values_HW, item).astype(np.float32)
         shown_HW = np.clip(looked_up_HW / np.float32(white(item)), 0, 1)
-        if not hides(shown_HW, values_HW, padding_HW):
+        if not hides(shown_HW, values_HW, padding_HW) and not squeezed(shown_HW, stored_HW, padding_HW):
             return shown_HW
     values_HW = values_HW.astype(np.float32)
     centre, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
     if centre is not None and width is not None and width > 0:
         windowed_HW = window(values_HW, centre, width, text(dataset, "VOILUTFunction") or "LINEAR")
-        if not hides(windowed_HW, values_HW, padding_HW):
+        if not hides(windowed_HW, values_HW, padding_HW) and not squeezed(windowed_HW, stored_HW, padding_HW):
             return windowed_HW
         return stretch(values_HW, padding_HW)
-    if int(dataset.BitsStored) <= 8 or text(dataset, "PresentationIntentType") == "FOR PRESENTATION":
+    bits = int(dataset.BitsStored)
+    if bits <= 8 or text(dataset, "PresentationIntentType") == "FOR PRESENTATION":
         low, high = output_range(dataset)
-        return np.clip((values_HW - low) / (high - low), 0, 1)
+        shown_HW = np.clip((values_HW - low) / (high - low), 0, 1)
+        if int(dataset.BitsAllocated) <= 8 or not squeezed(shown_HW, stored_HW, padding_HW):
+            return shown_HW
     return stretch(values_HW, padding_HW)
+
+
+def squeezed(shown_HW: np.ndarray, stored_HW: np.ndarray, padding_HW: np.ndarray | None) -> bool:
+    """Whether the pixels but the 0.5% darkest and brightest share a quarter of the greys, and have 32 stored levels."""
+    spans = []
+    for pixels_HW in (shown_HW, stored_HW):
+        inside = sorted(pixels_HW.ravel().tolist() if padding_HW is None else pixels_HW[~padding_HW].tolist())
+        if len(inside) < 200:
+            return False
+        spans.append(inside[round(0.995 * (len(inside) - 1))] - inside[round(0.005 * (len(inside) - 1))])
+    return spans[0] < 0.25 and spans[1] >= 32
 
 
 def white(item: Dataset) -> int:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom import uid
 
-from sharding.pixels import codestream
-from sharding.pixels.codestream import Codestream, bare_j2k, has_too_many_scans, of_j2k, of_jpeg
+from sharding.pixels.decode import codestream
+from sharding.pixels.decode.codestream import Codestream, bare_j2k, has_too_many_scans, of_j2k, of_jpeg
 from tests.sharding.pixels.coded import EXTENDED_12, HTJ2K_12, LOSSLESS_12, LOSSLESS_16, by_pydicom, frame_of
 
 GREY = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)

@@ -6,6 +6,7 @@ header, so that a small file could request any amount of memory. Nothing is deco
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ FRAME_MARKERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 METADATA_MARKERS = frozenset((*range(0xE0, 0xF0), 0xFE))
 STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 START_OF_SCAN, LOSSLESS, SEQUENTIAL = 0xDA, 0xC3, (0xC0, 0xC1)
+SCAN = re.compile(rb"\xff\xda")  # inside a scan, FF never precedes DA
+END_OF_IMAGE = b"\xff\xd9"
 SINGLE_SCAN = (*SEQUENTIAL, LOSSLESS, 0xF7)  # need only one scan if it has all components
 ALL_COEFFICIENTS = bytes((0, 63))
 MAX_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over the whole image, however short it is
@@ -62,6 +65,32 @@ def without_metadata(frame: bytes) -> bytes:
             kept.append(frame[last:start])
             last = end
     return b"".join((*kept, frame[last:])) if kept else frame
+
+
+def cut_to_rows(frame: bytes, rows: int) -> bytes | None:
+    """A JPEG of a single sequential scan that ends after its first rows, as its header then says; None for another."""
+    header = of_jpeg(frame)
+    for marker, start, _ in _segments(frame) if header and header.one_pass else ():
+        if marker in SEQUENTIAL:
+            place = start + 5
+            kept = min(rows, int.from_bytes(frame[place : place + 2], "big"))
+            return frame[:place] + kept.to_bytes(2, "big") + frame[place + 2 :]
+    return None
+
+
+def colour_share(frame: bytes) -> float:
+    """The share of bytes in the scans of a JPEG that hold one component and not the first: 0 if there are none.
+
+    The scans of a progressive JPEG with all details are so, and those of colours that do not change are nearly empty.
+    """
+    starts = [match.start() for match in SCAN.finditer(frame)][:MAX_SCANS]
+    first, of_colour, of_one = None, 0, 0
+    for start, end in zip(starts, [*starts[1:], len(frame)], strict=True):
+        count, component = frame[start + 4 : start + 5], frame[start + 5 : start + 6]
+        first = component if first is None else first
+        of_one += end - start if count == b"\1" else 0
+        of_colour += end - start if count == b"\1" and component != first else 0
+    return of_colour / max(1, of_one)
 
 
 def _segments(frame: bytes) -> Iterator[tuple[int, int, int]]:

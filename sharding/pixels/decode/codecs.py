@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,61 +27,21 @@ from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import as_pixel_options
 
 from sharding.contract import Reason, Rejected
-from sharding.pixels import codestream
-from sharding.pixels.codestream import Codestream
-from sharding.pixels.header import number
-from sharding.pixels.picture import MAX_PIXELS
+from sharding.pixels.decode import codestream
+from sharding.pixels.decode.codestream import Codestream
+from sharding.pixels.decode.layout import AS_SAID, PixelLayout, used_bits, within_loss
 
 NATIVE = {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
 NATIVE |= {uid.DeflatedExplicitVRLittleEndian}
-SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1}
-SAMPLES |= dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
 RGB_IDS = (b"RGB", b"rgb")  # of components
 GDCM_DAMAGE = b"Corrupt JPEG data"
 MEMORY_FILES = hasattr(os, "memfd_create")
-END_OF_IMAGE, PADDING = b"\xff\xd9", b"\0\xff "
+MOST_BITS = 16  # of a compressed value
+PADDING = b"\0\xff "
 
-Decoded = tuple[NDArray[Any], str, str]  # values, colour space, decoder
+Decoded = tuple[NDArray[Any], PixelLayout, str, str]  # values, what holds of the header, colour space, decoder
 
 _capture = threading.Lock()
-
-
-@dataclass(frozen=True)
-class PixelLayout:
-    """The header's description of the pixel data (PS3.3 C.7.6.3); `below`: unused bits below the stored ones."""
-
-    rows: int
-    columns: int
-    samples: int
-    allocated: int
-    bits: int
-    below: int
-    signed: bool
-    photometric: str
-
-    @property
-    def range(self) -> tuple[int, int]:
-        """The lowest and the highest value of the stored bits."""
-        return (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if self.signed else (0, 2**self.bits - 1)
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> Self:
-        """Raises Rejected(DECODE) if it is not a radiograph, and any exception for a value that is not a number."""
-        if (number(dataset, "NumberOfFrames") or 1) > 1:
-            raise Rejected(Reason.DECODE, "multi-frame: one frame is expected")
-        allocated, bits, high = int(dataset.BitsAllocated), int(dataset.BitsStored), number(dataset, "HighBit")
-        if not 1 <= bits <= allocated:
-            raise Rejected(Reason.DECODE, "the bits stored contradict the bits allocated")
-        # Old files have their values in the high bits of the word.
-        below = int(high) + 1 - bits if high is not None and bits <= high < allocated else 0
-        rows, columns, samples = int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel)
-        if rows * columns * samples > MAX_PIXELS:
-            raise Rejected(Reason.DECODE, "more pixels than any X-ray has: refused as a decompression bomb")
-        photometric = str(dataset.PhotometricInterpretation)
-        if SAMPLES.get(photometric) != samples:
-            raise Rejected(Reason.DECODE, "the photometric interpretation is unknown or contradicts the samples")
-        signed = int(dataset.PixelRepresentation) == 1
-        return cls(rows, columns, samples, allocated, bits, below, signed, photometric)
 
 
 @dataclass(frozen=True)
@@ -103,17 +63,18 @@ def stored_values(dataset: Dataset) -> StoredPixels:
     if "PixelData" not in dataset:
         raise Rejected(Reason.DECODE, "the file ends inside its pixel data")
     if syntax in NATIVE:
-        values, photometric, decoder = _native(dataset, layout)
+        values, layout, photometric, decoder = _native(dataset, layout)
     elif syntax == uid.RLELossless:
-        values, photometric, decoder = _rle(dataset, layout)
+        values, layout, photometric, decoder = _rle(dataset, layout)
     elif syntax in uid.JPEG2000TransferSyntaxes:
-        values, photometric, decoder = _j2k(dataset, layout)
+        values, layout, photometric, decoder = _j2k(dataset, layout)
     elif syntax in uid.JPEGLSTransferSyntaxes:
-        values, photometric, decoder = _jpeg_ls(dataset, layout)
+        values, layout, photometric, decoder = _jpeg_ls(dataset, layout)
     elif syntax in uid.JPEGTransferSyntaxes:
-        values, photometric, decoder = _jpeg(dataset, layout)
+        values, layout, photometric, decoder = _jpeg(dataset, layout)
     else:
-        raise Rejected(Reason.DECODE, "no decoder for the transfer syntax")
+        known = f" ({syntax.name})" if syntax.name != str(syntax) else ""  # the standard's own words
+        raise Rejected(Reason.DECODE, f"no decoder for the transfer syntax{known}")
     return StoredPixels(values.astype(values.dtype.newbyteorder("="), copy=False), photometric, decoder, layout)
 
 
@@ -124,39 +85,51 @@ def _native(dataset: Dataset, layout: PixelLayout) -> Decoded:
         raise Rejected(Reason.DECODE, "the pixel data is cut off")
     if len(dataset.PixelData) >= 2 * expected > 2:
         raise Rejected(Reason.DECODE, "the pixel data is twice as long as the header describes")
-    values, photometric = _by_pydicom(dataset, "")
-    return _used_bits(values, layout, layout.below), photometric, "numpy"
+    values, photometric = _by_pydicom(dataset, "", bits={"bits_stored": layout.bits})
+    return *used_bits(values, layout, layout.allocated), photometric, "numpy"
 
 
 def _rle(dataset: Dataset, layout: PixelLayout) -> Decoded:
     with _captured_stderr():  # the decoder panics on damage and prints a trace
-        values, photometric = _by_pydicom(dataset, "pylibjpeg")
-    return _used_bits(values, layout, layout.below), photometric, "pylibjpeg-rle"
+        values, photometric = _by_pydicom(dataset, "pylibjpeg", bits={"bits_stored": layout.bits})
+    return *used_bits(values, layout, layout.allocated), photometric, "pylibjpeg-rle"
 
 
 def _j2k(dataset: Dataset, layout: PixelLayout) -> Decoded:
-    frame = codestream.bare_j2k(_frame(dataset))
-    _check(layout, codestream.of_j2k(frame))
-    return *_by_pydicom(dataset, "pylibjpeg", encapsulate([frame])), "openjpeg"
+    frame = codestream.bare_j2k(frame_of(dataset))
+    coded = _check(layout, codestream.of_j2k(frame))
+    values, photometric = _by_pydicom(dataset, "pylibjpeg", encapsulate([frame]), bits=_word(layout, coded))
+    return *within_loss(values, layout.of_frame(coded.precision), coded.precision), photometric, "openjpeg"
 
 
 def _jpeg_ls(dataset: Dataset, layout: PixelLayout) -> Decoded:
-    frame = _frame(dataset)
-    _check(layout, codestream.of_jpeg(frame), frame)
-    values, photometric = _by_pydicom(dataset, "pyjpegls")
-    return (_used_bits(values, layout, 0) if layout.signed else values), photometric, "charls"
+    frame = frame_of(dataset)
+    coded = _check(layout, codestream.of_jpeg(frame), frame)
+    layout = layout.of_frame(coded.precision)
+    values, photometric = _by_pydicom(dataset, "pyjpegls", bits=_word(layout, coded))
+    held = used_bits if layout.signed else within_loss
+    return *held(values, layout, coded.precision), photometric, "charls"
 
 
 def _jpeg(dataset: Dataset, layout: PixelLayout) -> Decoded:
-    frame = _frame(dataset)
+    frame = frame_of(dataset)
     coded = _check(layout, codestream.of_jpeg(frame), frame)
     if codestream.has_too_many_scans(frame):
         raise Rejected(Reason.DECODE, "more scans than any JPEG has: refused as a decompression bomb")
+    layout = layout.of_frame(coded.precision)
     if coded.precision == 8 and not coded.lossless:
-        return *_by_pillow(frame, layout), "pillow"
+        values, photometric = _by_pillow(frame, layout)
+        return *within_loss(values, layout, 8), photometric, "pillow"
     values, photometric = _by_gdcm(dataset, frame, coded)
-    # After lossy compression values may exceed the stored bits: masked to those, white would become black.
-    return (_used_bits(values, layout, 0) if coded.lossless else values), photometric, "gdcm"
+    held = used_bits if coded.lossless else within_loss
+    return *held(values, layout, coded.precision), photometric, "gdcm"
+
+
+def _word(layout: PixelLayout, coded: Codestream) -> dict[str, int]:
+    """The bits that a decoder is told, for a frame whose depth is not that of the header."""
+    if layout.depth == AS_SAID and coded.precision <= layout.allocated:
+        return {}
+    return {"bits_stored": coded.precision, "bits_allocated": 8 if coded.precision <= 8 else 16}
 
 
 def _by_gdcm(dataset: Dataset, frame: bytes, coded: Codestream) -> tuple[NDArray[Any], str]:
@@ -170,7 +143,7 @@ def _by_gdcm(dataset: Dataset, frame: bytes, coded: Codestream) -> tuple[NDArray
     options = {"bits_stored": coded.precision, "bits_allocated": 8 if coded.precision == 8 else 16}
     source = encapsulate([codestream.without_metadata(frame)])
     with _captured_stderr() as messages:
-        decoded = _by_pydicom(dataset, "gdcm", source, uid.JPEGLossless, **options)
+        decoded = _by_pydicom(dataset, "gdcm", source, uid.JPEGLossless, options)
         messages.seek(0)
         if GDCM_DAMAGE in messages.read():  # it pads missing data and returns
             raise Rejected(Reason.DECODE, "the compressed image is damaged")
@@ -189,7 +162,8 @@ def _by_pillow(frame: bytes, layout: PixelLayout) -> tuple[NDArray[Any], str]:
     return (values.view(np.int8) if layout.signed else values), layout.photometric
 
 
-def _frame(dataset: Dataset) -> bytes:
+def frame_of(dataset: Dataset) -> bytes:
+    """The compressed frame."""
     return get_frame(dataset.PixelData, 0, number_of_frames=1)
 
 
@@ -198,15 +172,21 @@ def _check(layout: PixelLayout, coded: Codestream | None, jpeg: bytes | None = N
     if coded is None:
         raise Rejected(Reason.DECODE, "the compressed image has no header, or one that violates its standard")
     same_size = (coded.rows, coded.columns, coded.samples) == (layout.rows, layout.columns, layout.samples)
-    if not same_size or coded.precision > layout.allocated:
+    if not same_size or coded.precision > MOST_BITS:
         raise Rejected(Reason.DECODE, "the compressed image differs in size from the DICOM header")
-    if jpeg is not None and not jpeg.rstrip(PADDING).endswith(END_OF_IMAGE):  # some decoders pad missing data
+    if jpeg is not None and not jpeg.rstrip(PADDING).endswith(
+        codestream.END_OF_IMAGE
+    ):  # some decoders pad missing data
         raise Rejected(Reason.DECODE, "the compressed image is cut off")
     return coded
 
 
 def _by_pydicom(
-    dataset: Dataset, decoder: str, source: bytes | None = None, syntax: uid.UID | None = None, **bits: int
+    dataset: Dataset,
+    decoder: str,
+    source: bytes | None = None,
+    syntax: uid.UID | None = None,
+    bits: dict[str, int] | None = None,
 ) -> tuple[NDArray[Any], str]:
     """The decoded values, with unused bits unchanged, and the colour space of the decoder's output.
 
@@ -224,21 +204,12 @@ def _by_pydicom(
         extended_offsets=None,  # of one frame: all fragments belong to it
         correct_unused_bits=False,
         view_only=not decoder,
-        **bits,
+        **(bits or {}),
     )
     values, description = get_decoder(transfer_syntax).as_array(
         source or dataset.PixelData, index=0, raw=True, decoding_plugin=decoder, **options
     )
     return values, str(description["photometric_interpretation"])
-
-
-def _used_bits(values: NDArray[Any], layout: PixelLayout, below: int) -> NDArray[Any]:
-    """The values without the bits around them (overlays, in old files; PS3.5 8.1.1)."""
-    low, high = layout.range
-    if not below and values.min() >= low and values.max() <= high:
-        return values
-    above = max(0, 8 * values.dtype.itemsize - layout.bits - below)
-    return (values << above) >> (above + below)
 
 
 @contextmanager

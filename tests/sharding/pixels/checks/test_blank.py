@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sharding.pixels.blank import largest_share, says_nothing
+from sharding.pixels.checks.blank import largest_share, says_nothing
 
 
 def plain_share(grey_HW) -> float:

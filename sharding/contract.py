@@ -18,6 +18,7 @@ FORMAT_VERSION = "2"
 MANIFEST_NAME = "manifest.parquet"
 QUARANTINE_NAME = "quarantine.parquet"
 AUDIT_NAME = "audit.json"
+CHECKSUMS_NAME = "SHA256SUMS"
 IMAGE_MEMBERS = ("jpg", "png", "dcm")
 SPLITS = ("train", "validate", "test")
 SHARD_NAME = "shard-{:06d}.tar"

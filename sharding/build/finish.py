@@ -1,6 +1,6 @@
 """Finished shards → the files that describe the whole data set, and the account.
 
-In: the journal's entry of every shard. Out: quarantine.parquet, audit.json, manifest.parquet, `Account`.
+In: the journal's entry of every shard. Out: quarantine.parquet, audit.json, SHA256SUMS, manifest.parquet, `Account`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from sharding import leaks, manifest
+from sharding import checksums, leaks, manifest
 from sharding.build import quarantine
 from sharding.build.account import Account
 from sharding.build.journal import BuildJournal, ShardInputs
 from sharding.build.sentence_tuple import BLANK, JPEG_QUALITY, SampleSettings
-from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
+from sharding.contract import AUDIT_NAME, CHECKSUMS_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
 from sharding.deid import audit
 from sharding.sources import SourceListing, nonzero
 from sharding.store.base import Store
@@ -53,7 +53,7 @@ def finish(
     journal: BuildJournal,
     settings: BuildSettings,
 ) -> Account:
-    """Write quarantine, audit and manifest; the manifest comes last, as the sign that the data set is complete."""
+    """Write quarantine, audit, checksums, manifest; the manifest comes last, as the sign that the data set is complete."""
     entries = [entry for inputs in shards if (entry := journal.find(inputs))]
     assert len(entries) == len(shards), "a shard has no entry in the journal"
     rows = pa.concat_tables([journal.rows(inputs.number) for inputs in shards]).combine_chunks()
@@ -62,11 +62,17 @@ def finish(
     rejected = {reason.value: reasons[reason.value] for reason in Reason if reasons[reason.value]}
     masked = sum((Counter(entry.audit) for entry in entries), Counter[str]())
     written = {shard.pop("name"): shard for shard in (asdict(entry.shard) for entry in entries)}
-    store.put(QUARANTINE_NAME, quarantine.encode(rejections))
-    store.put(AUDIT_NAME, _audit(masked, rows.num_rows, rejected, settings.samples))
-    _remove_old(store, journal, set(written))
     counts = _counts(len(listing.images), rows, rejected)
-    store.put(MANIFEST_NAME, manifest.encode(rows, settings.as_dict(), written, counts))
+    files = {
+        QUARANTINE_NAME: quarantine.encode(rejections),
+        AUDIT_NAME: _audit(masked, rows.num_rows, rejected, settings.samples),
+        MANIFEST_NAME: manifest.encode(rows, settings.as_dict(), written, counts),
+    }
+    _remove_old(store, journal, set(written))
+    for name in (QUARANTINE_NAME, AUDIT_NAME):
+        store.put(name, files[name])
+    store.put(CHECKSUMS_NAME, checksums.encode(files))
+    store.put(MANIFEST_NAME, files[MANIFEST_NAME])
     return Account(
         read=len(listing.images),
         written=rows.num_rows - already,

@@ -1,7 +1,7 @@
 """The checksums of the files beside the shards: SHA256SUMS, in the form that `sha256sum --check` reads.
 
-In: the files' bytes. Out: the content of SHA256SUMS, and read back the sha256 of each name. The shards' own checksums are
-in the manifest, so that this file covers them too. What a disagreement means is in `verify`.
+In: the files' bytes. Out: the content of SHA256SUMS, and read back the sha256 of each name. The shards' own checksums
+are in the manifest, so that this file covers them too. What a disagreement means is in `verify`.
 """
 
 from __future__ import annotations

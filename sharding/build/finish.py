@@ -53,7 +53,7 @@ def finish(
     journal: BuildJournal,
     settings: BuildSettings,
 ) -> Account:
-    """Write quarantine, audit, checksums, manifest; the manifest comes last, as the sign that the data set is complete."""
+    """Write all files beside the shards; the manifest comes last, as the sign that the data set is complete."""
     entries = [entry for inputs in shards if (entry := journal.find(inputs))]
     assert len(entries) == len(shards), "a shard has no entry in the journal"
     rows = pa.concat_tables([journal.rows(inputs.number) for inputs in shards]).combine_chunks()

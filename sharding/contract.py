@@ -19,6 +19,7 @@ MANIFEST_NAME = "manifest.parquet"
 QUARANTINE_NAME = "quarantine.parquet"
 AUDIT_NAME = "audit.json"
 CHECKSUMS_NAME = "SHA256SUMS"
+PROBE_NAME = ".probe-"  # begins the names of files that are there for a moment, to see who can write to the output
 IMAGE_MEMBERS = ("jpg", "png", "dcm")
 SPLITS = ("train", "validate", "test")
 SHARD_NAME = "shard-{:06d}.tar"

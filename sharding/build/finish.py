@@ -17,7 +17,7 @@ from sharding.build import quarantine
 from sharding.build.account import Account
 from sharding.build.journal import BuildJournal, ShardInputs
 from sharding.build.sentence_tuple import BLANK, JPEG_QUALITY, SampleSettings
-from sharding.contract import AUDIT_NAME, CHECKSUMS_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
+from sharding.contract import AUDIT_NAME, CHECKSUMS_NAME, MANIFEST_NAME, PROBE_NAME, QUARANTINE_NAME, Reason
 from sharding.deid import audit
 from sharding.sources import SourceListing, nonzero
 from sharding.store.base import Store
@@ -110,8 +110,9 @@ def _audit(masked: Counter[str], samples: int, rejected: dict[str, int], setting
 
 
 def _remove_old(store: Store, journal: BuildJournal, shards: set[str]) -> None:
-    """Removes the shards of an earlier, larger build."""
+    """Removes the shards of an earlier, larger build, and what a killed one has left."""
     journal.remove_from(len(shards))
     for name in store.list():
-        if name.startswith("shard-") and name.endswith(".tar") and name not in shards:
+        is_shard = name.startswith("shard-") and name.endswith(".tar")
+        if (is_shard and name not in shards) or name.startswith(PROBE_NAME):
             store.delete(name)

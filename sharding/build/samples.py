@@ -35,12 +35,21 @@ class EncodedSample:
 
 
 @dataclass(frozen=True)
+class SampleReference:
+    """A sample that has stayed on the machine that made it: which of the samples of a chunk."""
+
+    chunk: Any
+    place: int
+    node: str
+
+
+@dataclass(frozen=True)
 class SampleResult:
     """What became of one image: a sample, or a reason and a message; with its ledger rows and audit counts."""
 
     key: str
     ledger: LedgerRows
-    sample: EncodedSample | None = None
+    sample: EncodedSample | SampleReference | None = None
     stage: str = ""
     reason: str = ""
     message: str = ""

@@ -14,8 +14,9 @@ import json
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
 from sharding import progress
@@ -32,6 +33,9 @@ from sharding.deid.private_folder import PrivateFolder
 from sharding.sources import SourceImage, SourceListing
 from sharding.store.base import Store
 from sharding.store.locations import open_store
+
+# Not `astuple`, whose deep copies took a third of the time that the driver of a cluster has for an image.
+IMAGE_FIELDS = attrgetter(*(field.name for field in fields(SourceImage)))
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def _digest(images: list[tuple[str, SourceImage]], plan: Build) -> str:
     decisive = [FORMAT_VERSION, version("sentalign"), plan.settings.as_dict(), sorted(plan.same_patient.items())]
     digest = hashlib.sha256(json.dumps(decisive).encode() + plan.private.salt)
     for _, image in images:
-        digest.update(json.dumps(astuple(image)).encode())
+        digest.update(json.dumps(IMAGE_FIELDS(image)).encode())
     return digest.hexdigest()
 
 

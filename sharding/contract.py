@@ -44,12 +44,15 @@ class Reason(StrEnum):
     DECODE = "decode"
     BLANK = "blank"
     DEIDENTIFICATION = "de-identification"
+    PIXEL_TEXT = "text in the pixels"
     TEXT = "text"
     LANGUAGE = "language"
 
 
 # What is left out because nobody asked for it: no fault of the input, and no reason for a build to fail.
-NO_FAULT = frozenset((Reason.NO_IMAGE, Reason.MODALITY, Reason.BODY_PART, Reason.BLANK, Reason.LANGUAGE))
+NO_FAULT = frozenset(
+    (Reason.NO_IMAGE, Reason.MODALITY, Reason.BODY_PART, Reason.BLANK, Reason.PIXEL_TEXT, Reason.LANGUAGE)
+)
 
 
 class Rejected(Exception):

@@ -104,7 +104,12 @@ def _counts(read: int, rows: pa.Table, rejected: dict[str, int]) -> dict[str, An
 
 def _audit(masked: Counter[str], samples: int, rejected: dict[str, int], settings: SampleSettings) -> bytes:
     summary = audit.summary(
-        masked, samples=samples, rejected=rejected, strict=settings.strict_captures, image_member=settings.image
+        masked,
+        samples=samples,
+        rejected=rejected,
+        strict=settings.strict_captures,
+        image_member=settings.image,
+        pixel_text=settings.pixel_text,
     )
     return (json.dumps(summary, indent=2) + "\n").encode()
 

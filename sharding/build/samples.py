@@ -19,7 +19,7 @@ from sharding.contract import Reason, Rejected, SentenceTuple, UserError
 from sharding.sources import SourceImage
 
 STAGES = {
-    **{Reason.DECODE: "pixels", Reason.BLANK: "pixels", Reason.DEIDENTIFICATION: "pixels"},
+    **{Reason.DECODE: "pixels", Reason.BLANK: "pixels", Reason.DEIDENTIFICATION: "pixels", Reason.PIXEL_TEXT: "pixels"},
     **{Reason.TEXT: "report", Reason.LANGUAGE: "report"},
 }
 

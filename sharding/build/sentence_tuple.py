@@ -18,7 +18,7 @@ from pydicom import Dataset
 
 from sharding import pixels
 from sharding.contract import Reason, Rejected, Sentence, SentenceTuple, UserError
-from sharding.deid import deidentified_dicom, header_identifiers, pseudonyms, secondary_captures
+from sharding.deid import deidentified_dicom, header_identifiers, pixel_text, pseudonyms, secondary_captures
 from sharding.deid.reports import masking
 from sharding.deid.reports.identifiers import identifiers_of
 from sharding.leaks import perceptual_hash
@@ -51,6 +51,7 @@ class SampleSettings:
     chest_only: bool = True
     reject_blank: float | None = None
     strict_captures: bool = False
+    pixel_text: str | None = None  # the engine that looks for text in the pixels
     split_share: tuple[float, float, float] = (0.8, 0.1, 0.1)
 
 
@@ -78,6 +79,8 @@ def sentence_tuple(
     refusal = secondary_captures.refusal(raw.dataset, settings.strict_captures) if raw.dataset else ""
     if refusal:
         raise Rejected(Reason.DEIDENTIFICATION, refusal)
+    if settings.pixel_text and pixel_text.shows_text(picture.grey_HW):
+        raise Rejected(Reason.PIXEL_TEXT, "the picture shows text that is no side marker")
     audit.update(secondary_captures.counted(raw.dataset))
     if blank.says_nothing(picture.grey_HW):
         audit[BLANK] += 1

@@ -18,6 +18,8 @@ FORMAT_VERSION = "2"
 MANIFEST_NAME = "manifest.parquet"
 QUARANTINE_NAME = "quarantine.parquet"
 AUDIT_NAME = "audit.json"
+CHECKSUMS_NAME = "SHA256SUMS"
+PROBE_NAME = ".probe-"  # begins the names of files that are there for a moment, to see who can write to the output
 IMAGE_MEMBERS = ("jpg", "png", "dcm")
 SPLITS = ("train", "validate", "test")
 SHARD_NAME = "shard-{:06d}.tar"
@@ -43,13 +45,14 @@ class Reason(StrEnum):
     PHOTOGRAPH = "photograph"
     BLANK = "blank"
     DEIDENTIFICATION = "de-identification"
+    PIXEL_TEXT = "text in the pixels"
     TEXT = "text"
     LANGUAGE = "language"
 
 
 # What is left out because nobody asked for it: no fault of the input, and no reason for a build to fail.
 NO_FAULT = frozenset((Reason.NO_IMAGE, Reason.MODALITY, Reason.BODY_PART, Reason.PHOTOGRAPH, Reason.BLANK))
-NO_FAULT |= {Reason.LANGUAGE}
+NO_FAULT |= {Reason.PIXEL_TEXT, Reason.LANGUAGE}
 
 
 class Rejected(Exception):

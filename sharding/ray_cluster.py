@@ -1,6 +1,7 @@
 """A Ray cluster, joined or started: the one place where ray is initialised.
 
-In: an address. Out: the module ray, connected; `shutdown` of it leaves the cluster. What runs there is not here.
+In: an address. Out: the module ray, connected; `shutdown` of it leaves the cluster; the machines, and where a task
+runs. What runs there is not here.
 """
 
 from __future__ import annotations
@@ -52,6 +53,34 @@ def start() -> Any:
     # "local": not a cluster that another process has started on this host.
     with warnings.catch_warnings(action="ignore"):
         return _init(ray, address="local", include_dashboard=False, _node_ip_address="127.0.0.1") if own else _init(ray)
+
+
+def nodes_with_cpus() -> list[str]:
+    """The machines that do work, by ray's ids."""
+    import ray
+
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0)]
+
+
+def near(node: str) -> Any:
+    """The option that makes a task run on this machine if it still lives, else on any."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=True)
+
+
+def this_node() -> str:
+    """The machine that a task runs on."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def fetch(reference: Any) -> Any:
+    """What another task has made, on whatever machine."""
+    import ray
+
+    return ray.get(reference)
 
 
 def _init(ray: Any, **settings: Any) -> Any:

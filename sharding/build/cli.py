@@ -92,6 +92,8 @@ def _add_samples(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--max-megapixels", type=_megapixels, default=64, metavar="N", help=largest)
     captures = "refuse images whose header flags burned-in identity (default), or all that it does not clear"
     group.add_argument("--captures", choices=("flagged", "strict"), default="flagged", help=captures)
+    letters = "reject pictures that show text beyond side markers, as read by tesseract (default: do not look)"
+    group.add_argument("--pixel-text", action="store_true", help=letters)
     image = "stored format; dcm: the original pixels with an allow-listed header, whatever --size is"
     group.add_argument("--image", choices=IMAGE_MEMBERS, default="jpg", help=image)
     group.add_argument("--shard-images", type=_positive, default=1000, metavar="N", help="images per shard (1000)")
@@ -200,6 +202,7 @@ def _workers(values: argparse.Namespace) -> Callable[[WorkerConfig], Workers[Any
 def _settings(values: argparse.Namespace) -> BuildSettings:
     from sharding.build.finish import BuildSettings
     from sharding.build.sentence_tuple import SampleSettings
+    from sharding.deid import pixel_text
 
     modalities = tuple(sorted(name.strip().upper() for name in values.modality.split(",") if name.strip()))
     if not modalities:
@@ -219,6 +222,7 @@ def _settings(values: argparse.Namespace) -> BuildSettings:
         max_megapixels=values.max_megapixels,
         chest_only=values.body_part == "chest",
         strict_captures=values.captures == "strict",
+        pixel_text=pixel_text.engine() if values.pixel_text else None,
         split_share=values.split_share,
     )
     return BuildSettings(values.source, samples, values.shard_images)

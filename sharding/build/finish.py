@@ -1,6 +1,6 @@
 """Finished shards → the files that describe the whole data set, and the account.
 
-In: the journal's entry of every shard. Out: quarantine.parquet, audit.json, manifest.parquet, `Account`.
+In: the journal's entry of every shard. Out: quarantine.parquet, audit.json, SHA256SUMS, manifest.parquet, `Account`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from sharding import leaks, manifest
+from sharding import checksums, leaks, manifest
 from sharding.build import quarantine
 from sharding.build.account import Account
 from sharding.build.inputs import report_sentences
 from sharding.build.journal import BuildJournal, ShardInputs
 from sharding.build.sentence_tuple import BLANK, JPEG_QUALITY, OTHER_MODEL, SampleSettings
-from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME, Reason
+from sharding.contract import AUDIT_NAME, CHECKSUMS_NAME, MANIFEST_NAME, PROBE_NAME, QUARANTINE_NAME, Reason
 from sharding.deid import audit
 from sharding.pixels.checks import noticed
 from sharding.sources import SourceListing, nonzero
@@ -58,7 +58,7 @@ def finish(
     journal: BuildJournal,
     settings: BuildSettings,
 ) -> Account:
-    """Write quarantine, audit and manifest; the manifest comes last, as the sign that the data set is complete."""
+    """Write all files beside the shards; the manifest comes last, as the sign that the data set is complete."""
     entries = [entry for inputs in shards if (entry := journal.find(inputs))]
     assert len(entries) == len(shards), "a shard has no entry in the journal"
     rows = pa.concat_tables([journal.rows(inputs.number) for inputs in shards]).combine_chunks()
@@ -67,15 +67,21 @@ def finish(
     rejected = {reason.value: reasons[reason.value] for reason in Reason if reasons[reason.value]}
     masked = sum((Counter(entry.audit) for entry in entries), Counter[str]())
     written = {shard.pop("name"): shard for shard in (asdict(entry.shard) for entry in entries)}
-    store.put(QUARANTINE_NAME, quarantine.encode(rejections))
-    store.put(AUDIT_NAME, _audit(masked, rows.num_rows, rejected, settings.samples))
-    _remove_old(store, journal, set(written))
     notes = listing.notes | _one_patient(rows) | nonzero({note: masked[kind] for kind, note in NOTE_OF.items()})
     notes |= nonzero({note: masked[note] for note in report_sentences.NOTES})
     seen = nonzero({name: masked[name] for name in noticed.NAMES})
     counts = _counts(len(listing.images), rows, rejected)
     counts |= {"left_out": listing.left_out, "notes": notes, "noticed": seen}
-    store.put(MANIFEST_NAME, manifest.encode(rows, settings.as_dict(), written, counts))
+    files = {
+        QUARANTINE_NAME: quarantine.encode(rejections),
+        AUDIT_NAME: _audit(masked, rows.num_rows, rejected, settings.samples),
+        MANIFEST_NAME: manifest.encode(rows, settings.as_dict(), written, counts),
+    }
+    _remove_old(store, journal, set(written))
+    for name in (QUARANTINE_NAME, AUDIT_NAME):
+        store.put(name, files[name])
+    store.put(CHECKSUMS_NAME, checksums.encode(files))
+    store.put(MANIFEST_NAME, files[MANIFEST_NAME])
     return Account(
         read=len(listing.images),
         written=rows.num_rows - already,
@@ -108,14 +114,20 @@ def _counts(read: int, rows: pa.Table, rejected: dict[str, int]) -> dict[str, An
 
 def _audit(masked: Counter[str], samples: int, rejected: dict[str, int], settings: SampleSettings) -> bytes:
     summary = audit.summary(
-        masked, samples=samples, rejected=rejected, strict=settings.strict_captures, image_member=settings.image
+        masked,
+        samples=samples,
+        rejected=rejected,
+        strict=settings.strict_captures,
+        image_member=settings.image,
+        pixel_text=settings.pixel_text,
     )
     return (json.dumps(summary, indent=2) + "\n").encode()
 
 
 def _remove_old(store: Store, journal: BuildJournal, shards: set[str]) -> None:
-    """Removes the shards of an earlier, larger build."""
+    """Removes the shards of an earlier, larger build, and what a killed one has left."""
     journal.remove_from(len(shards))
     for name in store.list():
-        if name.startswith("shard-") and name.endswith(".tar") and name not in shards:
+        is_shard = name.startswith("shard-") and name.endswith(".tar")
+        if (is_shard and name not in shards) or name.startswith(PROBE_NAME):
             store.delete(name)

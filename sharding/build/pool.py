@@ -12,14 +12,17 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
-from sharding.build.samples import SampleResult, crash_result, make_samples
+import pyarrow as pa
+
+from sharding.build.samples import EncodedSample, SampleReference, SampleResult, crash_result, make_samples
 from sharding.build.sentence_tuple import WorkerConfig
+from sharding.build.writer import Destination, WrittenShard, write_here
 from sharding.contract import UserError
 from sharding.sources import SourceImage
 
@@ -39,6 +42,7 @@ class Workers(Protocol[Job]):
     """Where chunks of images are made into samples; `count` workers run at once."""
 
     count: int
+    writing: int  # shards that may be written while the next ones are made
 
     def submit(self, images: list[SourceImage]) -> Job: ...
 
@@ -48,16 +52,24 @@ class Workers(Protocol[Job]):
     def resubmit(self, images: list[SourceImage], job: Job) -> Job:
         """The job itself if it survived the crash of another one, else a new job for the same images."""
 
+    def write(
+        self,
+        destination: Destination,
+        samples: Iterable[EncodedSample | SampleReference],
+        replacing: Callable[[], None],
+    ) -> Callable[[], tuple[WrittenShard, pa.Table]]:
+        """Writes a shard; the returned function waits until it is in the store.
+
+        `replacing` is called when all samples are known and before the shard takes its place.
+        """
+
     def close(self) -> None: ...
 
 
 def results(
     images: Iterable[SourceImage], workers: Workers[Job], config: WorkerConfig
 ) -> Generator[SampleResult, None, None]:
-    """The result of every image, in order; workers start at once, and are closed when the generator is closed.
-
-    Raises UserError if workers cannot even start.
-    """
+    """The result of every image, in order; workers start at once. Raises UserError if workers cannot even start."""
     source = iter(images)
     chunks = iter(lambda: list(itertools.islice(source, CHUNK)), [])
     first = itertools.islice(chunks, workers.count * CHUNKS_PER_WORKER)
@@ -70,19 +82,16 @@ def _in_order(
     workers: Workers[Job],
     config: WorkerConfig,
 ) -> Generator[SampleResult, None, None]:
-    try:
-        while pending:
-            chunk, job = pending.popleft()
-            for following in itertools.islice(chunks, 1):
-                pending.append((following, workers.submit(following)))
-            try:
-                finished = workers.result(job)
-            except WorkerCrashed:
-                finished = [_alone(image, workers, config) for image in chunk]
-                pending = deque((waiting, workers.resubmit(waiting, other)) for waiting, other in pending)
-            yield from finished
-    finally:
-        workers.close()
+    while pending:
+        chunk, job = pending.popleft()
+        for following in itertools.islice(chunks, 1):
+            pending.append((following, workers.submit(following)))
+        try:
+            finished = workers.result(job)
+        except WorkerCrashed:
+            finished = [_alone(image, workers, config) for image in chunk]
+            pending = deque((waiting, workers.resubmit(waiting, other)) for waiting, other in pending)
+        yield from finished
 
 
 def _alone(image: SourceImage, workers: Workers[Job], config: WorkerConfig) -> SampleResult:
@@ -101,6 +110,8 @@ def _alone(image: SourceImage, workers: Workers[Job], config: WorkerConfig) -> S
 
 class Processes:
     """Workers on this machine; a single one is a process too, so that a crashing decoder never ends the build."""
+
+    writing = 0
 
     def __init__(self, config: WorkerConfig, count: int) -> None:
         self.count, self._config = count, config
@@ -123,6 +134,16 @@ class Processes:
         # One dead process breaks the whole pool; only jobs that had finished keep their results.
         lost = not job.done() or isinstance(job.exception(), BrokenProcessPool)
         return self.submit(images) if lost else job
+
+    def write(
+        self,
+        destination: Destination,
+        samples: Iterable[EncodedSample | SampleReference],
+        replacing: Callable[[], None],
+    ) -> Callable[[], tuple[WrittenShard, pa.Table]]:
+        """Writes it at once: the samples have come to this process anyway."""
+        written = write_here(destination, cast("Iterable[EncodedSample]", samples), replacing)
+        return lambda: written
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

@@ -12,26 +12,30 @@ import errno
 import hashlib
 import json
 import sqlite3
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
 from sharding import progress
-from sharding.build import pool, quarantine
+from sharding.build import pool, shard_job
 from sharding.build.account import Account
 from sharding.build.finish import BuildSettings, finish
 from sharding.build.journal import BuildJournal, JournalEntry, ShardInputs
-from sharding.build.samples import EncodedSample, SampleResult
+from sharding.build.samples import SampleResult
 from sharding.build.sentence_tuple import TIMEOUT, WorkerConfig
-from sharding.build.writer import ShardWriter
-from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, SHARD_NAME, UserError
+from sharding.build.shard_job import ShardJob
+from sharding.contract import FORMAT_VERSION, MANIFEST_NAME, UserError
 from sharding.deid import pseudonyms
 from sharding.deid.private_folder import PrivateFolder
 from sharding.sources import SourceImage, SourceListing
 from sharding.store.base import Store
 from sharding.store.locations import open_store
+
+# Not `astuple`, whose deep copies took a third of the time that the driver of a cluster has for an image.
+IMAGE_FIELDS = attrgetter(*(field.name for field in fields(SourceImage)))
 
 
 @dataclass(frozen=True)
@@ -49,20 +53,6 @@ class Build:
     @property
     def config(self) -> WorkerConfig:
         return WorkerConfig(self.settings.samples, self.private.salt, self.same_patient, self.timeout)
-
-
-@dataclass(frozen=True)
-class ShardJob:
-    """A shard to write: all of its images, or the `retried` ones beside what an earlier build finished (`entry`)."""
-
-    inputs: ShardInputs
-    entry: JournalEntry | None
-    retried: frozenset[str] = frozenset()
-
-    @property
-    def pending(self) -> list[SourceImage]:
-        """The images that workers have to make into samples."""
-        return [image for key, image in self.inputs.images if self.entry is None or key in self.retried]
 
 
 def build(listing: SourceListing, plan: Build) -> Account:
@@ -117,7 +107,7 @@ def _digest(images: list[tuple[str, SourceImage]], plan: Build) -> str:
     decisive = [FORMAT_VERSION, version("sentalign"), plan.settings.as_dict(), sorted(plan.same_patient.items())]
     digest = hashlib.sha256(json.dumps(decisive).encode() + plan.private.salt)
     for _, image in images:
-        digest.update(json.dumps(astuple(image)).encode())
+        digest.update(json.dumps(IMAGE_FIELDS(image)).encode())
     return digest.hexdigest()
 
 
@@ -130,52 +120,18 @@ def _job(inputs: ShardInputs, entry: JournalEntry | None, store: Store, retry: f
 
 def _write_shards(jobs: list[ShardJob], store: Store, journal: BuildJournal, plan: Build) -> None:
     pending = [image for job in jobs for image in job.pending]
-    results = pool.results(pending, plan.workers(plan.config), plan.config)
-    with contextlib.closing(results), progress.bar("images", len(pending)) as advance:
-        counted = _counted(results, advance)
+    writing: deque[Callable[[], None]] = deque()
+    with contextlib.closing(plan.workers(plan.config)) as workers, progress.bar("images", len(pending)) as advance:
+        counted = _counted(pool.results(pending, workers, plan.config), advance)
         for job in jobs:
-            _write_shard(job, counted, store, journal, plan)
+            writing.append(shard_job.start(job, counted, workers, store, journal, plan.private))
+            while len(writing) > workers.writing:
+                writing.popleft()()
+        while writing:
+            writing.popleft()()
 
 
 def _counted(results: Iterable[SampleResult], advance: progress.Advance) -> Iterator[SampleResult]:
     for result in results:
         advance(1)
         yield result
-
-
-def _write_shard(
-    job: ShardJob, results: Iterator[SampleResult], store: Store, journal: BuildJournal, plan: Build
-) -> None:
-    """One shard with its ledger rows and its journal entry."""
-    number, path = job.inputs.number, plan.private.path / "shard.part"
-    kept = {result.key: result for result in _kept(job, store, journal)}
-    rejected = {row["id"]: row for row in job.entry.rejected if row["id"] not in job.retried} if job.entry else {}
-    audit = Counter(job.entry.audit if job.entry else {})
-    ledger: list[tuple[str, str, str]] = []
-    with ShardWriter(path, SHARD_NAME.format(number)) as writer:
-        for key, _ in job.inputs.images:
-            if key in rejected:
-                continue
-            result = kept.get(key) or next(results)
-            assert result.key == key, "results come in the order of the images"
-            ledger += result.ledger
-            audit.update(result.audit)
-            if result.sample:
-                writer.add(result.sample)
-            else:
-                rejected[key] = quarantine.row(result)
-        shard, rows = writer.finish()
-        plan.private.ledger.record(ledger)
-        # Tar files are padded, so the new one may be as long as the old: no entry may describe it until it is complete.
-        journal.remove(number)
-        store.put_file(shard.name, path)
-    in_order = [rejected[key] for key in sorted(rejected)]
-    journal.put(number, JournalEntry(job.inputs.digest, shard, in_order, dict(audit)), rows)
-
-
-def _kept(job: ShardJob, store: Store, journal: BuildJournal) -> Iterator[SampleResult]:
-    """The samples of an earlier build, read back from the shard that is about to be replaced."""
-    for row in journal.rows(job.inputs.number).to_pylist() if job.entry else ():
-        image = store.get_range(row["shard"], row["image_offset"], row["image_bytes"])
-        description = store.get_range(row["shard"], row["json_offset"], row["json_bytes"])
-        yield SampleResult(row["key"], [], EncodedSample(row["key"], image, description, row))

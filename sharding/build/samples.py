@@ -19,7 +19,8 @@ from sharding.contract import Reason, Rejected, SentenceTuple, UserError
 from sharding.sources import SourceImage
 
 STAGES = {
-    **dict.fromkeys((Reason.DECODE, Reason.PHOTOGRAPH, Reason.BLANK, Reason.DEIDENTIFICATION), "pixels"),
+    **dict.fromkeys((Reason.DECODE, Reason.PHOTOGRAPH, Reason.BLANK), "pixels"),
+    **dict.fromkeys((Reason.DEIDENTIFICATION, Reason.PIXEL_TEXT), "pixels"),
     **{Reason.TEXT: "report", Reason.LANGUAGE: "report"},
 }
 
@@ -35,12 +36,21 @@ class EncodedSample:
 
 
 @dataclass(frozen=True)
+class SampleReference:
+    """A sample that has stayed on the machine that made it: which of the samples of a chunk."""
+
+    chunk: Any
+    place: int
+    node: str
+
+
+@dataclass(frozen=True)
 class SampleResult:
     """What became of one image: a sample, or a reason and a message; with its ledger rows and audit counts."""
 
     key: str
     ledger: LedgerRows
-    sample: EncodedSample | None = None
+    sample: EncodedSample | SampleReference | None = None
     stage: str = ""
     reason: str = ""
     message: str = ""

@@ -19,7 +19,7 @@ from pydicom import Dataset
 from sharding import pixels
 from sharding.build.inputs import input_file, report_sentences
 from sharding.contract import Reason, Rejected, SentenceTuple
-from sharding.deid import deidentified_dicom, pseudonyms, secondary_captures
+from sharding.deid import deidentified_dicom, pixel_text, pseudonyms, secondary_captures
 from sharding.leaks import perceptual_hash
 from sharding.pixels import header
 from sharding.pixels.checks import blank, noticed
@@ -51,6 +51,7 @@ class SampleSettings:
     reject_blank: float | None = None
     max_megapixels: int = MAX_PIXELS // 2**20
     strict_captures: bool = False
+    pixel_text: str | None = None  # the engine that looks for text in the pixels
     split_share: tuple[float, float, float] = (0.8, 0.1, 0.1)
 
 
@@ -82,6 +83,8 @@ def sentence_tuple(
     refusal = secondary_captures.refusal(raw.dataset, settings.strict_captures) if raw.dataset else ""
     if refusal:
         raise Rejected(Reason.DEIDENTIFICATION, refusal)
+    if settings.pixel_text and pixel_text.shows_text(picture.grey_HW):
+        raise Rejected(Reason.PIXEL_TEXT, "the picture shows text that is no side marker")
     audit.update(secondary_captures.counted(raw.dataset))
     is_blank = blank.says_nothing(picture.grey_HW)
     picture, seen = noticed.judged(picture, not is_blank and (not view or view in FRONTAL))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tarfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from sharding.build.samples import EncodedSample
 from sharding.contract import MANIFEST_SCHEMA
+from sharding.store.base import Store
 
 OWNER = "sentalign"
 MODE = 0o444
@@ -30,6 +32,15 @@ class WrittenShard:
     bytes: int
     sha256: str
     samples: int
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a shard goes: a name in a store, and a local file to write it to before."""
+
+    store: Store
+    name: str
+    scratch: Path
 
 
 class _HashingFile:
@@ -79,3 +90,16 @@ class ShardWriter:
             self._tar.close()
             self._file.close()
         self._path.unlink(missing_ok=True)
+
+
+def write_here(
+    destination: Destination, samples: Iterable[EncodedSample], replacing: Callable[[], None]
+) -> tuple[WrittenShard, pa.Table]:
+    """Writes the samples in their order; `replacing` is called before the shard takes its place in the store."""
+    with ShardWriter(destination.scratch, destination.name) as writer:
+        for sample in samples:
+            writer.add(sample)
+        written = writer.finish()
+        replacing()
+        destination.store.put_file(destination.name, destination.scratch)
+    return written

@@ -1,8 +1,9 @@
 """A data set → the list of its faults (`sentalign shard verify`).
 
 In: the URL of shards and manifest. Out: `Findings`: one line per fault, none for a valid data set, and the leaks
-between its splits. Every byte is read once, in bounded memory. Nothing is repaired. Read this file, then `verify_table`
-(manifest, quarantine, audit), `verify_shard` (one shard), `tarwalk` (its members) and `verify_sample` (their content).
+between its splits. Every byte of a shard is read once, in bounded memory. Nothing is repaired. Read this file, then
+`verify_checksums` and `verify_table` (manifest, quarantine, audit), `verify_shard` (one shard), `tarwalk` (its members)
+and `verify_sample` (their content).
 """
 
 from __future__ import annotations
@@ -11,41 +12,44 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from sharding import leaks, manifest, progress
-from sharding.contract import AUDIT_NAME, MANIFEST_NAME, QUARANTINE_NAME
+from sharding.contract import AUDIT_NAME, CHECKSUMS_NAME, MANIFEST_NAME, QUARANTINE_NAME
 from sharding.leaks import Leak, LeakKind
 from sharding.store.base import Store
 from sharding.store.locations import open_store
-from sharding.verify import verify_table
+from sharding.verify import verify_checksums, verify_table
 from sharding.verify.verify_shard import faults_of_shard
 
 READERS = 4  # shards read at once: checksums and downloads release the interpreter lock
-SIDE_FILES = (MANIFEST_NAME, QUARANTINE_NAME, AUDIT_NAME)
+SIDE_FILES = (MANIFEST_NAME, QUARANTINE_NAME, AUDIT_NAME, CHECKSUMS_NAME)
 REMEDY = "build again with --same-patient FILE, which `verify --leaks FILE` writes"
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The faults in words, including leaks across splits; all leaks, also within one split; counts of leaks."""
+    """The faults in words, including leaks across splits; all leaks, also within one split; counts of leaks; notes."""
 
     faults: list[str]
     leaks: list[Leak]
     counts: dict[str, int]
+    notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """As `--json` prints it."""
         listed = [asdict(leak) for leak in self.leaks]
-        return {"valid": not self.faults, "faults": self.faults, "counts": self.counts, "leaks": listed}
+        counts = {"counts": self.counts, "leaks": listed, "notes": self.notes}
+        return {"valid": not self.faults, "faults": self.faults, **counts}
 
     def lines(self) -> list[str]:
         """As printed: the faults, or that there are none; then the counts."""
-        notes = [f"{kind}: {count}" for kind, count in self.counts.items() if count]
+        notes = [f"note: {note}" for note in self.notes]
+        notes += [f"{kind}: {count}" for kind, count in self.counts.items() if count]
         return (self.faults or ["valid: every checksum, offset and count agrees, and no split leaks"]) + notes
 
 
@@ -56,15 +60,17 @@ def check(url: str) -> Findings:
     """
     store = open_store(url)
     data_set = manifest.read_from(store)
+    changed = list(verify_checksums.faults_of_files(store))
     faults = verify_table.faults_of_metadata(data_set.metadata) or verify_table.faults_of_rows(data_set)
     if faults:
-        return Findings(faults, [], {})  # such a manifest does not lead to the shards
-    faults = [*verify_table.faults_of_counts(data_set), *verify_table.faults_of_quarantine(store, data_set)]
+        return Findings(changed + faults, [], {})  # such a manifest does not lead to the shards
+    faults = [*changed, *verify_table.faults_of_counts(data_set), *verify_table.faults_of_quarantine(store, data_set)]
     faults += [*verify_table.faults_of_audit(store, data_set), *_faults_of_files(store, data_set)]
     faults += _faults_of_shards(store, data_set)
     all_leaks = leaks.find(data_set.table, store)
     faults += [_line(leak) for leak in all_leaks if leak.crosses_splits]
-    return Findings(faults, all_leaks, _counts(data_set.table, all_leaks))
+    notes = [verify_checksums.MISSING] if verify_checksums.is_missing(store) else []
+    return Findings(faults, all_leaks, _counts(data_set.table, all_leaks), notes)
 
 
 def verify(url: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sharding import manifest
+from sharding import checksums, manifest
 from sharding.build import pool, run
 from sharding.build.sentence_tuple import SampleSettings, split_of
 from sharding.deid import private_folder, pseudonyms
@@ -102,7 +102,8 @@ def data_set(root: Path, samples, shard_images=4, image="jpg"):
 
 
 def rewrite(out: Path, table, metadata):
-    """The manifest anew."""
+    """The manifest anew, with the checksums that go with it."""
     path = out / "manifest.parquet"
     path.unlink()
     path.write_bytes(manifest.encode(table, metadata["settings"], metadata["shards"], metadata["counts"]))
+    (out / "SHA256SUMS").write_bytes(checksums.encode({name: (out / name).read_bytes() for name in checksums.COVERED}))

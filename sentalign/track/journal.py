@@ -4,12 +4,13 @@ In: events of rank 0. Out: lines on the disk, and readers (`read`, `follow`, `me
 network: whatever MLflow shows can be rebuilt from this file (mlflow_uploader.py). Standard library only.
 
 Kinds and their fields, besides `kind` and `time` (seconds since 1970):
-    start       run, config (resolved), versions, pairs (0, or where a resumed run continues)
+    start       run, config (resolved), pairs (0, or where a resumed run continues), data (name, source, fingerprint,
+                samples, splits of each data set), and what `provenance.fields` finds
     metrics     step, pairs, one field a number        validation  pairs, one field a number
     attribution pairs (of a validation), one field a number; written when the background has computed it
     picture     path (relative to the run), pairs      checkpoint, best  pairs, path or value
     warning     pairs, message
-    end         status: finished | failed | interrupted | stopped
+    end         status: finished | failed | interrupted | stopped; error: one line, where it failed
 """
 
 from __future__ import annotations
@@ -61,11 +62,15 @@ class Journal:
 
 
 def follow(run: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
+    """The entries of a run's journal, as `follow_file`; none where there is no journal."""
+    return follow_file(run / JOURNAL_NAME, offset)
+
+
+def follow_file(path: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
     """Whole lines from byte `offset` on, each with the offset after it; an incomplete last line is skipped.
 
     Raises UserError where a line in the middle is damaged.
     """
-    path = run / JOURNAL_NAME
     if not path.is_file():
         return
     with open(path, "rb") as file:

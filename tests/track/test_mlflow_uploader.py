@@ -22,9 +22,11 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
+from PIL import Image
 
 from sentalign.track import cli, mlflow_uploader
 from sentalign.track.journal import Journal
+from sentalign.track.mlflow import connection
 from sentalign.track.mlflow_uploader import MlflowUploader, sync
 from sharding.contract import UserError
 
@@ -52,8 +54,8 @@ def write(run: Path, pairs: range, end: str | None = None) -> None:
 def test_a_run_arrives_whole(tmp_path: Path, store: str) -> None:
     run = tmp_path / "run"
     (run / "pictures").mkdir(parents=True)
-    (run / "pictures" / "a.png").write_bytes(b"png")
-    (run / "config.yaml").write_text("seed: 0\n")
+    Image.new("L", (6, 4), 200).save(run / "pictures" / "a.png")
+    (run / "config.yaml").write_text("seed: 0\ntrack: {uri: 'http://me:secret@host/'}\n")
     uploader = MlflowUploader(run, store, "whole", parent_run="0" * 32)
     with Journal(run) as book:
         uploader.start()
@@ -72,8 +74,12 @@ def test_a_run_arrives_whole(tmp_path: Path, store: str) -> None:
     assert sent.data.metrics["validation/loss"] == 0.25
     assert sent.data.tags["mlflow.parentRunId"] == "0" * 32
     assert sent.data.tags["best.pairs"] == "8"
-    assert [file.path for file in client.list_artifacts(state["run_id"], "pictures")] == ["pictures/a.png"]
-    assert [file.path for file in client.list_artifacts(state["run_id"])] == ["config.yaml", "pictures"]
+    names = [Path(file.path).name for file in client.list_artifacts(state["run_id"], "images")]
+    assert sorted((name.partition("+")[0], Path(name).suffix) for name in names) == [("a", ".png"), ("a", ".webp")]
+    assert all("+step+8+" in name for name in names)
+    assert [file.path for file in client.list_artifacts(state["run_id"])] == ["config.yaml", "images"]
+    shown = mlflow.artifacts.load_text(f"{sent.info.artifact_uri}/config.yaml")
+    assert shown == "seed: 0\ntrack: {uri: 'http://host/'}\n", "no password leaves the machine"
 
 
 def test_a_restarted_run_goes_on_in_the_same_mlflow_run(tmp_path: Path, store: str) -> None:
@@ -134,9 +140,9 @@ def test_no_uri_sends_nothing(tmp_path: Path) -> None:
 
 def test_the_same_file_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert mlflow_uploader.absolute("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
-    assert mlflow_uploader.absolute("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
-    assert mlflow_uploader.absolute("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+    assert connection.absolute("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
+    assert connection.absolute("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
+    assert connection.absolute("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
 
 
 def sync_by_command(*words: str) -> None:
@@ -181,7 +187,7 @@ def test_a_dead_server_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixtu
     train_beside(MlflowUploader(run, f"http://127.0.0.1:{free_port()}", "dead"), run)
     [line] = capsys.readouterr().err.splitlines()
     assert "(API request to http://127.0.0.1" in line, "the failed request is the reason"
-    assert f"sentalign track sync --run {run}" in line
+    assert f"sentalign track sync {run}" in line
 
 
 @contextlib.contextmanager

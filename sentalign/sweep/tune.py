@@ -169,11 +169,7 @@ def _collect(sweep: Sweep, failed: dict[int, str] | None) -> list[dict[str, Any]
         if record["status"] == "stopped" and record["pairs"] >= sweep.asha.max_pairs:
             record["status"] = "finished"  # Tune stops it at the report of the last validation
         trials.append(record)
-        with Journal(path.parent) as book:
-            if not any(entry["kind"] == "end" for entry, _ in journal.follow(path.parent)):
-                # It ended with its last entry, not now.
-                last = [entry["time"] for entry, _ in journal.follow(path.parent)][-1:]
-                book.append("end", status=record["status"], **({"time": last[0]} if last else {}))
+        journal.end_killed(path.parent, record["status"])
     sign = 1 if sweep.mode == "min" else -1
     return sorted(trials, key=lambda trial: math.inf if trial["value"] is None else sign * trial["value"])
 

@@ -4,8 +4,8 @@ In: events of rank 0. Out: lines on the disk, and readers (`read`, `follow`, `me
 network: whatever MLflow shows can be rebuilt from this file (mlflow_uploader.py). Standard library only.
 
 Kinds and their fields, besides `kind` and `time` (seconds since 1970):
-    start       run, config (resolved), pairs (0, or where a resumed run continues), data (name, source, fingerprint,
-                samples, splits of each data set), and what `provenance.fields` finds
+    start       run, config (resolved), pairs (0, or where a resumed run continues), track (with an absolute uri), data
+                (name, source, fingerprint, samples, splits of each data set), and what `provenance.fields` finds
     metrics     step, pairs, one field a number        validation  pairs, one field a number
     attribution pairs (of a validation), one field a number; written when the background has computed it
     picture     path (relative to the run), pairs      checkpoint, best  pairs, path or value
@@ -95,6 +95,14 @@ def was_stopped(run: Path) -> bool:
     """Whether the run ended before its last step by a stop request; its exit code is 0 as that of a finished one."""
     ends = [entry["status"] for entry, _ in follow(run) if entry["kind"] == "end"]
     return ends[-1:] == ["stopped"]
+
+
+def end_killed(run: Path, status: str) -> None:
+    """Ends the journal of a training that was killed, with the time of its last entry; does nothing where it ended."""
+    last = next(iter([entry for entry, _ in follow(run)][-1:]), None)
+    if last and last["kind"] != "end":
+        with Journal(run) as book:
+            book.append("end", status=status, time=last["time"])
 
 
 def latest(entries: list[Entry]) -> list[Entry]:

@@ -21,6 +21,7 @@ from sentalign.track import provenance
 from sentalign.track.background import BackgroundTasks, Outcome
 from sentalign.track.console import Console
 from sentalign.track.journal import Journal
+from sentalign.track.mlflow import connection
 from sentalign.track.mlflow_uploader import MlflowUploader
 from sharding.contract import UserError
 
@@ -69,7 +70,9 @@ class RunLogger:
         print(self._account, file=sys.stderr)
         config = self._config.model_dump(mode="json")
         origin = provenance.fields(os.environ)
-        self._journal.append("start", run=str(self._run), config=config, pairs=pairs, data=self._data, **origin)
+        track = config["track"] | {"uri": connection.absolute(config["track"]["uri"] or "") or None}
+        origin |= {"data": self._data, "track": track}
+        self._journal.append("start", run=str(self._run), config=config, pairs=pairs, **origin)
         self._console = Console(total, pairs)
 
     def step(self, pairs: int, metrics: dict[str, float]) -> None:

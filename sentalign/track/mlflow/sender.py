@@ -68,16 +68,12 @@ class RunSender:
         made = self._connection.client.create_run(
             self._connection.experiment_id,
             start_time=round(first[0]["time"] * 1000),
-            run_name=self._name(),
+            run_name=run_folder.name_of(self._run),
             tags=entries.creation_tags(start),
         )
         self._state.run_id = made.info.run_id
         if not (self._run / journal.JOURNAL_NAME).is_file():
             entries.send(self._connection.client, self._state.run_id, self._run, first)
-
-    def _name(self) -> str:
-        run = self._run.resolve()
-        return f"{run.parent.name}-{run.name}" if run.name.startswith("seed-") else run.name
 
     def _lines(self, offset: int) -> list[tuple[journal.Entry, int]]:
         return list(journal.follow(self._run, offset))

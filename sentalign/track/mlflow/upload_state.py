@@ -46,7 +46,8 @@ def read(run: Path, uri: str) -> UploadState:
 def write(run: Path, uri: str, state: UploadState) -> None:
     """Replaces the state of a store."""
     known = {name: value for name, value in asdict(state).items() if value or name in ("run_id", "offset")}
-    atomic.write_text(run / STATE_NAME, json.dumps(_all(run) | {uri: known}, indent=1))
+    others = {name: stored for name, stored in _all(run).items() if name != uri}
+    atomic.write_text(run / STATE_NAME, json.dumps(others | {uri: known}, indent=1))
 
 
 def last_store(run: Path) -> tuple[str, UploadState] | None:

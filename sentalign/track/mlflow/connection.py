@@ -27,7 +27,7 @@ ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout belongs to the command
 }
-_CREDENTIALS = re.compile(r"(\w[\w+.-]*://)[^/\s@'\"]*@")
+_CREDENTIALS = re.compile(r"(\w[\w+.-]*://)[^/\s'\"]*@")
 
 
 class StoreError(UserError):

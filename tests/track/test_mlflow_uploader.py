@@ -9,12 +9,10 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,6 +27,8 @@ from sentalign.track.journal import Journal
 from sentalign.track.mlflow import connection
 from sentalign.track.mlflow_uploader import MlflowUploader, sync
 from sharding.contract import UserError
+from tests.mlflow_servers import mlflow_server
+from tests.servers import free_port
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,8 @@ def test_a_run_arrives_whole(tmp_path: Path, store: str) -> None:
     assert sent.data.tags["mlflow.parentRunId"] == "0" * 32
     assert sent.data.tags["best.pairs"] == "8"
     names = [Path(file.path).name for file in client.list_artifacts(state["run_id"], "images")]
-    assert sorted((name.partition("+")[0], Path(name).suffix) for name in names) == [("a", ".png"), ("a", ".webp")]
+    shown = sorted((name.partition("+")[0], Path(name).suffix) for name in names)
+    assert shown == [("pictures~a", ".png"), ("pictures~a", ".webp")]
     assert all("+step+8+" in name for name in names)
     assert [file.path for file in client.list_artifacts(state["run_id"])] == ["config.yaml", "images"]
     shown = mlflow.artifacts.load_text(f"{sent.info.artifact_uri}/config.yaml")
@@ -169,12 +170,6 @@ def test_the_command_wants_a_run(tmp_path: Path) -> None:
         sync_by_command("--run", str(tmp_path), "--uri", "sqlite:////tmp/never.db")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def train_beside(uploader: MlflowUploader, run: Path) -> None:
     """Two hundred steps as training writes them, and the end. Whatever waited for the server would never return."""
     uploader.start()
@@ -263,28 +258,6 @@ def test_processes_that_start_together_share_one_new_store(tmp_path: Path) -> No
     started = [subprocess.Popen([sys.executable, "-c", program, str(run), uri]) for run in runs]
     assert [process.wait(100) for process in started] == [0, 0]
     assert len(mlflow.MlflowClient(tracking_uri=uri).search_experiments(filter_string="name = 'race'")) == 1
-
-
-@contextlib.contextmanager
-def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--artifacts-destination", str(folder / "files"), "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with open(folder / "server.log", "ab") as log:
-        server = subprocess.Popen(
-            [*command, "--workers", "1"], env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                break
-            assert server.poll() is None, (folder / "server.log").read_text()
-            time.sleep(0.1)
-        yield server
-    finally:
-        os.killpg(server.pid, signal.SIGCONT)
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
 
 
 @pytest.mark.slow

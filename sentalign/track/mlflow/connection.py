@@ -27,6 +27,8 @@ ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout belongs to the command
 }
+# MLflow's page then opens with the views for training, not with those for language models.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 _CREDENTIALS = re.compile(r"(\w[\w+.-]*://)[^/\s'\"]*@")
 
 
@@ -112,7 +114,7 @@ def remedy(reason: str) -> str:
     if "schema" in words or "alembic" in words:
         return "upgrade the database with `mlflow db upgrade`, or use MLflow's version that made it"
     if "no module named" in words:
-        return "install the driver of that database (PostgreSQL: pip install psycopg2-binary)"
+        return "install the driver of that database (postgresql+psycopg2://...: pip install psycopg2-binary)"
     return "check the address"
 
 
@@ -139,7 +141,7 @@ def _experiment(client: Any, name: str, uri: str) -> str:
     # By default a SQLite store puts artifacts into the working folder of the process.
     location = None if path == uri else (Path(path).parent / "mlartifacts").as_uri()
     try:
-        return client.create_experiment(name, artifact_location=location)
+        return client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

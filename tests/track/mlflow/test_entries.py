@@ -75,8 +75,8 @@ def test_pictures_of_every_step_stay(tmp_path, store, client):
     run_id = mlflow_uploader.sync(run, store, "entries")
     names = [f.path for f in client.list_artifacts(run_id, "images") if f.path.endswith(".png")]
     assert sorted(name.split("+")[0:3] for name in names) == [
-        ["images/pictures~sample-00", "step", "16"],
-        ["images/pictures~sample-00", "step", "8"],
+        ["images/sample-00", "step", "16"],
+        ["images/sample-00", "step", "8"],
     ]
 
 

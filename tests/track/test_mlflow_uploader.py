@@ -78,7 +78,7 @@ def test_a_run_arrives_whole(tmp_path: Path, store: str) -> None:
     shown = sorted((name.partition("+")[0], Path(name).suffix) for name in names)
     assert shown == [("a", ".png"), ("a", ".webp")]
     assert all("+step+8+" in name for name in names)
-    assert [file.path for file in client.list_artifacts(state["run_id"])] == ["config.yaml", "images"]
+    assert [file.path for file in client.list_artifacts(state["run_id"])] == ["config.yaml", "images", "pictures"]
     shown = mlflow.artifacts.load_text(f"{sent.info.artifact_uri}/config.yaml")
     assert shown == "seed: 0\ntrack: {uri: 'http://host/'}\n", "no password leaves the machine"
 

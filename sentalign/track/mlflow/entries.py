@@ -124,7 +124,9 @@ def _data_sets(client: Any, run_id: str, data_sets: list[dict[str, Any]]) -> Non
 
 
 def _picture(client: Any, run_id: str, file: Path, entry: journal.Entry) -> None:
-    """A picture of a step: MLflow's page shows those of one key with a slider over the steps."""
+    """A picture of a step: a file of its own, and in a chart of MLflow's page with a slider over the steps, where a run
+    with many parameters leaves it little room.
+    """
     from PIL import Image
 
     try:
@@ -134,6 +136,7 @@ def _picture(client: Any, run_id: str, file: Path, entry: journal.Entry) -> None
         return
     # A key with a slash is not found again by the page of MLflow 3.17.
     key, time = re.sub(r"[^\w\-. ]", "_", file.stem), round(entry["time"] * 1000)
+    client.log_artifact(run_id, str(file), f"pictures/pairs-{entry.get('pairs', 0):012d}")
     client.log_image(run_id, picture, key=key, step=entry.get("pairs", 0), timestamp=time, synchronous=True)
 
 

@@ -78,6 +78,8 @@ def test_pictures_of_every_step_stay(tmp_path, store, client):
         ["images/sample-00", "step", "16"],
         ["images/sample-00", "step", "8"],
     ]
+    files = [f.path for pairs in (8, 16) for f in client.list_artifacts(run_id, f"pictures/pairs-{pairs:012d}")]
+    assert files == [f"pictures/pairs-{pairs:012d}/sample-00.png" for pairs in (8, 16)]
 
 
 def test_how_a_run_failed_is_its_description(tmp_path, store, client):

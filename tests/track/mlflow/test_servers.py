@@ -25,7 +25,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 MILLISECONDS = 90_000  # that the page may take
-CHART = ".js-plotly-plot"
+CHART, PICTURE = ".js-plotly-plot", "pictures/pairs-000000000016/sample-00.png"
 
 
 @pytest.fixture
@@ -132,14 +132,21 @@ def test_the_page_shows_nested_runs_charts_and_pictures(told, tmp_path, page):
         open_row(page, "sweep")
         open_row(page, "003")
         for name in TREE:
-            page.wait_for_selector(f"a:text-is('{name}')")
+            page.get_by_role("link", name=name, exact=True).first.wait_for()
         page.goto(f"{url}/#/experiments/1/runs/{ids['.']}/model-metrics")
         page.wait_for_selector("text=objective")
-        page.wait_for_selector(f"{CHART} .scatterlayer path.point >> nth=2")  # a point a trial
+        page.fill("input[placeholder='Search metric charts']", "objective")
+        page.wait_for_selector(f"{CHART} .scatterlayer .point >> nth=2", state="attached")  # a point a trial
         page.goto(f"{url}/#/experiments/1/runs/{ids['trials/000']}/model-metrics")
         page.wait_for_selector("text=validation")
-        page.wait_for_selector(f"{CHART} .scatterlayer path.point >> nth=1")
-        page.get_by_text("sample-00").first.scroll_into_view_if_needed()
+        page.wait_for_selector(f"{CHART} .scatterlayer .point >> nth=1", state="attached")
+        page.fill("input[placeholder='Search metric charts']", "sample-00")
+        page.wait_for_selector("[role=slider][aria-valuemax='16']")  # the pairs of the last picture
+        step = page.locator("input[type=number]").first
+        step.fill("16")
+        step.press("Enter")
+        page.wait_for_selector("img[src*='sample-00']", state="attached")
+        page.goto(f"{url}/#/experiments/1/runs/{ids['trials/000']}/artifacts/{PICTURE}")
         page.wait_for_selector("img[src^='blob:'], img[src*='sample-00']")
         page.goto(f"{url}/#/experiments/1/runs/{ids['trials/000']}/system-metrics")
         page.wait_for_selector("text=cpu_utilization_percentage")
@@ -148,5 +155,5 @@ def test_the_page_shows_nested_runs_charts_and_pictures(told, tmp_path, page):
 
 def open_row(page, name):
     """Shows the runs that are nested in a run."""
-    row = page.locator("[role=gridcell]", has=page.locator(f"a:text-is('{name}')"))
+    row = page.locator("[role=gridcell][col-id*='Run Name']").filter(has=page.get_by_text(name, exact=True))
     row.locator("button").first.click()

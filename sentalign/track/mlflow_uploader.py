@@ -20,7 +20,7 @@ from sharding.contract import UserError
 
 POLL_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
 # That the end of a run waits: a server may hang, the file of a SQLite store may be new.
-SERVER_SECONDS, FILE_SECONDS = 8.0, 30.0
+SERVER_SECONDS, FILE_SECONDS = 6.0, 30.0
 
 
 class MlflowUploader:

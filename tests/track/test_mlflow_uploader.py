@@ -246,6 +246,28 @@ def test_a_server_that_never_answers_stops_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_server_that_never_answers_delays_the_end_by_at_most_ten_seconds(tmp_path: Path) -> None:
+    """From the end of the journal to the exit of the process."""
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from sentalign.track.journal import Journal; from sentalign.track.mlflow_uploader import MlflowUploader\n"
+        "run = Path(sys.argv[1]); uploader = MlflowUploader(run, sys.argv[2], 'silent'); uploader.start()\n"
+        "with Journal(run) as book:\n"
+        "    book.append('start', config={}, pairs=0); time.sleep(3); book.append('end', status='finished')\n"
+        "print(time.time()); uploader.close()"
+    )
+    released = threading.Event()
+    with faulty_server(lambda handler: released.wait(120) or None) as (uri, requests):
+        words = [sys.executable, "-c", program, str(tmp_path / "run"), uri]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+        delay = time.time() - float(done.stdout)
+        released.set()
+    assert requests, "the fault did not happen"
+    assert "warning: MLflow does not have all of this run" in done.stderr
+    assert delay < 10, f"{delay:.1f} s"
+
+
+@pytest.mark.slow
 def test_processes_that_start_together_share_one_new_store(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     program = (

@@ -145,6 +145,7 @@ def test_the_page_shows_nested_runs_charts_and_pictures(told, tmp_path, page):
         step = page.locator("input[type=number]").first
         step.fill("16")
         step.press("Enter")
+        step.press("Tab")
         page.wait_for_selector("img[src*='sample-00']", state="attached")
         page.goto(f"{url}/#/experiments/1/runs/{ids['trials/000']}/artifacts/{PICTURE}")
         page.wait_for_selector("img[src^='blob:'], img[src*='sample-00']")

@@ -98,7 +98,7 @@ def test_a_record_that_is_half_written_waits(run, store):
 
 
 def test_an_evaluation_sends_its_result_and_prints_only_its_own(run, store, client, capfd, monkeypatch):
-    run_id = mlflow_uploader.sync(run, store, "command")
+    run_id = mlflow_uploader.sync(run, store, "evaluated")
 
     def evaluate(args):
         run_record.write(args.run, "MS-CXR", CONTENT)

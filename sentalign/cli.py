@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import sentalign.study.cli
 import sentalign.sweep.cli
 import sentalign.track.cli
 import sharding.cli
-from sharding.command_line import add_command, add_config, add_run, execute
+from sharding.command_line import Command, add_command, add_config, add_run, execute
 from sharding.contract import UserError
 
 RANK_MODULE = "sentalign.train"  # what every rank runs
@@ -50,6 +51,8 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         args.overrides += rest
+    if getattr(args, "set", None):
+        args.command = partial(_evaluate, evaluate=args.command)
     return args
 
 
@@ -74,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     sentalign.health.cli.add_parser(commands)
     return parser
+
+
+def _evaluate(args: argparse.Namespace, evaluate: Command) -> int | None:
+    """`sentalign evaluate`, whose result MLflow gets if it has the run."""
+    code = evaluate(args)
+    sentalign.track.cli.send_results(args.run)
+    return code
 
 
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

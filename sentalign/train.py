@@ -14,8 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from pathlib import Path
-from typing import TypeVar
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 import torch
 
@@ -34,10 +34,10 @@ from sentalign.localize.predict import MAPS, Predictor
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
-from sentalign.stream.read.manifest_index import count_with_text
+from sentalign.stream.read.manifest_index import count_with_text, read_index
 from sentalign.stream.read.open_data import open_mixture
 from sentalign.tokenizer import Tokenizer
-from sentalign.track import samples
+from sentalign.track import host_metrics, samples
 from sentalign.track.background import BackgroundTasks
 from sentalign.track.run_logger import RunLogger
 from sharding.contract import UserError
@@ -90,8 +90,11 @@ def train_in_group(run: Path, config: Config) -> None:
         model = one_rank_per_host_first(lambda: model_of(config, len(tokenizer.vocabulary)))
         background = background_of(run, config, model, tokenizer, cases) if dist.rank() == 0 else None
         engine = build.build(model, config)
-        rank_0 = RunLogger(run, config, stream.account(), background)
-        with rank_0 if dist.rank() == 0 else nullcontext(loop.SILENT) as callbacks:
+        rank_0 = RunLogger(run, config, stream.account(), background, data_sets_of(config))
+        with (
+            rank_0 if dist.rank() == 0 else nullcontext(loop.SILENT) as callbacks,
+            host_metrics.sampling(run, os.environ),
+        ):
             loop.run(run, engine, stream, validation, config, callbacks)
     finally:
         build.leave_ranks()
@@ -168,6 +171,16 @@ def streams_of(config: Config, tokenizer: Tokenizer) -> tuple[Stream, Stream | N
     if count_with_text(config.data.urls, config.data.validation_split) < dist.ranks():
         return train, None
     return train, Stream(data, *arguments, config.data.validation_split)
+
+
+def data_sets_of(config: Config) -> list[dict[str, Any]]:
+    """What identifies each data set, for the journal."""
+    found = []
+    for url in config.data.urls:
+        index = read_index(url)
+        about = {"fingerprint": index.fingerprint, "samples": sum(index.split_sizes.values())}
+        found.append({"name": PurePath(url.rstrip("/")).name, "source": url, "splits": index.split_sizes} | about)
+    return found
 
 
 def model_of(config: Config, vocabulary_size: int) -> dual.DualEncoder:
@@ -247,7 +260,7 @@ def background_of(
         copied.load_state_dict(weights, assign=True)
         return Predictor(copied, tokenizer, settings)
 
-    def localization(weights: dict[str, torch.Tensor]) -> dict[str, float]:
+    def localization(weights: dict[str, torch.Tensor], _pairs: int) -> dict[str, float]:
         return boxed_validation.localization(predictor_of(weights, plain), cases)
 
     return BackgroundTasks(samples.tasks(run, config, predictor_of) | {"localization": localization})

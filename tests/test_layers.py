@@ -22,7 +22,7 @@ MOST_FILES, MOST_LINES, MEDIAN_LINES = 12, 300, 130  # of a folder; of a file; o
 # The parts that may import a heavy dependency.
 GATES = {
     "deepspeed": ("sentalign/engine/", "sentalign/checkpoint/"),
-    "mlflow": "sentalign/track/mlflow_uploader.py",
+    "mlflow": "sentalign/track/mlflow/",
     "ray": ("sentalign/sweep/", "sharding/ray_cluster.py"),
     "obstore": "sharding/store/bucket.py",
     "jinja2": "sharding/page_templates.py",
@@ -54,6 +54,7 @@ MAY_IMPORT = {
     "checkpoint": {"dist", "health"},
     "engine": {"config", "dist", "word_recall", "stream", "model", "loss", "checkpoint", "launch", "health"},
     "track": {"config", "dist"},
+    "track/mlflow": {"track", "localize"},  # names the loader of the trained model
     "track/samples": {"config", "stream", "localize"},  # heat maps and attribution offsets of a run
     "localize": {"config", "tokenizer", "sides", "model"},
     "evaluate": {"config", "tokenizer", "sides", "word_recall", "model", "localize"},

@@ -196,6 +196,7 @@ def _measure(
     check_workers(args)
     workers = args.workers if len({case.image_id for case in cases}) > FEW_IMAGES else 0
     from sentalign.evaluate import evaluation
+    from sentalign.evaluate.results import run_record
     from sentalign.localize.predict import Predictor
     from sentalign.localize.trained_run import weights_sha256
 
@@ -218,6 +219,7 @@ def _measure(
             once=once,
             about=_about(args.run, weights),
         )
+    run_record.write(args.run, name, metrics)
     if args.json:
         print(json.dumps(metrics, indent=1, allow_nan=False))
     else:

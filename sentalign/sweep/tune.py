@@ -52,6 +52,7 @@ def search(sweep: Sweep, module: str, launcher: tuple[str, ...] | None = None) -
     finally:
         _stop_cluster()
         trials = _collect(sweep, failed)
+        (sweep.out / "trials.json").write_text(json.dumps(trials, indent=1) + "\n")
         _upload(sweep, base, trials)
     return _write_results(sweep, trials)
 
@@ -89,7 +90,8 @@ def _start_parent(sweep: Sweep, base: config.Config) -> str | None:
     """The sweep's own run, with a journal; its MLflow id, or None where MLflow is off or cannot be reached."""
     sweep.out.mkdir(parents=True, exist_ok=True)
     with Journal(sweep.out) as book:
-        book.append("start", run=sweep.out.name, config=sweep.model_dump(mode="json"), versions={})
+        track = base.track.model_dump(mode="json")
+        book.append("start", run=sweep.out.name, config=sweep.model_dump(mode="json"), track=track)
     if base.track.uri is None:
         return None
     try:
@@ -167,9 +169,7 @@ def _collect(sweep: Sweep, failed: dict[int, str] | None) -> list[dict[str, Any]
         if record["status"] == "stopped" and record["pairs"] >= sweep.asha.max_pairs:
             record["status"] = "finished"  # Tune stops it at the report of the last validation
         trials.append(record)
-        with Journal(path.parent) as book:
-            if not any(entry["kind"] == "end" for entry, _ in journal.follow(path.parent)):
-                book.append("end", status=record["status"])
+        journal.end_killed(path.parent, record["status"])
     sign = 1 if sweep.mode == "min" else -1
     return sorted(trials, key=lambda trial: math.inf if trial["value"] is None else sign * trial["value"])
 
@@ -203,18 +203,13 @@ def _upload(sweep: Sweep, base: config.Config, trials: list[dict[str, Any]]) -> 
         book.append("end", status="finished" if ended else "interrupted")
     if base.track.uri is None:
         return
-    store = (base.track.uri, base.track.experiment)
     try:
-        parent = mlflow_uploader.sync(sweep.out, *store, base.track.parent_run)
-        for trial in trials:
-            mlflow_uploader.sync(sweep.out / "trials" / f"{trial['trial']:03d}", *store, parent)
+        mlflow_uploader.sync_tree(sweep.out, base.track.uri, base.track.experiment, base.track.parent_run)
     except UserError as error:
-        again = f"sentalign track sync --run {sweep.out}"
-        print(f"warning: {error}; later: {again}, and the same for each folder in trials/", file=sys.stderr)
+        print(f"warning: {error}; later: sentalign track sync {sweep.out}", file=sys.stderr)
 
 
 def _write_results(sweep: Sweep, trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    (sweep.out / "trials.json").write_text(json.dumps(trials, indent=1) + "\n")
     usable = [trial for trial in trials if trial["status"] != "failed" and trial["value"] is not None]
     if not usable:
         error = next((trial["error"] for trial in trials if trial["error"]), f"no {sweep.metric} was written")

@@ -33,8 +33,8 @@ class BackgroundTasks:
     `close` they return at once.
     """
 
-    def __init__(self, tasks: Mapping[str, Callable[[Weights], Any]]) -> None:
-        """The task of each kind; only the background thread calls it."""
+    def __init__(self, tasks: Mapping[str, Callable[[Weights, int], Any]]) -> None:
+        """The task of each kind gets weights and their pairs; only the background thread calls it."""
         self._tasks = tasks
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -88,7 +88,7 @@ class BackgroundTasks:
 
     def _run(self, kind: str, weights: Weights, pairs: int) -> None:
         try:
-            self._outcomes.put(Outcome(kind, pairs, self._tasks[kind](weights)))
+            self._outcomes.put(Outcome(kind, pairs, self._tasks[kind](weights, pairs)))
         except Exception as error:  # whatever it is: it never ends a run
             failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
             self._outcomes.put(Outcome(kind, pairs, failure=failure))

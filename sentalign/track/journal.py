@@ -4,13 +4,14 @@ In: events of rank 0. Out: lines on the disk, and readers (`read`, `follow`, `me
 network: whatever MLflow shows can be rebuilt from this file (mlflow_uploader.py). Standard library only.
 
 Kinds and their fields, besides `kind` and `time` (seconds since 1970):
-    start       run, config (resolved), versions, pairs (0, or where a resumed run continues)
+    start       run, config (resolved), pairs (0, or where a resumed run continues), track (with an absolute uri), data
+                (name, source, fingerprint, samples, splits of each data set), and what `provenance.fields` finds
     metrics     step, pairs, one field a number        validation  pairs, one field a number
     attribution pairs (of a validation), one field a number; written when the background has computed it
     localization pairs (of a validation), one field a number; likewise, with `validation.boxes`
     picture     path (relative to the run), pairs      checkpoint, best  pairs, path or value
     warning     pairs, message
-    end         status: finished | failed | interrupted | stopped
+    end         status: finished | failed | interrupted | stopped; error: one line, where it failed
 """
 
 from __future__ import annotations
@@ -62,11 +63,15 @@ class Journal:
 
 
 def follow(run: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
+    """The entries of a run's journal, as `follow_file`; none where there is no journal."""
+    return follow_file(run / JOURNAL_NAME, offset)
+
+
+def follow_file(path: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
     """Whole lines from byte `offset` on, each with the offset after it; an incomplete last line is skipped.
 
     Raises UserError where a line in the middle is damaged.
     """
-    path = run / JOURNAL_NAME
     if not path.is_file():
         return
     with open(path, "rb") as file:
@@ -91,6 +96,14 @@ def was_stopped(run: Path) -> bool:
     """Whether the run ended before its last step by a stop request; its exit code is 0 as that of a finished one."""
     ends = [entry["status"] for entry, _ in follow(run) if entry["kind"] == "end"]
     return ends[-1:] == ["stopped"]
+
+
+def end_killed(run: Path, status: str) -> None:
+    """Ends the journal of a training that was killed, with the time of its last entry; does nothing where it ended."""
+    last = next(iter([entry for entry, _ in follow(run)][-1:]), None)
+    if last and last["kind"] != "end":
+        with Journal(run) as book:
+            book.append("end", status=status, time=last["time"])
 
 
 def latest(entries: list[Entry]) -> list[Entry]:

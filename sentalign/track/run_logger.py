@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from sentalign.config import Config
+from sentalign.track import provenance
 from sentalign.track.background import BackgroundTasks, Outcome
 from sentalign.track.console import Console
 from sentalign.track.journal import Journal
+from sentalign.track.mlflow import connection
 from sentalign.track.mlflow_uploader import MlflowUploader
+from sharding.contract import UserError
 
 log = logging.getLogger(__name__)
 SHOWN, WORD, LOWEST = ("loss", "recall", "side_margin", "side_preferred"), "word_recall/", 3  # of a validation
@@ -31,10 +36,19 @@ NAMES = {"pictures": "sample pictures", "attribution": "attribution offset", "lo
 class RunLogger:
     """Writes everything that a run reports, as a context manager around the loop; on rank 0 only."""
 
-    def __init__(self, run: Path, config: Config, account: str, background: BackgroundTasks | None = None) -> None:
-        """`account`: what the training stream holds and leaves out, for the person who started the run."""
+    def __init__(
+        self,
+        run: Path,
+        config: Config,
+        account: str,
+        background: BackgroundTasks | None = None,
+        data: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """`account`: what the training stream holds and leaves out, for the person who started the run. `data`: the
+        data sets, as the journal's start entry has them.
+        """
         self._run, self._config, self._account, self._background = run, config, account, background
-        self._status = "finished"
+        self._status, self._data = "finished", list(data)
         self._console: Console | None = None  # until the loop starts
         self._total = math.inf
 
@@ -45,21 +59,23 @@ class RunLogger:
         self._uploader.start()
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, value: BaseException | None, *_: object) -> None:
         if self._background:
             self._log_outcomes(self._background.close(0.0 if error else BACKGROUND_SECONDS))
         if self._console:
             self._console.close()
-        self._journal.append("end", status="failed" if error else self._status)
+        self._journal.append("end", **({"status": self._status} if value is None else _failure(value)))
         self._journal.close()
         self._uploader.close()
 
     def start(self, pairs: int, total: int) -> None:
         """The loop starts, or resumes, at `pairs` of `total`."""
         print(self._account, file=sys.stderr)
-        versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "webdataset")}
         config = self._config.model_dump(mode="json")
-        self._journal.append("start", run=str(self._run), config=config, versions=versions, pairs=pairs)
+        origin = provenance.fields(os.environ)
+        track = config["track"] | {"uri": connection.absolute(config["track"]["uri"] or "") or None}
+        origin |= {"data": self._data, "track": track}
+        self._journal.append("start", run=str(self._run), config=config, pairs=pairs, **origin)
         self._console, self._total = Console(total, pairs), total
 
     def step(self, pairs: int, metrics: dict[str, float]) -> None:
@@ -138,6 +154,14 @@ def localization_line(metrics: dict[str, float]) -> str:
     shown = {"pointing": "pointing", "average_precision": "AP", "side": "right side", "cnr": "CNR"}
     parts = [f"{text} {metrics[name]:.3f}" for name, text in shown.items() if name in metrics]
     return "  ".join([*parts, f"({metrics['cases']:.0f} cases)"])
+
+
+def _failure(error: BaseException) -> dict[str, str]:
+    """The fields of the end entry. Messages of unexpected exceptions could quote a report, so they are left out."""
+    if isinstance(error, KeyboardInterrupt):
+        return {"status": "interrupted"}
+    message = " ".join(str(error).split())[:300] if isinstance(error, UserError) else "(message left out)"
+    return {"status": "failed", "error": f"{type(error).__name__}: {message}"}
 
 
 def validation_line(metrics: dict[str, float]) -> str:

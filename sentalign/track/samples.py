@@ -29,26 +29,26 @@ PICTURES, OFFSETS, MOST_READ = 4, 8, 64
 
 def tasks(
     run: Path, config: Config, predictor_of: Callable[[Weights], Predictor]
-) -> dict[str, Callable[[Weights], Any]]:
+) -> dict[str, Callable[[Weights, int], Any]]:
     """`pictures` (paths relative to the run) and `attribution` (metrics) of weights, for `BackgroundTasks`.
 
     `predictor_of` makes a predictor on the CPU from the weights.
     """
     Image.preinit()  # imports now: decoding workers that are forked while a thread imports could hang
     return {
-        "pictures": lambda weights: tuple(sample_maps(run, config, predictor_of(weights))),
-        "attribution": lambda weights: attribution_metrics(config, predictor_of(weights)),
+        "pictures": lambda weights, pairs: tuple(sample_maps(run, config, predictor_of(weights), pairs)),
+        "attribution": lambda weights, pairs: attribution_metrics(config, predictor_of(weights)),
     }
 
 
-def sample_maps(run: Path, config: Config, predictor: Predictor) -> Iterator[str]:
-    """Draws and names the pictures, one by one."""
+def sample_maps(run: Path, config: Config, predictor: Predictor, pairs: int) -> Iterator[str]:
+    """Draws and names the pictures, one by one; those of earlier weights stay."""
     for number, (grey_HW, sentence) in enumerate(islice(_findings(config), PICTURES)):
         picture = Picture(grey_HW, Geometry.identity(*grey_HW.shape), {})
         features = predictor.image(grey_HW)
         grid_HW = predictor.maps(features, [sentence])[0].grid_HW
-        path = f"pictures/sample-{number:02d}.png"
-        (run / path).parent.mkdir(exist_ok=True)
+        path = f"pictures/pairs-{pairs:012d}/sample-{number:02d}.png"
+        (run / path).parent.mkdir(parents=True, exist_ok=True)
         overlay.write(run / path, picture, grid_HW, features.cells, sentence, [], None)
         yield path
 

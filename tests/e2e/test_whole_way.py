@@ -66,7 +66,7 @@ def test_the_run_keeps_what_it_promises(folder):
     assert {"start", "metrics", "validation", "best", "picture", "checkpoint", "end"} <= kinds
     assert entries(run)[-1]["status"] == "finished"
     assert len(list((run / "checkpoints").iterdir())) == 2
-    assert all(path.stat().st_size > 5000 for path in (run / "pictures").glob("*.png"))
+    assert all(path.stat().st_size > 5000 for path in (run / "pictures").glob("pairs-*/*.png"))
     steps = [e for e in entries(run) if e["kind"] == "metrics"]
     assert [e["pairs"] for e in steps] == [16 * (n + 1) for n in range(len(steps))]
     best = min((e for e in entries(run) if e["kind"] == "validation"), key=lambda e: e["loss"])
@@ -99,7 +99,7 @@ def test_mlflow_has_the_run(folder):
     assert run.data.metrics["validation/average_precision"] > 0
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert "config.yaml" in names
-    assert any("picture" in name for name in names)
+    assert "images" in names
 
 
 def started(folder, *words):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -101,7 +102,8 @@ def test_a_search_that_is_interrupted_leaves_nothing_running(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 90
-    while len(running(tmp_path / "sweep")) < 3 and time.monotonic() < deadline:
+    journals = partial((tmp_path / "sweep").glob, "trials/*/journal.jsonl")
+    while (len(running(tmp_path / "sweep")) < 3 or not list(journals())) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert len(running(tmp_path / "sweep")) >= 3
     os.killpg(search.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group

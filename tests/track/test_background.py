@@ -18,7 +18,7 @@ def slow():
             self.begun, self.may_end, self.seen = threading.Event(), threading.Event(), []
             super().__init__({"one": self.work, "other": self.work})
 
-        def work(self, weights):
+        def work(self, weights, pairs):
             self.seen.append((weights, threading.current_thread()))
             self.begun.set()
             assert self.may_end.wait(60)
@@ -42,7 +42,7 @@ def test_the_loop_goes_on_while_a_task_runs_and_the_newest_weights_of_each_kind_
 
 
 def test_an_exception_is_an_outcome_and_the_next_task_runs():
-    tasks = BackgroundTasks({"bad": lambda weights: 1 / weights, "good": lambda weights: weights})
+    tasks = BackgroundTasks({"bad": lambda weights, pairs: 1 / weights, "good": lambda weights, pairs: weights})
     tasks.ask("bad", 0, 8)
     tasks.ask("good", 7, 8)
     assert tasks.close(60) == [Outcome("bad", 8, failure="ZeroDivisionError: division by zero"), Outcome("good", 8, 7)]

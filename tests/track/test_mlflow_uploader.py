@@ -9,12 +9,10 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,11 +20,15 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
+from PIL import Image
 
 from sentalign.track import cli, mlflow_uploader
 from sentalign.track.journal import Journal
+from sentalign.track.mlflow import connection
 from sentalign.track.mlflow_uploader import MlflowUploader, sync
 from sharding.contract import UserError
+from tests.mlflow_servers import mlflow_server
+from tests.servers import free_port
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +54,8 @@ def write(run: Path, pairs: range, end: str | None = None) -> None:
 def test_a_run_arrives_whole(tmp_path: Path, store: str) -> None:
     run = tmp_path / "run"
     (run / "pictures").mkdir(parents=True)
-    (run / "pictures" / "a.png").write_bytes(b"png")
-    (run / "config.yaml").write_text("seed: 0\n")
+    Image.new("L", (6, 4), 200).save(run / "pictures" / "a.png")
+    (run / "config.yaml").write_text("seed: 0\ntrack: {uri: 'http://me:secret@host/'}\n")
     uploader = MlflowUploader(run, store, "whole", parent_run="0" * 32)
     with Journal(run) as book:
         uploader.start()
@@ -72,8 +74,13 @@ def test_a_run_arrives_whole(tmp_path: Path, store: str) -> None:
     assert sent.data.metrics["validation/loss"] == 0.25
     assert sent.data.tags["mlflow.parentRunId"] == "0" * 32
     assert sent.data.tags["best.pairs"] == "8"
-    assert [file.path for file in client.list_artifacts(state["run_id"], "pictures")] == ["pictures/a.png"]
-    assert [file.path for file in client.list_artifacts(state["run_id"])] == ["config.yaml", "pictures"]
+    names = [Path(file.path).name for file in client.list_artifacts(state["run_id"], "images")]
+    shown = sorted((name.partition("+")[0], Path(name).suffix) for name in names)
+    assert shown == [("a", ".png"), ("a", ".webp")]
+    assert all("+step+8+" in name for name in names)
+    assert [file.path for file in client.list_artifacts(state["run_id"])] == ["config.yaml", "images", "pictures"]
+    shown = mlflow.artifacts.load_text(f"{sent.info.artifact_uri}/config.yaml")
+    assert shown == "seed: 0\ntrack: {uri: 'http://host/'}\n", "no password leaves the machine"
 
 
 def test_a_restarted_run_goes_on_in_the_same_mlflow_run(tmp_path: Path, store: str) -> None:
@@ -134,9 +141,9 @@ def test_no_uri_sends_nothing(tmp_path: Path) -> None:
 
 def test_the_same_file_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert mlflow_uploader.absolute("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
-    assert mlflow_uploader.absolute("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
-    assert mlflow_uploader.absolute("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+    assert connection.absolute("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
+    assert connection.absolute("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
+    assert connection.absolute("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
 
 
 def sync_by_command(*words: str) -> None:
@@ -163,12 +170,6 @@ def test_the_command_wants_a_run(tmp_path: Path) -> None:
         sync_by_command("--run", str(tmp_path), "--uri", "sqlite:////tmp/never.db")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def train_beside(uploader: MlflowUploader, run: Path) -> None:
     """Two hundred steps as training writes them, and the end. Whatever waited for the server would never return."""
     uploader.start()
@@ -181,7 +182,7 @@ def test_a_dead_server_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixtu
     train_beside(MlflowUploader(run, f"http://127.0.0.1:{free_port()}", "dead"), run)
     [line] = capsys.readouterr().err.splitlines()
     assert "(API request to http://127.0.0.1" in line, "the failed request is the reason"
-    assert f"sentalign track sync --run {run}" in line
+    assert f"sentalign track sync {run}" in line
 
 
 @contextlib.contextmanager
@@ -245,6 +246,28 @@ def test_a_server_that_never_answers_stops_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_server_that_never_answers_delays_the_end_by_at_most_ten_seconds(tmp_path: Path) -> None:
+    """From the end of the journal to the exit of the process."""
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from sentalign.track.journal import Journal; from sentalign.track.mlflow_uploader import MlflowUploader\n"
+        "run = Path(sys.argv[1]); uploader = MlflowUploader(run, sys.argv[2], 'silent'); uploader.start()\n"
+        "with Journal(run) as book:\n"
+        "    book.append('start', config={}, pairs=0); time.sleep(3); book.append('end', status='finished')\n"
+        "print(time.time()); uploader.close()"
+    )
+    released = threading.Event()
+    with faulty_server(lambda handler: released.wait(120) or None) as (uri, requests):
+        words = [sys.executable, "-c", program, str(tmp_path / "run"), uri]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+        delay = time.time() - float(done.stdout)
+        released.set()
+    assert requests, "the fault did not happen"
+    assert "warning: MLflow does not have all of this run" in done.stderr
+    assert delay < 10, f"{delay:.1f} s"
+
+
+@pytest.mark.slow
 def test_processes_that_start_together_share_one_new_store(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
     program = (
@@ -257,28 +280,6 @@ def test_processes_that_start_together_share_one_new_store(tmp_path: Path) -> No
     started = [subprocess.Popen([sys.executable, "-c", program, str(run), uri]) for run in runs]
     assert [process.wait(100) for process in started] == [0, 0]
     assert len(mlflow.MlflowClient(tracking_uri=uri).search_experiments(filter_string="name = 'race'")) == 1
-
-
-@contextlib.contextmanager
-def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--artifacts-destination", str(folder / "files"), "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with open(folder / "server.log", "ab") as log:
-        server = subprocess.Popen(
-            [*command, "--workers", "1"], env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                break
-            assert server.poll() is None, (folder / "server.log").read_text()
-            time.sleep(0.1)
-        yield server
-    finally:
-        os.killpg(server.pid, signal.SIGCONT)
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def outcome(run, config, kind, predictor_of):
 
 def test_the_first_findings_are_drawn(run, config):
     drawn = predictor(run)
-    paths = tuple(f"pictures/sample-{number:02d}.png" for number in range(PICTURES))
+    paths = tuple(f"pictures/pairs-000000000016/sample-{number:02d}.png" for number in range(PICTURES))
     assert outcome(run, config, "pictures", lambda _: drawn) == Outcome("pictures", 16, paths)
     assert drawn.asked == [f"Nodule number {n}." for n in range(1, 1 + PICTURES)], "no negated sentence has a place"
     assert all((run / path).stat().st_size > 1000 for path in paths)
@@ -101,7 +101,7 @@ def test_a_damaged_shard_is_an_outcome(run, config, tmp_path):
 
 def test_a_disk_that_cannot_be_written_is_an_outcome(run, config):
     (run / "pictures").write_text("in the way")
-    assert outcome(run, config, "pictures", predictor).failure.startswith("FileExistsError: ")
+    assert outcome(run, config, "pictures", predictor).failure.startswith("NotADirectoryError: ")
 
 
 def plain_offset(drawn, grey_HW, sentence):

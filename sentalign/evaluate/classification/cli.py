@@ -59,6 +59,7 @@ def classification(args: argparse.Namespace) -> None:
     check_bootstrap(args)
     check_workers(args)
     from sentalign.evaluate.classification import labels, measure, prompts
+    from sentalign.evaluate.results import run_record
     from sentalign.localize.predict import Predictor
 
     labelled = labels.read(args.data, "" if args.split == "all" else args.split, args.image_column, args.patient_column)
@@ -68,4 +69,5 @@ def classification(args: argparse.Namespace) -> None:
     with share_bar("scoring") as progress:
         measured = measure.measure(predictor, labelled, asked, args.replicates, args.seed, args.workers, progress)
     result = {"table": args.data.name, "split": args.split} | measured
+    run_record.write(args.run, f"classification {args.data.name}", result)
     write_result(args.out / FILE, result, args.json, measure.table)

@@ -45,6 +45,7 @@ def retrieval(args: argparse.Namespace) -> None:
     check_bootstrap(args)
     if args.batch < 1 or (args.workers or 0) < 0:
         raise UserError("--batch must be 1 or more and --workers 0 or more")
+    from sentalign.evaluate.results import run_record
     from sentalign.evaluate.retrieval import recall
     from sentalign.evaluate.retrieval.encode import encode
     from sentalign.localize.trained_run import TrainedRun
@@ -54,4 +55,5 @@ def retrieval(args: argparse.Namespace) -> None:
     with share_bar("encoding") as progress:
         vectors = encode(run, args.data, args.split, args.batch, args.workers, progress)
     result = {"split": args.split} | recall.measure(vectors, run.device, args.replicates, args.seed)
+    run_record.write(args.run, f"retrieval {args.split}", result)
     write_result(args.out / FILE, result, args.json, recall.table)

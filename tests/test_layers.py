@@ -23,7 +23,8 @@ MOST_FILES, MOST_LINES, MEDIAN_LINES = 12, 300, 130  # of a folder; of a file; o
 GATES = {
     "deepspeed": ("sentalign/engine/", "sentalign/checkpoint/"),
     "mlflow": "sentalign/track/mlflow_uploader.py",
-    "ray": ("sentalign/sweep/", "sharding/ray_cluster.py"),
+    "ray": ("sentalign/sweep/search/", "sharding/ray_cluster.py"),
+    "optuna": "sentalign/sweep/search/optuna_points.py",
     "obstore": "sharding/store/bucket.py",
     "jinja2": "sharding/page_templates.py",
     "striprtf": "sharding/text/readable.py",
@@ -57,7 +58,7 @@ MAY_IMPORT = {
     "evaluate": {"config", "tokenizer", "sides", "word_recall", "model", "localize"},
     "evaluate/retrieval": {"config", "stream", "localize", "evaluate"},  # reads shards
     "serve": {"phantom", "localize"},
-    "sweep": {"config", "launch", "track"},
+    "sweep": {"config", "stream/read", "checkpoint", "launch", "track"},
     "study": {"config", "launch", "track"},  # starts the commands as processes
 }
 ROOTS = {"train", "cli", "__init__", "__main__"}  # the composition root and the command line join everything

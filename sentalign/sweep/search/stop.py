@@ -1,0 +1,55 @@
+"""When a search ends before its trials do, and when a trial begins.
+
+In: the sweep and its record. Out: a Tune stopper and a Tune callback.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray import tune
+
+from sentalign.sweep.record import SearchRecord
+from sentalign.sweep.search.scheduler import RecordedScheduler
+from sentalign.sweep.spec.settings import Sweep
+
+
+class Ending(tune.Stopper):
+    """Ends all trials when the time is used up, or too many trials have failed."""
+
+    def __init__(self, sweep: Sweep, record: SearchRecord, scheduler: RecordedScheduler, started: float) -> None:
+        self._sweep, self._record, self._scheduler, self._started = sweep, record, scheduler, started
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        failed = sum(trial.status == "failed" for trial in self._record.trials)
+        too_many = self._sweep.max_failures is not None and failed >= self._sweep.max_failures
+        budget = self._sweep.time_budget
+        too_late = budget is not None and time.monotonic() - self._started > 60 * budget
+        if too_many or too_late:
+            self._scheduler.is_ending = True
+        return too_many or too_late
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ending:
+        return self
+
+    def __reduce__(self) -> Any:
+        return (tune.stopper.NoopStopper, ())  # Tune pickles it, and nothing reads that
+
+
+def began(record: SearchRecord) -> tune.Callback:
+    """A callback that records when the trainings of a trial start."""
+
+    class TrialStart(tune.Callback):
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Tune pickles its callbacks
+
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            number = trial.config["point"]["number"]
+            if record.trials[number].status == "waiting":
+                record.began(number)
+
+    return TrialStart()

@@ -1,0 +1,145 @@
+"""What trials are compared by: metrics with modes, constraints, the best trial and the Pareto set.
+
+In: a `Sweep` and its base's configuration; the curves of trials. Out: an `Objective`. A metric that a setting of the
+space scales is refused here: such a sweep ranks its trials by that setting alone.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sentalign.config import Config
+from sentalign.sweep.spec.settings import Mode, Sweep
+from sharding.contract import UserError
+
+Curve = list[tuple[int, dict[str, float]]]  # pairs and the metrics there
+BOXED, LABEL_FREE = "validation/average_precision", "validation/recall"
+LOSS_TERMS = re.compile(r"loss|(^|/)(local|global)_|(^|/)(rescale|window|swapped|attraction)$")
+SMALLER_IS_BETTER = re.compile(r"attribution_|replaced|wait")
+# Settings that change what a loss of the same model and data is, and why.
+SCALES = {
+    "loss.": "weights, temperatures and the kind of loss multiply or replace its terms",
+    "data.batch": "the loss of a batch grows with the number of its negatives",
+}
+COUNTS_CANDIDATES = ("data.batch",)
+BOUND = re.compile(r"\s*(>=|<=)\s*([-+.\deE]+)\s*")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A constraint on a metric."""
+
+    metric: str
+    sign: str
+    value: float
+
+    @classmethod
+    def parse(cls, metric: str, text: str) -> Bound:
+        """`>= 0.95` or `<= 3`. Raises UserError."""
+        match = BOUND.fullmatch(text)
+        try:
+            return cls(metric, match.group(1), float(match.group(2)))  # type: ignore[union-attr]
+        except (AttributeError, ValueError):
+            raise UserError(f'constraints.{metric}: {text!r} is no bound; write for example ">= 0.95"') from None
+
+    def violation(self, values: Mapping[str, float]) -> float:
+        """How far the metric is beyond the bound; 0 where it holds, inf without a value."""
+        if self.metric not in values:
+            return math.inf
+        beyond = self.value - values[self.metric]
+        return max(0.0, beyond if self.sign == ">=" else -beyond)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"metric": self.metric, "at_least" if self.sign == ">=" else "at_most": self.value}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Metrics and modes, the first one for early stopping; and bounds."""
+
+    modes: dict[str, Mode]
+    bounds: tuple[Bound, ...]
+
+    @property
+    def first(self) -> str:
+        return next(iter(self.modes))
+
+    @property
+    def needed(self) -> list[str]:
+        """The metrics without which a validation is no report."""
+        return list(dict.fromkeys([*self.modes, *(bound.metric for bound in self.bounds)]))
+
+    def sign(self, metric: str) -> float:
+        return 1.0 if self.modes[metric] == "max" else -1.0
+
+    def violation(self, values: Mapping[str, float]) -> float:
+        return sum(bound.violation(values) for bound in self.bounds)
+
+    def chosen(self, curve: Curve) -> tuple[int, dict[str, float]] | None:
+        """The validation that speaks for a trial: of one metric its best that meets the bounds, of several the last.
+
+        A validation with a value that is NaN or inf never speaks.
+        """
+        sound = [(pairs, values) for pairs, values in curve if all(math.isfinite(values[m]) for m in self.modes)]
+        if not sound:
+            return None
+        if len(self.modes) > 1:
+            return sound[-1]
+        return max(sound, key=lambda point: (-self.violation(point[1]), self.sign(self.first) * point[1][self.first]))
+
+    def best(self, values: Mapping[int, Mapping[str, float]]) -> int | None:
+        """The trial with the best first metric of those that meet the bounds; of equal ones the first."""
+        feasible = [trial for trial in values if not self.violation(values[trial])]
+        key = lambda trial: (self.sign(self.first) * values[trial][self.first], -trial)  # noqa: E731
+        return max(feasible, key=key, default=None)
+
+    def pareto(self, values: Mapping[int, Mapping[str, float]]) -> list[int]:
+        """The trials that meet the bounds and that no such trial beats in one metric and equals in the others."""
+        feasible = {trial: self._scores(row) for trial, row in values.items() if not self.violation(row)}
+        return [one for one, own in feasible.items() if not any(dominates(row, own) for row in feasible.values())]
+
+    def _scores(self, values: Mapping[str, float]) -> list[float]:
+        return [self.sign(metric) * values[metric] for metric in self.modes]
+
+
+def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether scores, larger is better, are nowhere lower and somewhere higher."""
+    return all(a >= b for a, b in zip(one, other, strict=True)) and any(a > b for a, b in zip(one, other, strict=True))
+
+
+def objective_of(sweep: Sweep, base: Config) -> Objective:
+    """The metrics that a sweep compares. Raises UserError where it may not compare by them."""
+    metric = sweep.metric or (BOXED if has_boxes(base) else LABEL_FREE)
+    modes = sweep.metrics or {metric: sweep.mode or default_mode(metric)}
+    for name in modes:
+        _refuse_scaled(name, list(sweep.space))
+    return Objective(dict(modes), tuple(Bound.parse(name, text) for name, text in sweep.constraints.items()))
+
+
+def has_boxes(base: Config) -> bool:
+    """Whether trainings localize a validation set that has boxes."""
+    return bool(getattr(getattr(base, "validation", None), "boxes", None))
+
+
+def default_mode(metric: str) -> Mode:
+    return "min" if LOSS_TERMS.search(metric) or SMALLER_IS_BETTER.search(metric) else "max"
+
+
+def _refuse_scaled(metric: str, settings: Sequence[str]) -> None:
+    if LOSS_TERMS.search(metric):
+        for prefix, reason in SCALES.items():
+            if scaling := [name for name in settings if name.startswith(prefix)]:
+                raise UserError(
+                    f"metric {metric} cannot compare trials of different {scaling[0]}: {reason}; "
+                    f"set metric={BOXED} (needs validation.boxes), or metric={LABEL_FREE}"
+                )
+    counted = [name for name in settings if name in COUNTS_CANDIDATES]
+    if counted and metric.startswith(LABEL_FREE):
+        raise UserError(
+            f"metric {metric} counts among the images of a batch, so that trials of different {counted[0]} cannot be "
+            f"compared by it; set metric={BOXED} (needs validation.boxes)"
+        )

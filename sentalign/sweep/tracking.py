@@ -1,0 +1,59 @@
+"""The sweep in MLflow: a parent run with its trials as children; nothing where MLflow is off or cannot be reached.
+
+In: a checked sweep and its record. Out: runs in MLflow, sent from the journals at the start and the end of the sweep.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from sentalign.config import Config
+from sentalign.sweep.record import SearchRecord
+from sentalign.sweep.spec.preflight import Checked
+from sentalign.sweep.spec.settings import Sweep
+from sentalign.sweep.trial.plan import trial_runs
+from sentalign.track import journal, mlflow_uploader
+from sentalign.track.journal import Journal
+from sharding.contract import UserError
+
+
+def start_parent(sweep: Sweep, base: Config) -> str | None:
+    """The sweep's own run, with a journal; its MLflow id, or None where MLflow is off or cannot be reached."""
+    with Journal(sweep.out) as book:
+        book.append("start", run=sweep.out.name, config=sweep.model_dump(mode="json"), versions={})
+    if base.track.uri is None:
+        return None
+    try:
+        return mlflow_uploader.sync(sweep.out, base.track.uri, base.track.experiment, base.track.parent_run)
+    except UserError as error:
+        print(f"warning: {error}; the sweep continues and tries again at its end", file=sys.stderr)
+        return None
+
+
+def upload(checked: Checked, record: SearchRecord) -> None:
+    """Ends the journals of the trials and updates MLflow: stopped trials had no time to send their end."""
+    sweep, track = checked.sweep, checked.base.track
+    runs = [(trial.status, run) for trial in record.trials for g in range(trial.generation + 1)
+            for run in trial_runs(sweep, trial.trial, g) if (run / journal.JOURNAL_NAME).is_file()]  # fmt: skip
+    for status, run in runs:
+        _end_journal(run, "interrupted" if status in ("waiting", "running") else status)
+    with Journal(sweep.out) as book:
+        ended = all(not trial.is_open for trial in record.trials) and len(record.trials) >= sweep.trials
+        book.append("end", status="finished" if ended else "interrupted")
+    if track.uri is None:
+        return
+    try:
+        parent = mlflow_uploader.sync(sweep.out, track.uri, track.experiment, track.parent_run)
+        for _, run in runs:
+            mlflow_uploader.sync(run, track.uri, track.experiment, parent)
+    except UserError as error:
+        again = f"sentalign track sync --run {sweep.out}"
+        print(f"warning: {error}; later: {again}, and the same for each folder in trials/", file=sys.stderr)
+
+
+def _end_journal(run: object, status: str) -> None:
+    """Completes the journal of a training that was killed."""
+    entries = [entry["kind"] for entry, _ in journal.follow(run)]  # type: ignore[arg-type]
+    if entries and "end" not in entries[len(entries) - entries[::-1].index("start") - 1 :]:
+        with Journal(run) as book:  # type: ignore[arg-type]
+            book.append("end", status=status)

@@ -19,19 +19,22 @@ from tests.processes import naming
 # pairs; `loss` is multiplied by weight_local, as the real one. Starts a child of its own, as the launcher does, which
 # would run for long, so that a leftover process is seen.
 STAND_IN = """
-import json, math, os, subprocess, sys, time
+import json, math, os, shutil, subprocess, sys, time
 from pathlib import Path
 from sentalign.config import load
 from sentalign.track import journal
 
 config, run = load(sys.argv[1], sys.argv[2:]), None
 run = Path(config.run)
-pause = float(os.environ.get("STAND_IN_SECONDS", "0.1"))
+pace = Path(__file__).with_name("seconds")  # a file, since nodes that run already have their environment
+pause = float(pace.read_text() if pace.exists() else os.environ.get("STAND_IN_SECONDS", "0.1"))
 if config.loss.t2 == 13:
     sys.exit("error: thirteen is refused")
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", config.run])
-entries = [e for e, _ in journal.follow(run)]
-done = max([e["pairs"] for e in entries if e["kind"] == "checkpoint"], default=0)
+checkpoints = sorted((run / "checkpoints").glob("pairs-*"))
+state = json.loads((checkpoints[-1] / "state.json").read_text())["progress"] if checkpoints else {}
+done, recall = state.get("pairs", 0), state.get("recall", 0.0)
+(run / "tokenizer").mkdir(parents=True, exist_ok=True)
 every, total = config.train.validate_every_pairs, 24 * config.train.epochs
 quality = 1 - abs(math.log10(config.optimizer.lr) + 1) / 4 + 0.01 * config.seed
 with journal.Journal(run) as book:
@@ -39,9 +42,16 @@ with journal.Journal(run) as book:
     for pairs in range(done + every, total + every, every):
         time.sleep(pause)
         book.append("metrics", step=pairs // every, pairs=pairs, loss=1.0)
-        recall = quality * (1 - 0.5 ** (pairs / 32))
+        recall += (quality - recall) * (1 - 0.5 ** (every / 32))
         loss = config.loss.weight_local * (2 - recall)
         book.append("validation", pairs=pairs, loss=loss, recall=recall, side=1 - recall / 2)
+        part, whole = run / "part", run / "checkpoints" / f"pairs-{pairs:012d}"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        (part / "state.json").write_text(json.dumps({"progress": {"pairs": pairs, "recall": recall, "best": None}}))
+        (part / "index.json").write_text("{}")
+        whole.parent.mkdir(exist_ok=True)
+        part.rename(whole)
         book.append("checkpoint", pairs=pairs)
         if config.loss.t2 == 15 and pairs == 24 and not (run / "fallen").exists():
             (run / "fallen").touch()

@@ -61,11 +61,14 @@ class RecordedScheduler(TrialScheduler):
         if not is_new and self._checked.scheduler != "hyperband":
             return str(TrialScheduler.CONTINUE)  # from before a retry
         decision = str(self._inner.on_trial_result(tune_controller, self._known_as(trial), result))
+        is_whole = result[PAIRS] >= self._checked.max_pairs
         if is_new:
-            self._record.report(state.trial, result[PAIRS], *values_of(result), decision)
+            recorded = str(TrialScheduler.CONTINUE) if is_whole else decision
+            self._record.report(state.trial, result[PAIRS], *values_of(result), recorded)
         if self._state(trial) is not state:
             self._take(state, trial)
-        if result[PAIRS] >= self._checked.max_pairs < self._checked.length.total:
+        # A whole run is left to end by itself, if the scheduler does, so that it writes its model.
+        if is_whole and (decision == TrialScheduler.STOP or self._checked.max_pairs < self._checked.length.total):
             self._record.close_trial(state.trial, "finished")
             return str(TrialScheduler.STOP)
         return decision
@@ -77,12 +80,11 @@ class RecordedScheduler(TrialScheduler):
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """A trial that waits or is paused is stopped."""
-        self._close(trial, "stopped")
+        self._close(trial, "finished" if self._state(trial).pairs >= self._checked.max_pairs else "stopped")
         self._inner.on_trial_remove(tune_controller, self._known_as(trial))
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        error = f"its process was lost {trial.num_failures} times, with its node or for want of memory"
-        self._close(trial, "failed", error)
+        """Tune also calls it for a trial that it is about to retry; the end is told to `stop.TrialEvents`."""
         self._inner.on_trial_error(tune_controller, self._known_as(trial))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
@@ -104,9 +106,9 @@ class RecordedScheduler(TrialScheduler):
         for trial_number, pairs, values in self._record.reports:
             self._inner.on_trial_result(None, StandIn(str(trial_number)), {**values, PAIRS: pairs})
 
-    def _close(self, trial: Any, status: str, error: str = "") -> None:
+    def _close(self, trial: Any, status: str) -> None:
         if not self.is_ending:
-            self._record.close_trial(self._state(trial).trial, status, error)
+            self._record.close_trial(self._state(trial).trial, status)
 
     def _take(self, state: TrialState, trial: Any) -> None:
         """PBT has given the trial the checkpoint of another one, and that one's changed settings."""

@@ -1,4 +1,4 @@
-"""When a search ends before its trials do, and when a trial begins.
+"""When a search ends before its trials do, and what Tune tells of trials.
 
 In: the sweep and its record. Out: a Tune stopper and a Tune callback.
 """
@@ -40,16 +40,20 @@ class Ending(tune.Stopper):
         return (tune.stopper.NoopStopper, ())  # Tune pickles it, and nothing reads that
 
 
-def began(record: SearchRecord) -> tune.Callback:
-    """A callback that records when the trainings of a trial start."""
+class TrialEvents(tune.Callback):
+    """Records when the trainings of a trial start, and when Tune gives a trial up."""
 
-    class TrialStart(tune.Callback):
-        def __getstate__(self) -> dict[str, Any]:
-            return {}  # Tune pickles its callbacks
+    def __init__(self, record: SearchRecord) -> None:
+        self._record = record
 
-        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            number = trial.config["point"]["number"]
-            if record.trials[number].status == "waiting":
-                record.began(number)
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks, and nothing reads that
 
-    return TrialStart()
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number = trial.config["point"]["number"]
+        if self._record.trials[number].status == "waiting":
+            self._record.began(number)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = f"its process was lost {trial.num_failures} times, with its node or for want of memory"
+        self._record.close_trial(trial.config["point"]["number"], "failed", error)

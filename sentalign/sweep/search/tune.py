@@ -96,7 +96,7 @@ def run(checked: Checked, record: SearchRecord, plan: Plan, ray: Any) -> None:
     from ray import tune
 
     from sentalign.sweep.search.scheduler import RecordedScheduler
-    from sentalign.sweep.search.stop import Ending, began
+    from sentalign.sweep.search.stop import Ending, TrialEvents
     from sentalign.sweep.search.trial_function import run_trial
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost node is a line of the record, no traceback
@@ -121,7 +121,7 @@ def run(checked: Checked, record: SearchRecord, plan: Plan, ray: Any) -> None:
             verbose=0,
             stop=Ending(sweep, record, scheduler, time.monotonic()),
             failure_config=tune.FailureConfig(max_failures=sweep.retries),
-            callbacks=[began(record)],
+            callbacks=[TrialEvents(record)],
         ),
     ).fit()
 

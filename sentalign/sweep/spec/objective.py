@@ -59,10 +59,14 @@ class Bound:
 
 @dataclass(frozen=True)
 class Objective:
-    """Metrics and modes, the first one for early stopping; and bounds."""
+    """Metrics and modes, the first one for early stopping; and bounds.
+
+    `at_end`: the last validation speaks for a trial, not its best one.
+    """
 
     modes: dict[str, Mode]
     bounds: tuple[Bound, ...]
+    at_end: bool = False
 
     @property
     def first(self) -> str:
@@ -80,14 +84,14 @@ class Objective:
         return sum(bound.violation(values) for bound in self.bounds)
 
     def chosen(self, curve: Curve) -> tuple[int, dict[str, float]] | None:
-        """The validation that speaks for a trial: of one metric its best that meets the bounds, of several the last.
+        """The validation that speaks for a trial: the best that meets the bounds, or the last.
 
         A validation with a value that is NaN or inf never speaks.
         """
         sound = [(pairs, values) for pairs, values in curve if all(math.isfinite(values[m]) for m in self.modes)]
         if not sound:
             return None
-        if len(self.modes) > 1:
+        if self.at_end:
             return sound[-1]
         return max(sound, key=lambda point: (-self.violation(point[1]), self.sign(self.first) * point[1][self.first]))
 
@@ -117,7 +121,9 @@ def objective_of(sweep: Sweep, base: Config) -> Objective:
     modes = sweep.metrics or {metric: sweep.mode or default_mode(metric)}
     for name in modes:
         _refuse_scaled(name, list(sweep.space))
-    return Objective(dict(modes), tuple(Bound.parse(name, text) for name, text in sweep.constraints.items()))
+    bounds = tuple(Bound.parse(name, text) for name, text in sweep.constraints.items())
+    # Several metrics have no common best; a trial that took over another one had other settings before.
+    return Objective(dict(modes), bounds, at_end=len(modes) > 1 or sweep.scheduler.kind == "pbt")
 
 
 def has_boxes(base: Config) -> bool:

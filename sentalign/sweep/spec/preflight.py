@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from sentalign.config import Config, rank_share
@@ -19,6 +20,11 @@ from sharding.contract import UserError
 
 TEST = "test"
 SHARE = 9  # of a run before the first rung, where none is given: two factors of 3
+# What PBT may change within a run: nothing of the stream, the model or the state of the optimizer depends on it.
+CHANGES_WITHIN_A_RUN = re.compile(
+    r"optimizer\.(lr|betas|momentum|weight_decay|gradient_clipping)|"
+    r"loss\.(weight_\w+|t1|t2|t3|tau|tau_contrast|bias_global|bias_local|view_share|attraction_share)"
+)
 LATE = 0.4  # share of a run before the first rung that is worth a warning
 
 
@@ -68,6 +74,8 @@ def check(sweep: Sweep) -> Checked:
     for batch in [base.data.batch, *_values(sweep, "data.batch")]:
         rank_share(batch, sweep.ranks)
     _check_validation(base, sweep.ranks, objective)
+    if sweep.scheduler.kind == "pbt":
+        _check_changes(sweep, base)
     kind = sweep.scheduler.kind or ("asha" if len(objective.modes) == 1 else "none")
     grace = sweep.scheduler.grace_pairs or default_grace(length)
     longest = sweep.scheduler.max_pairs or length.total
@@ -136,6 +144,19 @@ def _check_validation(base: Config, ranks: int, objective: Objective) -> None:
             f"split {base.data.validation_split!r} of {base.data.shards} has {count} samples with text, so that no "
             f"training writes {objective.first}; build shards with a validation split"
         )
+
+
+def _check_changes(sweep: Sweep, base: Config) -> None:
+    """Raises UserError where PBT would change what a running training cannot take over."""
+    learned = [f"loss.{name}" for name in base.loss.learn]
+    for setting in sweep.space:
+        if setting in learned:
+            raise UserError(f"scheduler pbt cannot change {setting}, which is learned; take it out of loss.learn")
+        if not CHANGES_WITHIN_A_RUN.fullmatch(setting):
+            raise UserError(
+                f"scheduler pbt cannot change {setting} within a run; it changes rates, weights and temperatures of "
+                "the optimizer and the loss; use another scheduler"
+            )
 
 
 def _values(sweep: Sweep, setting: str) -> list[int]:

@@ -40,12 +40,12 @@ class Command:
 
     def __init__(self, launcher: tuple[str, ...], seconds: float = 0.05) -> None:
         self._words = [sys.executable, "-c", PROGRAM, "|".join(launcher)]
-        self._environment = {**os.environ, "STAND_IN_SECONDS": str(seconds)}
+        self.environment = {**os.environ, "STAND_IN_SECONDS": str(seconds)}
 
     def start(self, path: Path, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*self._words, str(path), *words],
-            env=self._environment,
+            env=self.environment,
             start_new_session=True,
             text=True,
             stdout=subprocess.PIPE,
@@ -213,3 +213,57 @@ def test_the_time_ends_a_search_that_goes_on_later(
     code, _, err = Command(launcher)(path)
     assert code == 0, err
     assert {trial["status"] for trial in content(tmp_path / "sweep")["trials"]} <= {"finished", "stopped"}
+
+
+@pytest.mark.slow
+def test_a_lost_node_loses_no_trial(
+    ray_cluster: Any, sweep_path: Write, launcher: tuple[str, ...], running: Running, tmp_path: Path
+) -> None:
+    """Two raylets on this machine with a trial each; one is killed."""
+    path, folder = sweep_path(trials=3, concurrent=2, scheduler={"kind": "none"}), tmp_path / "sweep"
+    (tmp_path / "seconds").write_text("0.7")
+    command = Command(launcher)
+    command.environment |= {"RAY_ADDRESS": ray_cluster.address}
+    process = command.start(path)
+    within(120, lambda: (events(folder, "began") == 2 and events(folder, "report") >= 4) or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
+    ray_cluster.remove_node(next(iter(ray_cluster.worker_nodes)), allow_graceful=False)
+    _, err = process.communicate(timeout=250)
+    assert process.returncode == 0, err
+    assert [trial["status"] for trial in content(folder)["trials"]] == ["finished"] * 3
+    for trial in content(folder)["trials"]:
+        assert [pairs for pairs, _ in trial["curve"]] == list(range(8, 80, 8))
+    lines = [(folder / "trials" / f"{n:03d}" / "journal.jsonl").read_text() for n in range(2)]
+    starts = [line.count('"kind":"start"') for line in lines]
+    assert sorted(starts) == [1, 2]  # the lost one went on from its checkpoint
+    assert "Traceback" not in err
+    within(10, lambda: not running(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hyperband", "pbt", "median"])
+def test_the_other_schedulers_resume_too(
+    sweep_path: Write, launcher: tuple[str, ...], tmp_path: Path, kind: str
+) -> None:
+    """Hyperband's halvings wait for all trials of a bracket: the same come out as without the kill."""
+    scheduler = {"kind": kind, "perturb_every_pairs": 16}
+    path, folder = sweep_path(trials=7, concurrent=4, cpus=0.5, scheduler=scheduler), tmp_path / "sweep"
+    process = Command(launcher, seconds=0.5).start(path)
+    within(120, lambda: events(folder, "report") >= 20 or process.poll() is not None)
+    process.kill()
+    process.communicate()
+    code, _, err = Command(launcher, seconds=0.5)(path)
+    assert code == 0, err
+    trials = content(folder)["trials"]
+    assert {trial["status"] for trial in trials} <= {"finished", "stopped"}
+    assert any(trial["pairs"] == 72 for trial in trials)
+    for trial in trials:
+        assert [pairs for pairs, _ in trial["curve"]] == list(range(8, trial["pairs"] + 8, 8))
+    if kind == "hyperband":
+        assert Command(launcher)(path, f"out={tmp_path}/whole")[0] == 0
+        assert outcome(folder) == outcome(tmp_path / "whole")
+    if kind == "pbt":
+        assert events(folder, "taken")
+        taken = [trial for trial in trials if (folder / "trials" / f"{trial['trial']:03d}" / "taken-1").is_dir()]
+        assert taken
+        assert all(1e-3 <= trial["parameters"]["optimizer.lr"] <= 10 for trial in trials)

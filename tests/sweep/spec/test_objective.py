@@ -60,14 +60,14 @@ def test_bounds() -> None:
 
 
 def test_the_validation_that_speaks_for_a_trial() -> None:
-    """The best that meets the bounds; without one that does, the nearest; of several metrics the last."""
+    """The best that meets the bounds; without one that does, the nearest; or the last."""
     curve = [(8, {RECALL: 0.5, SIDE: 1.0}), (16, {RECALL: 0.9, SIDE: 0.2}), (24, {RECALL: 0.6, SIDE: 1.0})]
     curve.append((32, {RECALL: float("nan"), SIDE: 1.0}))
     assert Objective({RECALL: "max"}, ()).chosen(curve) == curve[1]
     assert Objective({RECALL: "max"}, (Bound.parse(SIDE, ">= 0.9"),)).chosen(curve) == curve[2]
     assert Objective({RECALL: "max"}, (Bound.parse(SIDE, ">= 1.1"),)).chosen(curve) == curve[2]
     assert Objective({RECALL: "min"}, ()).chosen(curve) == curve[0]
-    assert Objective({RECALL: "max", SIDE: "max"}, ()).chosen(curve) == curve[2]
+    assert Objective({RECALL: "max", SIDE: "max"}, (), at_end=True).chosen(curve) == curve[2]
     assert Objective({RECALL: "max"}, ()).chosen(curve[3:]) is None
 
 

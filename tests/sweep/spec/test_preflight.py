@@ -55,6 +55,22 @@ def test_rungs_end_before_the_run_does() -> None:
         ({"metric": "validation/loss", "space": {"loss.tau": {"uniform": [0.1, 0.2]}}}, "cannot compare trials"),
         ({"scheduler": {"max_pairs": 100}}, "max_pairs 100 is never reached: a run has 72 pairs and validates every 8"),
         ({"scheduler": {"grace_pairs": 72}}, "grace_pairs 72 stops no trial early: a run has 72 pairs"),
+        (
+            {"scheduler": {"kind": "pbt"}, "space": {"model.width": {"choice": [8, 16]}}},
+            "cannot change model.width within",
+        ),
+        (
+            {"scheduler": {"kind": "pbt"}, "space": {"optimizer.kind": {"choice": ["sgd"]}}},
+            "cannot change optimizer.kind",
+        ),
+        (
+            {
+                "scheduler": {"kind": "pbt"},
+                "space": {"loss.t3": {"uniform": [1, 2]}},
+                "training": {"loss": {"learn": ["t3"]}},
+            },
+            "cannot change loss.t3, which is learned",
+        ),
     ],
 )
 def test_what_every_trial_would_fail_with(sweep_path: Write, changed: dict[str, Any], message: str) -> None:

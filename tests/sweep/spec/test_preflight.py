@@ -56,8 +56,8 @@ def test_rungs_end_before_the_run_does() -> None:
         ({"scheduler": {"max_pairs": 100}}, "max_pairs 100 is never reached: a run has 72 pairs and validates every 8"),
         ({"scheduler": {"grace_pairs": 72}}, "grace_pairs 72 stops no trial early: a run has 72 pairs"),
         (
-            {"scheduler": {"kind": "pbt"}, "space": {"model.width": {"choice": [8, 16]}}},
-            "cannot change model.width within",
+            {"scheduler": {"kind": "pbt"}, "space": {"data.mirror": {"choice": [0.5, 1]}}},
+            "cannot change data.mirror within",
         ),
         (
             {"scheduler": {"kind": "pbt"}, "space": {"optimizer.kind": {"choice": ["sgd"]}}},

@@ -39,7 +39,7 @@ demo: .venv/ready
 	rm -rf $(DEMO)
 	$(BIN)/sentalign phantom $(DEMO)/phantoms --studies 2460 --seed 1 --test-studies 160 --validation-studies 100 --processes 2
 	$(BIN)/sentalign shard build mimic-cxr $(DEMO)/phantoms --out $(DEMO)/shards --size 129
-	$(BIN)/sentalign train configs/phantom-cpu.yaml --ranks 2 run=$(DEMO)/run data.shards=$(DEMO)/shards track.uri=sqlite:///$(DEMO)/mlflow.db
+	$(BIN)/sentalign train configs/phantom-cpu.yaml --ranks 2 run=$(DEMO)/run data.shards=$(DEMO)/shards validation.boxes=$(DEMO)/phantoms track.uri=sqlite:///$(DEMO)/mlflow.db
 	$(BIN)/sentalign evaluate ms-cxr --data $(DEMO)/phantoms --run $(DEMO)/run --out $(DEMO) --withheld cavity --withheld-phrases $(DEMO)/phantoms/phantom.json
 	@printf '\nExpected over random starts\n\n'
 	$(BIN)/sentalign study --table docs/study/demo.json

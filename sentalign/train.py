@@ -1,7 +1,7 @@
 """The composition root: gives stream, model, journal and pictures to the engine's loop.
 
 In: `CONFIG [key=value ...]`, on every rank, started by DeepSpeed's launcher, torchrun or Slurm. Out: a run folder. Only
-this module joins engine, track and localize.
+this module joins engine, track, localize and evaluate.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ from sentalign import dist
 from sentalign.checkpoint import folders
 from sentalign.config import Config
 from sentalign.engine import build, loop, loss_scalars, nonfinite
+from sentalign.evaluate import predict_cases
+from sentalign.evaluate import validation as boxed_validation
+from sentalign.evaluate.datasets import validation_part
+from sentalign.evaluate.datasets.case import Case
 from sentalign.health import failures, heartbeat
 from sentalign.launch import rank_environment, stop_request
-from sentalign.localize.predict import Predictor
+from sentalign.localize.predict import MAPS, Predictor
 from sentalign.model import dual, image, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
@@ -79,11 +83,12 @@ def train_in_group(run: Path, config: Config) -> None:
     try:
         build.init_ranks(config.train.timeout_minutes)
         settle(run, config)
+        cases = boxed_cases(config)
         tokenizer = tokenizer_of(run, config)
         stream, validation = streams_of(config, tokenizer)
         torch.manual_seed(config.seed)
         model = one_rank_per_host_first(lambda: model_of(config, len(tokenizer.vocabulary)))
-        background = background_of(run, config, model, tokenizer) if dist.rank() == 0 else None
+        background = background_of(run, config, model, tokenizer, cases) if dist.rank() == 0 else None
         engine = build.build(model, config)
         rank_0 = RunLogger(run, config, stream.account(), background)
         with rank_0 if dist.rank() == 0 else nullcontext(loop.SILENT) as callbacks:
@@ -205,15 +210,47 @@ def one_rank_per_host_first(load: Callable[[], T]) -> T:
     return loaded[0]
 
 
-def background_of(run: Path, config: Config, model: dual.DualEncoder, tokenizer: Tokenizer) -> BackgroundTasks:
-    """Sample pictures and attribution offsets by a copy of the model on the CPU, made before DeepSpeed shards it."""
+def boxed_cases(config: Config) -> list[Case]:
+    """The cases of `validation.boxes`, on rank 0; none without it. Raises UserError on all ranks."""
+    cases: list[Case] = []
+    error_text = None
+    if dist.rank() == 0 and config.validation.boxes:
+        try:
+            cases = _boxed_cases(Path(config.validation.boxes), config)
+        except UserError as error:
+            error_text = str(error)
+    if error_text := dist.broadcast_object(error_text):
+        raise UserError(error_text)
+    return cases
+
+
+def _boxed_cases(boxes: Path, config: Config) -> list[Case]:
+    cases = validation_part.read(boxes, config.validation.boxes_kind, config.validation.cases)
+    # Decoders are imported on use: workers that are forked while a thread imports could hang.
+    if not any(predict_cases.read_picture(case) for case in cases):
+        raise UserError(f"not one image of the validation part of {boxes} can be read; check its files")
+    return cases
+
+
+def background_of(
+    run: Path, config: Config, model: dual.DualEncoder, tokenizer: Tokenizer, cases: Sequence[Case] = ()
+) -> BackgroundTasks:
+    """Sample pictures, attribution offsets and, of `cases`, localization, by a copy of the model on the CPU.
+
+    To be called before DeepSpeed shards the model.
+    """
     copied = copy.deepcopy(model).eval()
+    maps = config.maps.model_copy(update=MAPS[config.validation.map])
+    plain = config.model_copy(update={"maps": maps})
 
-    def predictor_of(weights: dict[str, torch.Tensor]) -> Predictor:
+    def predictor_of(weights: dict[str, torch.Tensor], settings: Config = config) -> Predictor:
         copied.load_state_dict(weights, assign=True)
-        return Predictor(copied, tokenizer, config)
+        return Predictor(copied, tokenizer, settings)
 
-    return BackgroundTasks(samples.tasks(run, config, predictor_of))
+    def localization(weights: dict[str, torch.Tensor]) -> dict[str, float]:
+        return boxed_validation.localization(predictor_of(weights, plain), cases)
+
+    return BackgroundTasks(samples.tasks(run, config, predictor_of) | {"localization": localization})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -9,8 +10,14 @@ import pytest
 import torch
 
 from sentalign import config, train
+from sentalign.model import dual
+from sentalign.phantom.study import Settings
+from sentalign.phantom.write import write_archive
 from sentalign.tokenizer import SPECIAL, Tokenizer
+from sentalign.track import journal
+from sentalign.track.run_logger import RunLogger
 from sharding.contract import Sentence, UserError
+from tests.evaluate.conftest import evaluate
 from tests.stream.conftest import tuples, write
 
 
@@ -176,3 +183,80 @@ def test_pictures_and_offsets_are_of_the_weights_that_they_are_given(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), (
         "training's own are kept"
     )
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantoms") / "archive"
+    write_archive(Settings(studies=24, seed=4, size=256, withheld=None, test=6, validate=14), folder)
+    return folder
+
+
+def localized(run, phantoms, **validation):
+    """The metrics of the journal after one validation of a small random model, which is stored as the run's."""
+    tokenizer = Tokenizer.train(["Left nodule in the right upper lung zone"], 60, cased=False)
+    settings = made(
+        run, model=TOWERS, data={"shards": "none", "image_size": 64}, validation={"boxes": str(phantoms)} | validation
+    )
+    train.settle(run, settings)
+    tokenizer.save(run / "tokenizer")
+    torch.manual_seed(3)
+    model = train.model_of(settings, len(tokenizer.vocabulary))
+    cases = train.boxed_cases(settings)
+    with RunLogger(run, settings, "", train.background_of(run, settings, model, tokenizer, cases)) as logger:
+        logger.start(0, 16)
+        logger.validation(16, {"loss": 1.0}, model.state_dict())
+    dual.save(run, model.describe(), model.state_dict())
+    (entry,) = [entry for entry in journal.read(run) if entry["kind"] == "localization"]
+    return cases, journal.metrics(entry)
+
+
+def evaluated(out):
+    metrics = json.loads((out / "metrics.json").read_text())
+    return {
+        "validation/pointing": metrics["seen"]["pointing"],
+        "validation/average_precision": metrics["protocols"]["clean"]["seen"]["average_precision"]["pooled"],
+        "validation/side": metrics["diagnosis"]["seen"]["side"]["pooled"],
+        "validation/cnr": metrics["seen"]["cnr"],
+        "validation/cases": metrics["cases"],
+    }
+
+
+def test_the_journal_has_what_evaluate_says_of_the_same_weights_and_the_validation_split(tmp_path, phantoms):
+    cases, logged = localized(tmp_path / "run", phantoms)
+    words = ("--data", phantoms / "MS_CXR_validate.json", "--run", tmp_path / "run", "--out", tmp_path / "results")
+    evaluate("ms-cxr", *words, "--map", "plain", "--replicates", 20)
+    assert logged == evaluated(tmp_path / "results")
+    assert logged["validation/cases"] == len(cases) > 20
+
+
+def test_the_same_of_a_draw_by_the_runs_own_maps_and_of_the_draw_as_a_table(tmp_path, phantoms):
+    cases, logged = localized(tmp_path / "run", phantoms, cases=9, map="both")
+    lines = ["image,sentence,boxes,category,patient"]
+    for case in cases:
+        boxes = "|".join(";".join(map(str, box)) for box in case.boxes.tolist())
+        lines.append(f"{case.image},{case.phrase},{boxes},{case.category},{case.patient}")
+    (tmp_path / "cases.csv").write_text("\n".join(lines) + "\n")
+    evaluate("table", "--data", tmp_path / "cases.csv", "--run", tmp_path / "run", "--out", tmp_path / "results")
+    # Not to the bit: an evaluation queries an image with other sentences too, all in one pass.
+    assert logged == pytest.approx(evaluated(tmp_path / "results"), abs=1e-6)
+    assert logged["validation/cases"] == 9
+    of_table = {"boxes": str(tmp_path / "cases.csv"), "boxes_kind": "table", "map": "both"}
+    assert localized(tmp_path / "again", phantoms, **of_table)[1] == logged
+
+
+def test_boxes_that_cannot_be_used_end_the_start_of_a_run(tmp_path, phantoms):
+    def cases_of(boxes, kind="ms-cxr"):
+        return train.boxed_cases(made(tmp_path, validation={"boxes": str(boxes), "boxes_kind": kind}))
+
+    with pytest.raises(UserError, match=r"has the split test only; training reads the validation part alone"):
+        cases_of(phantoms / "MS_CXR_Local_Alignment_v1.1.0.json")
+    with pytest.raises(UserError, match="no folder"):
+        cases_of(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no table"):
+        cases_of(tmp_path / "none.csv", "table")
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    (tmp_path / "cases.csv").write_text("image,sentence,boxes\na.png,Nodule.,1;1;2;2\n")
+    with pytest.raises(UserError, match=r"not one image of the validation part of .* can be read"):
+        cases_of(tmp_path / "cases.csv", "table")
+    assert train.boxed_cases(made(tmp_path)) == []

@@ -6,6 +6,7 @@ from sentalign.config.loss_settings import Loss
 from sentalign.config.map_settings import Maps
 from sentalign.config.settings import Augment, Config, Data, DataSource, Optimizer, Train
 from sentalign.config.strict_model import StrictModel, Tag
+from sentalign.config.validation_settings import Validation
 from sentalign.config.yaml_file import read_mapping, read_override, validated
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "StrictModel",
     "Tag",
     "Train",
+    "Validation",
     "check",
     "difference",
     "dump",

@@ -13,6 +13,7 @@ from sentalign.config.loss_settings import Loss
 from sentalign.config.map_settings import Maps
 from sentalign.config.model_settings import Model
 from sentalign.config.strict_model import StrictModel, Tag
+from sentalign.config.validation_settings import Validation
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -197,6 +198,7 @@ class Config(StrictModel):
     optimizer: Optimizer = Optimizer()
     train: Train = Train()
     maps: Maps = Maps()
+    validation: Validation = Validation()
     track: Track = Track()
 
     @model_validator(mode="after")

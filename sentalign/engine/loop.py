@@ -191,7 +191,7 @@ class Evaluation:
             if stop.agreed:
                 return progress
         weights = full_state.weights(self.engine)
-        if self.stream:
+        if self.stream or self.config.validation.boxes:
             self.callbacks.validation(progress.pairs, terms, weights)
         progress = replace(progress, validated=progress.pairs)
         if _is_best(terms.get("loss"), progress):

@@ -28,6 +28,8 @@ from sentalign.stream.views import ViewMaker, has_view
 from sentalign.stream.word_units import by_word
 from sentalign.word_recall import WordRecall, found_within
 
+DIRECTIONS = ("text_to_image_recall", "image_to_text_recall")  # of retrieval
+
 
 class PlainStep:
     """One graph over a rank's whole batch."""
@@ -150,24 +152,32 @@ def _validation_terms(
 
 
 class LabelFree:
-    """What the scores of validation batches tell without boxes: recall by word and the margin of the true side.
+    """What the scores of validation batches tell without boxes: two recalls and the margin of the true side.
 
     They count findings, sentences without any tag. A finding is found if its own image is among the top tenth of the
-    batch by the local score; images of which the same sentence is reported do not count against it. The margin of a
-    finding that names a side is its local score with its own image minus that after the report's sides were exchanged.
+    batch by the local score; images of which the same sentence is reported do not count against it.
+    `retrieval_recall` is that at 1 of a fixed number of candidates, so that batches of other sizes compare: the mean of
+    both directions, images of a finding and findings of an image. The margin of a finding that names a side is its
+    local score with its own image minus that after the report's sides were exchanged.
     """
 
     def __init__(self) -> None:
         self._recall = WordRecall()
         self._margins: list[float] = []  # of the sided findings of this rank
+        self._retrieved: dict[str, list[float]] = {name: [] for name in DIRECTIONS}  # chance of each finding
 
     def add(self, batch: Batch, local_bJK: Tensor, margin_bK: Tensor, reports: GlobalReports) -> None:
         """Counts a batch. `local_bJK` are this rank's images with all reports, `margin_bK` own minus swapped ones."""
         finding_bK = reports.present_bK & (batch.tags_BK == 0)
-        above_bK = retrieval.images_above(local_bJK, reports)
+        finding_bK[:, 0] = False  # [CLS]
+        above_bK, wrong_bK = retrieval.images_above(local_bJK, reports)
+        ranks = (above_bK, wrong_bK), retrieval.sentences_above(local_bJK, finding_bK, reports)
+        for name, pair in zip(DIRECTIONS, ranks, strict=True):
+            first_bK = retrieval.first_of(retrieval.CANDIDATES, *pair)
+            self._retrieved[name] += first_bK[finding_bK & ~first_bK.isnan()].tolist()
         found_bK = (above_bK < found_within(local_bJK.shape[1])).tolist()
-        for b, k in finding_bK[:, 1:].nonzero().tolist():
-            self._recall.add(batch.sentences[b][k], found_bK[b][k + 1])
+        for b, k in finding_bK.nonzero().tolist():
+            self._recall.add(batch.sentences[b][k - 1], found_bK[b][k])
         assert batch.negative_BK is not None
         self._margins += margin_bK[batch.negative_BK].tolist()
 
@@ -176,7 +186,16 @@ class LabelFree:
         sums = [float(len(self._margins)), sum(self._margins), float(sum(m > 0 for m in self._margins))]
         sided, margin, preferred = map(sum, zip(*dist.of_all_ranks(sums), strict=True))
         margins = {"side_margin": margin / sided, "side_preferred": preferred / sided} if sided else {}
-        return WordRecall.merged(dist.all_objects(self._recall)).metrics() | margins
+        return WordRecall.merged(dist.all_objects(self._recall)).metrics() | self._retrieval() | margins
+
+    def _retrieval(self) -> dict[str, float]:
+        """Recall of both directions and their mean; empty where batches have too few candidates."""
+        sums = [number for values in self._retrieved.values() for number in (float(len(values)), sum(values))]
+        totals = [sum(column) for column in zip(*dist.of_all_ranks(sums), strict=True)]
+        if not all(totals[::2]):
+            return {}
+        recalls = [found / asked for asked, found in zip(totals[::2], totals[1::2], strict=True)]
+        return dict(zip(DIRECTIONS, recalls, strict=True)) | {"retrieval_recall": sum(recalls) / len(recalls)}
 
 
 def _floats(terms: dict[str, Tensor]) -> dict[str, float]:

@@ -83,5 +83,6 @@ class Bootstrap:
         """The sums over the cases of the drawn patients, (R, C)."""
         columns = [np.bincount(self._patient_N, column_N, self._patients) for column_N in values_NC.T]
         sums_PC = np.stack(columns, axis=1)
-        chunks = (self._draws_RP[start : start + CHUNK] for start in range(0, len(self._draws_RP), CHUNK))
-        return np.concatenate([draws_rP.astype(float) @ sums_PC for draws_rP in chunks])
+        chunks = (self._draws_RP[start : start + CHUNK] for start in range(1, len(self._draws_RP), CHUNK))
+        # The set's own sum apart: in one product with the draws, its last bits would depend on their number.
+        return np.concatenate([sums_PC.sum(axis=0)[None], *(draws_rP.astype(float) @ sums_PC for draws_rP in chunks)])

@@ -229,7 +229,7 @@ def _about(run: Path, weights: str) -> dict[str, str]:
     import yaml
 
     tree = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    settings = {name: value for name, value in tree.items() if name not in ("run", "track")}
+    settings = {name: value for name, value in tree.items() if name not in ("run", "track", "validation")}
     settings["data"] = {name: value for name, value in tree["data"].items() if name not in ("shards", "cache")}
     for tower in settings.get("model", {}).values():
         for name in ("weights", "vocabulary") if isinstance(tower, dict) else ():

@@ -89,12 +89,14 @@ def predict_cases(
     notes: Counter[str],
     progress: Callable[[int], None],
     workers: int = 0,
+    text_free: bool = True,
 ) -> Iterator[CaseGrids]:
     """Every case whose image can be read; `lost` counts the others by reason, `progress` gets the cases done.
 
     `notes` counts boxes that reach beyond their picture: they are cut at its edge.
 
-    `workers` processes decode pictures while the model works on others; 0: this one does.
+    `workers` processes decode pictures while the model works on others; 0: this one does. Without `text_free` there are
+    no grids that read no sentence.
     """
     done, groups = 0, group_by_image(cases)
     pictures = decoded([str(cases[members[0]].image) for members in groups], workers)
@@ -109,7 +111,7 @@ def predict_cases(
                 lost["image has another shape than annotated"] += len(members) - len(shaped)
                 fitted = {i: cut for i, case in shaped.items() if (cut := _within(case, picture, notes))}
                 lost["target lies beyond the picture"] += len(shaped) - len(fitted)
-                yield from _predict_image(localizer, fitted, picture, next(features), queries)
+                yield from _predict_image(localizer, fitted, picture, next(features), queries, text_free)
             done += len(members)
             progress(done)
 
@@ -120,6 +122,7 @@ def _predict_image(
     picture: Picture,
     features: Any,
     queries: Sequence[dict[str, str]],
+    text_free: bool,
 ) -> Iterator[CaseGrids]:
     """The maps of the cases of one image, by their number in the set."""
     if not cases:
@@ -128,12 +131,19 @@ def _predict_image(
     # Cases share sentences, and every sentence costs a backward pass.
     sentences = sorted({sentence for i in cases for sentence in queries[i].values()})
     maps = dict(zip(sentences, localizer.maps(features, sentences), strict=True))
-    cells = controls.Cells(frames[0], shape(maps[sentences[0]].plain_HW))
-    saliency = _saliency(picture, cells)
+    own_maps = {i: {kind: maps[sentence] for kind, sentence in queries[i].items()} for i in cases}
+    grids = _text_free(cases, picture, frames[0], shape(maps[sentences[0]].plain_HW)) if text_free else {}
     for i, case in cases.items():
-        text_free = {CENTRE: cells.centre(), BOXES: cells.share(case.target), **saliency}
-        own = {kind: maps[sentence] for kind, sentence in queries[i].items()}
-        yield CaseGrids(i, case, frames[0], frames[1], own, text_free)
+        yield CaseGrids(i, case, frames[0], frames[1], own_maps[i], grids.get(i, {}))
+
+
+def _text_free(
+    cases: dict[int, Case], picture: Picture, frame: Geometry, grid: tuple[int, int]
+) -> dict[int, dict[str, Array]]:
+    """The grids of each case that read no sentence."""
+    cells = controls.Cells(frame, grid)
+    saliency = _saliency(picture, cells)
+    return {i: {CENTRE: cells.centre(), BOXES: cells.share(case.target), **saliency} for i, case in cases.items()}
 
 
 def _saliency(picture: Picture, cells: controls.Cells) -> dict[str, Array]:

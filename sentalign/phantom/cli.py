@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from sentalign.phantom.write import MS_CXR, write_archive
+    from sentalign.phantom.write import MS_CXR, MS_CXR_VALIDATE, write_archive
 
     settings = settings_of(args)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(account, indent=2))
     else:
-        cases = sum(account["cases"]["test"].values())
-        print(f"{settings.studies} studies in {args.out}; {cases} test phrases with boxes in {MS_CXR}.json")
+        test, validate = (sum(account["cases"][split].values()) for split in ("test", "validate"))
+        print(f"{settings.studies} studies in {args.out}; {test} test phrases with boxes in {MS_CXR}.json")
+        print(f"{validate} of the validation split in {MS_CXR_VALIDATE}.json: train with validation.boxes={args.out}")
     return 0

@@ -29,8 +29,8 @@ class Outcome:
 
 
 class BackgroundTasks:
-    """Runs tasks in the order in which they were asked for. The loop's thread calls all methods; but for `close` they
-    return at once.
+    """Runs tasks in the order in which they were asked for. The loop's thread calls all methods; but for `wait` and
+    `close` they return at once.
     """
 
     def __init__(self, tasks: Mapping[str, Callable[[Weights], Any]]) -> None:
@@ -53,6 +53,15 @@ class BackgroundTasks:
         self._start()
         return outcomes
 
+    def wait(self, kind: str, seconds: float) -> list[Outcome]:
+        """The outcomes up to that of the kind that was asked for last, or until the time is over."""
+        deadline, outcomes = time.monotonic() + seconds, self.finished()
+        while self._is_due(kind) and (left := deadline - time.monotonic()) > 0:
+            assert self._thread
+            self._thread.join(left)
+            outcomes += self.finished()
+        return outcomes + self.finished()  # of a task that ended between the last two looks
+
     def close(self, seconds: float) -> list[Outcome]:
         """All that are left; what does not end within the time is abandoned."""
         deadline = time.monotonic() + seconds
@@ -65,6 +74,9 @@ class BackgroundTasks:
             self._thread = None
             outcomes += self.finished()
         return outcomes
+
+    def _is_due(self, kind: str) -> bool:
+        return kind in self._waiting or bool(self._thread and self._thread.is_alive() and self._running[0] == kind)
 
     def _start(self) -> None:
         if self._waiting and not (self._thread and self._thread.is_alive()):

@@ -7,6 +7,7 @@ Kinds and their fields, besides `kind` and `time` (seconds since 1970):
     start       run, config (resolved), versions, pairs (0, or where a resumed run continues)
     metrics     step, pairs, one field a number        validation  pairs, one field a number
     attribution pairs (of a validation), one field a number; written when the background has computed it
+    localization pairs (of a validation), one field a number; likewise, with `validation.boxes`
     picture     path (relative to the run), pairs      checkpoint, best  pairs, path or value
     warning     pairs, message
     end         status: finished | failed | interrupted | stopped
@@ -25,8 +26,8 @@ from sharding.contract import UserError
 
 JOURNAL_NAME = "journal.jsonl"
 # Lines that must survive a power cut; metrics are too many to fsync each of them.
-DURABLE_KINDS = frozenset({"start", "validation", "checkpoint", "best", "end"})
-_PREFIXES = {"metrics": "", "validation": "validation/", "attribution": "validation/"}
+DURABLE_KINDS = frozenset({"start", "validation", "localization", "checkpoint", "best", "end"})
+_PREFIXES = {"metrics": ""} | dict.fromkeys(("validation", "attribution", "localization"), "validation/")
 _NOT_METRICS = frozenset({"kind", "time", "step", "pairs"})
 
 Entry = dict[str, Any]
@@ -110,7 +111,7 @@ def latest(entries: list[Entry]) -> list[Entry]:
 
 
 def metrics(entry: Entry) -> dict[str, float]:
-    """The numbers of an entry by name; those of a validation and its attribution are called `validation/NAME`."""
+    """The numbers of an entry by name; `validation/NAME` those of a validation, its attribution and localization."""
     prefix = _PREFIXES.get(entry["kind"])
     if prefix is None:
         return {}

@@ -1,7 +1,8 @@
-"""What the training loop reports → journal, console, MLflow, sample pictures and attribution offsets.
+"""What the training loop reports → journal, console, MLflow, sample pictures, attribution offsets and localization.
 
 In: the callbacks of the loop (`engine.loop.LoopCallbacks`) on rank 0. Out: journal entries, console lines, an MLflow
-run. What is computed of sample images is in `samples`, how it runs beside the loop in `background`.
+run. What is computed of sample images is in `samples`, of cases with boxes in `evaluate.validation`, and how it runs
+beside the loop in `background`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from sentalign.track.mlflow_uploader import MlflowUploader
 log = logging.getLogger(__name__)
 SHOWN, WORD, LOWEST = ("loss", "recall", "side_margin", "side_preferred"), "word_recall/", 3  # of a validation
 BACKGROUND_SECONDS = 30.0  # that the end of a run waits for its last pictures and offsets
-NAMES = {"pictures": "sample pictures", "attribution": "attribution offset"}
+LOCALIZATION_SECONDS = 600.0  # that it waits for its last localization, which sweeps compare
+NAMES = {"pictures": "sample pictures", "attribution": "attribution offset", "localization": "localization"}
 
 
 class RunLogger:
@@ -34,6 +36,7 @@ class RunLogger:
         self._run, self._config, self._account, self._background = run, config, account, background
         self._status = "finished"
         self._console: Console | None = None  # until the loop starts
+        self._total = math.inf
 
     def __enter__(self) -> RunLogger:
         track = self._config.track
@@ -57,7 +60,7 @@ class RunLogger:
         versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "webdataset")}
         config = self._config.model_dump(mode="json")
         self._journal.append("start", run=str(self._run), config=config, versions=versions, pairs=pairs)
-        self._console = Console(total, pairs)
+        self._console, self._total = Console(total, pairs), total
 
     def step(self, pairs: int, metrics: dict[str, float]) -> None:
         """One training step; its metrics are finite."""
@@ -68,16 +71,26 @@ class RunLogger:
             self._log_outcomes(self._background.finished())
 
     def validation(self, pairs: int, metrics: dict[str, float], weights: dict[str, Tensor]) -> None:
-        """One pass over the validation split; the attribution offset of its weights is computed in the background.
+        """One pass over the validation split; localization and attribution offset follow from the background.
 
-        NaN and inf are written as text: JSON has no numbers for them.
+        The last localization is waited for, before the checkpoint that makes this validation the last one: a run that
+        is killed here validates again. NaN and inf are written as text: JSON has no numbers for them.
         """
         values = {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
         self._journal.append("validation", pairs=pairs, **values)
-        if self._console:
+        if self._console and metrics:
             self._console.line(f"validation at {pairs:,} pairs: {validation_line(metrics)}")
         if self._background and all(map(math.isfinite, metrics.values())):
-            self._background.ask("attribution", weights, pairs)
+            self._ask(self._background, weights, pairs)
+
+    def _ask(self, background: BackgroundTasks, weights: dict[str, Tensor], pairs: int) -> None:
+        if self._config.validation.boxes:
+            background.ask("localization", weights, pairs)
+        background.ask("attribution", weights, pairs)
+        if self._config.validation.boxes and pairs >= self._total:
+            # The other ranks wait in a collective.
+            longest = min(LOCALIZATION_SECONDS, 30 * self._config.train.timeout_minutes)
+            self._log_outcomes(background.wait("localization", longest))
 
     def best(self, pairs: int, loss: float | None, weights: dict[str, Tensor]) -> None:
         """model.safetensors was just written with these weights; sample pictures are drawn with them."""
@@ -102,6 +115,8 @@ class RunLogger:
                 log.warning("warning: %s", message)
             elif outcome.kind == "attribution":
                 self._log_attribution(outcome.pairs, outcome.result)
+            elif outcome.kind == "localization":
+                self._log_localization(outcome.pairs, outcome.result)
             else:
                 for path in outcome.result:
                     self._journal.append("picture", path=path, pairs=outcome.pairs)
@@ -111,6 +126,18 @@ class RunLogger:
         if self._console and metrics:
             dx, dy, length = (metrics[f"attribution_{name}"] for name in ("dx", "dy", "length"))
             self._console.line(f"attribution offset at {pairs:,} pairs: {length:.1f} px (x {dx:+.1f}, y {dy:+.1f})")
+
+    def _log_localization(self, pairs: int, metrics: dict[str, float]) -> None:
+        self._journal.append("localization", pairs=pairs, **metrics)
+        if self._console:
+            self._console.line(f"localization at {pairs:,} pairs: {localization_line(metrics)}")
+
+
+def localization_line(metrics: dict[str, float]) -> str:
+    """What was measured of the cases with boxes."""
+    shown = {"pointing": "pointing", "average_precision": "AP", "side": "right side", "cnr": "CNR"}
+    parts = [f"{text} {metrics[name]:.3f}" for name, text in shown.items() if name in metrics]
+    return "  ".join([*parts, f"({metrics['cases']:.0f} cases)"])
 
 
 def validation_line(metrics: dict[str, float]) -> str:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sentalign.track import journal
 from tests.e2e.commands import COMMAND, ROOT, command, good
 
 SMALL = [
@@ -19,7 +20,7 @@ SMALL = [
     *("data.augment.contrast=0.2", "train.epochs=3", "train.checkpoint_every_pairs=32", "optimizer.warmup_pairs=64"),
     *("model.text.backbone.hidden_dropout_prob=0.1", "model.text.backbone.num_hidden_layers=1"),
     *("train.micro_batch=3", "data.length_buckets=2", "loss.targets=multi", "loss.learn=[tau, t3]"),
-    *("loss.tag_weights={uncertain: 0.5}", "track.uri=sqlite:///mlflow.db"),
+    *("loss.tag_weights={uncertain: 0.5}", "track.uri=sqlite:///mlflow.db", "validation.boxes=phantoms"),
 ]
 
 
@@ -72,6 +73,20 @@ def test_the_run_keeps_what_it_promises(folder):
     assert [e["pairs"] for e in entries(run) if e["kind"] == "best"][-1] == best["pairs"]
 
 
+def last_localization(run):
+    """The metrics with boxes of the last validation."""
+    last = max(e["pairs"] for e in entries(run) if e["kind"] == "validation")
+    found = [journal.metrics(e) for e in journal.read(run) if e["kind"] == "localization" and e["pairs"] == last]
+    return found[-1]
+
+
+def test_the_last_validation_is_localized_before_the_run_ends(folder):
+    metrics = last_localization(folder / "whole")
+    assert {"validation/pointing", "validation/average_precision", "validation/cnr", "validation/cases"} <= set(metrics)
+    assert 10 < metrics["validation/cases"] < 60
+    assert 0 < metrics["validation/average_precision"] < 1
+
+
 def test_mlflow_has_the_run(folder):
     import mlflow
 
@@ -81,6 +96,7 @@ def test_mlflow_has_the_run(folder):
     assert run.info.status == "FINISHED"
     assert run.data.params["data.batch"] == "16"
     assert len(client.get_metric_history(run.info.run_id, "loss")) == 12
+    assert run.data.metrics["validation/average_precision"] > 0
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert "config.yaml" in names
     assert any("picture" in name for name in names)
@@ -122,6 +138,7 @@ def test_a_stopped_and_a_killed_run_end_with_the_same_bits(folder):
         assert torch.equal(value, other[name]), name
     best, again = (load_file(folder / run / "model.safetensors") for run in ("whole", "killed"))
     assert all(torch.equal(value, again[name]) for name, value in best.items())
+    assert last_localization(folder / "killed") == last_localization(folder / "whole")
 
 
 def test_a_run_is_not_continued_under_other_settings(folder):

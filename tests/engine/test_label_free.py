@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import comb
+from random import Random
+
 import pytest
 import torch
 
@@ -48,6 +51,22 @@ def test_a_model_that_finds_everything(step):
     assert (metrics["recall"], metrics["recall_lowest"]) == (1, 1)
     assert (metrics["side_margin"], metrics["side_preferred"]) == (0.75, 1)
     assert metrics["word_recall/left"] == 1
+
+
+def test_retrieval_is_recall_at_1_of_16_whatever_the_batch(step):
+    """Chance for scores without a rule; own image and sentence third of 40: 15 of the 39 others have none above."""
+    names = ("text_to_image_recall", "image_to_text_recall", "retrieval_recall")
+    found = planted(step, lambda i, j: float(i == j), lambda i: 0.0)
+    assert [found[name] for name in names] == [1, 1, 1]
+    third = planted(step, lambda i, j: 0.5 * (i == j) + float((i - j) % IMAGES in (1, 2)), lambda i: 0.0)
+    # Of images: two of 39 are above. Of sentences: four of the 78 of 39 reports, two of each of two reports.
+    assert third["text_to_image_recall"] == pytest.approx(comb(37, 15) / comb(39, 15))
+    assert third["image_to_text_recall"] == pytest.approx(comb(74, 15) / comb(78, 15))
+    random = Random(5)
+    scores = {(i, j): random.random() for i in range(IMAGES) for j in range(IMAGES)}
+    assert planted(step, lambda i, j: scores[i, j], lambda i: 0.0)["retrieval_recall"] == pytest.approx(
+        1 / 16, abs=0.05
+    )
 
 
 def test_a_kind_that_is_not_discovered(step):

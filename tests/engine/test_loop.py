@@ -34,6 +34,7 @@ class Recorder:
 
     def __init__(self, folder):
         self.folder, self.events, self.weights, self.sums, self.replaced = folder, [], None, {}, 0
+        self.validated = None
 
     def start(self, pairs, total):
         self.events.append(("start", pairs))
@@ -44,12 +45,12 @@ class Recorder:
 
     def validation(self, pairs, metrics, weights):
         self.events.append(("validation", pairs))
-        self.sums["validation", pairs] = self.sum(), metrics["loss"]
+        self.sums["validation", pairs] = self.sum(), metrics.get("loss")
         self.validated = weights
 
     def best(self, pairs, loss, weights):
         self.events.append(("best", pairs))
-        assert weights is self.validated, "the weights that were validated are kept"
+        assert self.validated is None or weights is self.validated, "the weights that were validated are kept"
         self.weights = {name: value.clone() for name, value in weights.items()}
         self.sums["best", pairs] = self.sum(), loss
 
@@ -157,6 +158,12 @@ def scenarios(folder, shards):
 
     run = new("plain")
     done["plain"] = results(run, run.go())
+
+    for name, boxes in (("unvalidated", None), ("boxes-alone", "phantoms")):
+        run = new(name)
+        run.validation = None
+        run.config = run.config.model_copy(update={"validation": configuration.Validation(boxes=boxes)})
+        done[name] = results(run, run.go())
 
     run = new("nan")
     run.fault = lambda kind, n, images: images * math.nan if kind == "validating" and n in (1, 5) else images
@@ -291,6 +298,13 @@ def test_the_averaged_weights_are_kept_and_the_trained_ones_saved(ranks):
     assert equal(plain(saved), run.state)
     assert not equal(kept, run.state)
     assert equal(run.state, both(ranks, "plain").state), "an average does not change the training"
+
+
+def test_without_a_validation_split_there_are_validations_only_for_boxes(ranks):
+    alone, boxes = (both(ranks, name) for name in ("unvalidated", "boxes-alone"))
+    assert [event for event in boxes.events if event[0] != "validation"] == alone.events
+    assert [pairs for kind, pairs in boxes.events if kind == "validation"] == [8, 16, 24, 32]
+    assert [boxes.sums["best", pairs][1] for pairs in (8, 16, 24, 32)] == [None] * 4, "the last weights are kept"
 
 
 def test_a_validation_loss_that_is_nan_is_never_the_best(ranks):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from tests.stream.plain_words import words_batch
 # By the hash of a unit; hash 4 names no side.
 SENTENCES = {1: "Left nodule.", 2: "Right apical effusion.", 3: "A small left cavity.", 4: "Large heart."}
 STEPS = 8
+CANDIDATES = 4
 # ZeRO stage, micro-batch, attention, units of the loss; by the number of ranks.
 CASES = {
     1: [(0, 0, "paper", "sentence"), (0, 0, "cosine", "sentence")],
@@ -69,7 +71,9 @@ def validated(cases):
     os.environ["DS_ACCELERATOR"] = "cpu"
     from sentalign.engine import build
     from sentalign.engine.step import validate
+    from sentalign.loss import retrieval
 
+    retrieval.CANDIDATES = CANDIDATES  # of a process of its own
     build.init_ranks(2)
     found = []
     for case in cases:
@@ -93,6 +97,7 @@ def scores(model, rows, attention):
 def by_loops(attention):
     """The label-free metrics of all batches, sentence by sentence."""
     model, asked, margins = towers().eval(), [], []
+    images, texts = [], []  # of every finding, whether it is above all candidates, the mean over all draws
     for step in range(STEPS):
         rows = plain_batch(step)
         true, swapped = scores(model, rows, attention), scores(model, other_sides(rows)[0], attention)
@@ -102,6 +107,17 @@ def by_loops(attention):
                 if rows.tags_BK[j, k]:
                     continue
                 rivals = [i for i in range(BATCH) if int(rows.unit_hash_BK[j, k]) not in reports[i]]
+                own = true[j, j, k]
+                draws = list(combinations([bool(own > true[i, j, k]) for i in rivals], CANDIDATES - 1))
+                images += [sum(map(all, draws)) / len(draws)] if draws else []
+                others = [
+                    bool(own > true[j, i, n])
+                    for i in range(BATCH)
+                    for n in range(1, 1 + len(rows.sentences[i]))
+                    if i != j and not rows.tags_BK[i, n] and int(rows.unit_hash_BK[i, n]) not in reports[j]
+                ]
+                draws = list(combinations(others, CANDIDATES - 1))
+                texts += [sum(map(all, draws)) / len(draws)] if draws else []
                 asked.append((sentence, all(true[i, j, k] < true[j, j, k] for i in rivals)))
                 if "eft" in sentence or "ight" in sentence:
                     margins.append(float(true[j, j, k] - swapped[j, j, k]))
@@ -111,6 +127,8 @@ def by_loops(attention):
         if len(hits) >= 5:
             metrics[f"word_recall/{word}"] = sum(hits) / len(hits)
     metrics["recall_lowest"] = min(value for name, value in metrics.items() if name.startswith("word"))
+    metrics["text_to_image_recall"], metrics["image_to_text_recall"] = (sum(x) / len(x) for x in (images, texts))
+    metrics["retrieval_recall"] = (metrics["text_to_image_recall"] + metrics["image_to_text_recall"]) / 2
     metrics["side_margin"] = sum(margins) / len(margins)
     metrics["side_preferred"] = sum(m > 0 for m in margins) / len(margins)
     return metrics

@@ -55,7 +55,11 @@ def test_json_prints_the_account(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert printed["studies"]["test"] == 4
 
 
-def test_without_json_one_line_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_json_two_lines_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = parse(str(tmp_path / "phantoms"), "--studies", "4", "--seed", "1", "--size", "64", "--processes", "2")
     assert args.command(args) == 0
-    assert capsys.readouterr().out.startswith("4 studies in ")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("4 studies in ")
+    assert second.endswith(
+        "of the validation split in MS_CXR_validate.json: train with validation.boxes=" + str(tmp_path / "phantoms")
+    )

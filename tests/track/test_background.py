@@ -54,3 +54,22 @@ def test_what_hangs_is_abandoned_with_what_waits_for_it(slow):
     late = {"failure": "not finished within 0.01 s"}
     assert slow.close(0.01) == [Outcome("one", 16, **late), Outcome("other", 8, **late)]
     slow.may_end.set()
+
+
+def test_waiting_for_a_kind_ends_with_its_last_outcome_and_leaves_the_others_running(slow):
+    slow.ask("other", "first", 8)
+    slow.ask("one", "second", 16)
+    assert slow.wait("one", 0.01) == [], "the time is over"
+    slow.may_end.set()
+    assert slow.wait("one", 60) == [Outcome("other", 8, "FIRST"), Outcome("one", 16, "SECOND")]
+    assert slow.wait("one", 60) == []
+    slow.may_end.clear()
+    slow.begun.clear()
+    slow.ask("one", "third", 24)
+    slow.ask("other", "third", 24)
+    assert slow.begun.wait(60)
+    assert slow.wait("unheard of", 60) == []
+    threading.Timer(0.05, slow.may_end.set).start()
+    waited = slow.wait("one", 60)
+    assert waited[0] == Outcome("one", 24, "THIRD")
+    assert [*waited, *slow.close(60)] == [Outcome("one", 24, "THIRD"), Outcome("other", 24, "THIRD")]

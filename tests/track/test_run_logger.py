@@ -131,3 +131,60 @@ def test_a_run_that_fails_does_not_wait_for_its_background(tmp_path):
     with pytest.raises(UserError, match="the reason"), RunLogger(tmp_path, settings(tmp_path), "", background):
         raise UserError("the reason")
     assert background.closed == 0
+
+
+class Localizing(Background):
+    """One whose localization is only there when it is waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.waited = []
+
+    def finished(self):
+        return []
+
+    def wait(self, kind, seconds):
+        self.waited.append((kind, seconds))
+        found = {"pointing": 0.75, "average_precision": 0.5, "side": 1.0, "cnr": 1.25, "cases": 12.0}
+        return [Outcome("localization", 64, found)]
+
+
+def test_only_the_last_localization_is_waited_for(tmp_path, capfd):
+    boxed = {"validation": {"boxes": "there"}, "train": {"timeout_minutes": 4}}
+    background = Localizing()
+    with RunLogger(tmp_path, settings(tmp_path, **boxed), "", background) as logger:
+        logger.start(0, 64)
+        logger.validation(32, {"loss": 1.0}, {})
+        assert background.waited == []
+        logger.validation(64, {"loss": 1.0}, {})
+        assert background.waited == [("localization", 120)], "half of what the other ranks wait in a collective"
+        (localization,) = [e for e in entries(tmp_path) if e["kind"] == "localization"]
+    asked = [(kind, pairs) for kind, _, pairs in background.asked]
+    assert asked == [(kind, pairs) for pairs in (32, 64) for kind in ("localization", "attribution")]
+    assert journal.metrics(localization) == {
+        "validation/pointing": 0.75,
+        "validation/average_precision": 0.5,
+        "validation/side": 1.0,
+        "validation/cnr": 1.25,
+        "validation/cases": 12,
+    }
+    line = "localization at 64 pairs: pointing 0.750  AP 0.500  right side 1.000  CNR 1.250  (12 cases)\n"
+    assert line in capfd.readouterr().err
+
+
+def test_boxes_without_a_validation_split_are_localized_too(tmp_path, capfd):
+    background = Localizing()
+    with RunLogger(tmp_path, settings(tmp_path, validation={"boxes": "there"}), "", background) as logger:
+        logger.start(0, 64)
+        logger.validation(64, {}, {})
+    assert [kind for kind, *_ in background.asked] == ["localization", "attribution"]
+    assert "validation at" not in capfd.readouterr().err
+
+
+def test_without_boxes_no_localization_is_asked_for(tmp_path):
+    background = Localizing()
+    with RunLogger(tmp_path, settings(tmp_path), "", background) as logger:
+        logger.start(0, 64)
+        logger.validation(64, {"loss": 1.0}, {})
+    assert background.waited == []
+    assert [kind for kind, *_ in background.asked] == ["attribution"]

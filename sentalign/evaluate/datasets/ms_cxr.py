@@ -81,7 +81,22 @@ def _annotations(data: Path) -> tuple[Path, list[_Row]]:
         rows = _rows(file)
         if rows is not None:
             return file, _checked(file, rows)
-    raise UserError(f"no MS-CXR annotations in {data}; it needs MS_CXR_Local_Alignment_*.json or .csv")
+    raise _no_annotations(data)
+
+
+def annotation_files(data: Path) -> Iterator[Path]:
+    """The files with annotations, one of each name, in the order in which `read` looks for one. Raises UserError."""
+    seen: set[str] = set()
+    for file in _candidates(data):
+        if file.stem not in seen and _rows(file) is not None:
+            seen.add(file.stem)
+            yield file
+    if not seen:
+        raise _no_annotations(data)
+
+
+def _no_annotations(data: Path) -> UserError:
+    return UserError(f"no MS-CXR annotations in {data}; it needs MS_CXR_Local_Alignment_*.json or .csv")
 
 
 def _candidates(data: Path) -> list[Path]:

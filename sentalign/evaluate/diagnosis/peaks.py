@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentalign import sides
+from sentalign.evaluate.datasets.case import Case
 from sentalign.evaluate.predict_cases import MODEL
 from sentalign.evaluate.score_cases import Scores
 from sentalign.evaluate.scoring.metrics import Array
@@ -32,16 +33,24 @@ def diagnose(scores: Scores) -> dict[str, Array]:
     `offset`. `dx`, `dy`: of near peaks, how far right of and below the centre of the nearest box the peak lies, in
     pixels of the network's input.
     """
-    figures = {name: np.full(len(scores.cases), np.nan) for name in FIGURES}
-    peaks_N2 = np.full((len(scores.cases), 2), np.nan)
-    for n, case in enumerate(scores.cases):
-        peak = heatmap.peak(scores.kinds[MODEL].clean_NHW[n].astype(float), scores.clean_frames[n])
-        if peak is not None:
-            peaks_N2[n] = peak
-        if sides.names_side(case.phrase):
-            figures["side"][n] = right_side(peak, case.boxes, scores.clean_frames[n].columns)
-        figures["near"][n], figures["dx"][n], figures["dy"][n] = offset(peak, case.boxes, scores.paper_frames[n])
+    frames_N = scores.clean_frames, scores.paper_frames
+    peaks_N = [peak_of(*one) for one in zip(scores.kinds[MODEL].clean_NHW, scores.clean_frames, strict=True)]
+    rows_N = [of_case(*one) for one in zip(peaks_N, scores.cases, *frames_N, strict=True)]
+    figures = {name: np.array([row[name] for row in rows_N], float) for name in FIGURES}
+    peaks_N2 = np.array([peak or (np.nan, np.nan) for peak in peaks_N], float).reshape(-1, 2)
     return figures | {"peak": peaks_N2}
+
+
+def peak_of(grid_HW: NDArray[np.float32], frame: Geometry) -> Peak:
+    """The peak of the model's map of a case."""
+    return heatmap.peak(grid_HW.astype(float), frame)
+
+
+def of_case(peak: Peak, case: Case, clean_frame: Geometry, paper_frame: Geometry) -> dict[str, float]:
+    """The figures of one case (see `diagnose`)."""
+    near, dx, dy = offset(peak, case.boxes, paper_frame)
+    side = right_side(peak, case.boxes, clean_frame.columns) if sides.names_side(case.phrase) else float("nan")
+    return {"side": side, "near": near, "dx": dx, "dy": dy}
 
 
 def right_side(peak: Peak, boxes_xywh_M4: Array, columns: int) -> float:

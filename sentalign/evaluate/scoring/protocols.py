@@ -74,14 +74,25 @@ class Scorer:
         """The paper protocol's metrics of a grid that is stretched over the network's input."""
         return self._paper(grid_HW, self._square)
 
+    def cnr(self, grid_HW: Array) -> float:
+        """`paper`'s cnr alone."""
+        return cnr(self._paper_map(grid_HW, self._geometry), self._paper_hw) if self._has_paper else float("nan")
+
     def _paper(self, grid_HW: Array, frame: Geometry) -> dict[str, float]:
         """NaN where the scored centre holds nothing of the target or nothing else."""
-        if not self._paper_hw.any() or self._paper_hw.all():
+        if not self._has_paper:
             return dict.fromkeys(PAPER, float("nan"))
-        map_hw = heatmap.paper_map(grid_HW, frame, self._square, len(grid_HW) / self._regions[0])
+        map_hw = self._paper_map(grid_HW, frame)
         iou_T, dice_T = Sorted(map_hw, self._paper_hw).overlap(THRESHOLDS)
         values = (cnr(map_hw, self._paper_hw), iou_T.mean(), dice_T.mean())
         return {name: float(value) for name, value in zip(PAPER, values, strict=True)}
+
+    @property
+    def _has_paper(self) -> bool:
+        return bool(self._paper_hw.any()) and not self._paper_hw.all()
+
+    def _paper_map(self, grid_HW: Array, frame: Geometry) -> Array:
+        return heatmap.paper_map(grid_HW, frame, self._square, len(grid_HW) / self._regions[0])
 
 
 def hit(peak: tuple[int, int] | None, target: Target) -> float:

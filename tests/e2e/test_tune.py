@@ -24,7 +24,7 @@ def test_a_search_on_phantoms(tmp_path):
          "track.uri=sqlite:///mlflow.db", folder=tmp_path)  # fmt: skip
     trials = json.loads((tmp_path / "sweep/trials.json").read_text())
     assert trials["best"] is not None
-    assert trials["objectives"] == [{"metric": "validation/recall", "mode": "max"}]
+    assert trials["objectives"] == [{"metric": "validation/retrieval_recall", "mode": "max"}]
     trials = trials["trials"]
     assert len(trials) == 4
     assert all(trial["status"] in {"finished", "stopped"} for trial in trials)

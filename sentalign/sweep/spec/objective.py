@@ -1,7 +1,7 @@
 """What trials are compared by: metrics with modes, constraints, the best trial and the Pareto set.
 
-In: a `Sweep` and its base's configuration; the curves of trials. Out: an `Objective`. A metric that a setting of the
-space scales is refused here: such a sweep ranks its trials by that setting alone.
+In: a `Sweep` and its base's configuration; the curves of trials. Out: an `Objective`. What may be compared at all
+is in `sweep.objective`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sentalign.config import Config
+from sentalign.sweep.objective import default_objective, refusal
 from sentalign.sweep.spec.settings import Mode, Sweep
 from sharding.contract import UserError
 
 Curve = list[tuple[int, dict[str, float]]]  # pairs and the metrics there
-BOXED, LABEL_FREE = "validation/average_precision", "validation/recall"
-LOSS_TERMS = re.compile(r"loss|(^|/)(local|global)_|(^|/)(rescale|window|swapped|attraction)$")
-SMALLER_IS_BETTER = re.compile(r"attribution_|replaced|wait")
-# Settings that change what a loss of the same model and data is, and why.
-SCALES = {
-    "loss.": "weights, temperatures and the kind of loss multiply or replace its terms",
-    "data.batch": "the loss of a batch grows with the number of its negatives",
-}
-COUNTS_CANDIDATES = ("data.batch",)
+SMALLER_IS_BETTER = re.compile(r"loss|(^|/)(local|global)_|attribution_|replaced|wait")
 BOUND = re.compile(r"\s*(>=|<=)\s*([-+.\deE]+)\s*")
 
 
@@ -117,35 +110,15 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
 
 def objective_of(sweep: Sweep, base: Config) -> Objective:
     """The metrics that a sweep compares. Raises UserError where it may not compare by them."""
-    metric = sweep.metric or (BOXED if has_boxes(base) else LABEL_FREE)
-    modes = sweep.metrics or {metric: sweep.mode or default_mode(metric)}
+    metric, mode = (sweep.metric, default_mode(sweep.metric)) if sweep.metric else default_objective(base)
+    modes = sweep.metrics or {metric: sweep.mode or mode}
     for name in modes:
-        _refuse_scaled(name, list(sweep.space))
+        if reason := refusal(name, sweep.space):
+            raise UserError(f"metric {name} cannot compare these trials: {reason}")
     bounds = tuple(Bound.parse(name, text) for name, text in sweep.constraints.items())
     # Several metrics have no common best; a trial that took over another one had other settings before.
     return Objective(dict(modes), bounds, at_end=len(modes) > 1 or sweep.scheduler.kind == "pbt")
 
 
-def has_boxes(base: Config) -> bool:
-    """Whether trainings localize a validation set that has boxes."""
-    return bool(getattr(getattr(base, "validation", None), "boxes", None))
-
-
 def default_mode(metric: str) -> Mode:
-    return "min" if LOSS_TERMS.search(metric) or SMALLER_IS_BETTER.search(metric) else "max"
-
-
-def _refuse_scaled(metric: str, settings: Sequence[str]) -> None:
-    if LOSS_TERMS.search(metric):
-        for prefix, reason in SCALES.items():
-            if scaling := [name for name in settings if name.startswith(prefix)]:
-                raise UserError(
-                    f"metric {metric} cannot compare trials of different {scaling[0]}: {reason}; "
-                    f"set metric={BOXED} (needs validation.boxes), or metric={LABEL_FREE}"
-                )
-    counted = [name for name in settings if name in COUNTS_CANDIDATES]
-    if counted and metric.startswith(LABEL_FREE):
-        raise UserError(
-            f"metric {metric} counts among the images of a batch, so that trials of different {counted[0]} cannot be "
-            f"compared by it; set metric={BOXED} (needs validation.boxes)"
-        )
+    return "min" if SMALLER_IS_BETTER.search(metric) else "max"

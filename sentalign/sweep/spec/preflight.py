@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from sentalign.config import Config, rank_share
 from sentalign.stream.read.manifest_index import count_with_text
 from sentalign.stream.read.open_data import open_mixture
+from sentalign.sweep.objective import refuse_test_split
 from sentalign.sweep.spec.objective import Objective, objective_of
 from sentalign.sweep.spec.settings import Sweep
 from sentalign.sweep.spec.sweep_file import configuration
 from sharding.contract import UserError
 
-TEST = "test"
 SHARE = 9  # of a run before the first rung, where none is given: two factors of 3
 # What PBT may change within a run: nothing of the stream, the model or the state of the optimizer depends on it.
 CHANGES_WITHIN_A_RUN = re.compile(
@@ -68,8 +69,8 @@ class Checked:
 def check(sweep: Sweep) -> Checked:
     """Raises UserError with the first thing that would make every trial fail or the sweep useless."""
     base = configuration(sweep, {}, sweep.out)
-    objective = objective_of(sweep, base)
     _refuse_test_split(sweep, base)
+    objective = objective_of(sweep, base)
     length = run_length(base)
     for batch in [base.data.batch, *_values(sweep, "data.batch")]:
         rank_share(batch, sweep.ranks)
@@ -129,12 +130,9 @@ def _check_rungs(grace: int, rungs: tuple[int, ...], longest: int, length: RunLe
 
 
 def _refuse_test_split(sweep: Sweep, base: Config) -> None:
-    used = [base.data.validation_split, *map(str, _values(sweep, "data.validation_split"))]
-    if TEST in used:
-        raise UserError(
-            "data.validation_split=test: settings that are chosen by the test split cannot be evaluated on it; "
-            "choose by another split, for example data.validation_split=validate"
-        )
+    for split in [base.data.validation_split, *_values(sweep, "data.validation_split")]:
+        data = base.data.model_copy(update={"validation_split": split})
+        refuse_test_split(base.model_copy(update={"data": data}))
 
 
 def _check_validation(base: Config, ranks: int, objective: Objective) -> None:
@@ -159,5 +157,5 @@ def _check_changes(sweep: Sweep, base: Config) -> None:
             )
 
 
-def _values(sweep: Sweep, setting: str) -> list[int]:
+def _values(sweep: Sweep, setting: str) -> list[Any]:
     return sweep.space[setting].extremes if setting in sweep.space else []

@@ -78,23 +78,31 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     elif section == "space" and leaf:
         _apply_to_space(tree, leaf, value)
     elif section == "scheduler" and leaf in Scheduler.model_fields:
-        tree["scheduler"] = {**(tree.get("scheduler") or {}), leaf: value}
+        tree["scheduler"] = {**_mapping(tree, "scheduler"), leaf: value}
     elif section in ("metrics", "constraints") and leaf:
-        tree[section] = {**(tree.get(section) or {}), leaf: value}
+        tree[section] = {**_mapping(tree, section), leaf: value}
     else:
-        tree["overrides"] = {**(tree.get("overrides") or {}), key: value}
+        tree["overrides"] = {**_mapping(tree, "overrides"), key: value}
 
 
 def _apply_to_space(tree: dict[str, Any], name: str, value: Any) -> None:
     """`loss.tau.uniform=[0.1,0.2]` replaces the distribution of loss.tau, `loss.tau=null` takes it out."""
-    space = tree["space"] = dict(tree.get("space") or {})
+    space = tree["space"] = dict(_mapping(tree, "space"))
     setting, _, part = name.rpartition(".")
     if part == "when":
-        space[setting] = {**(space.get(setting) or {}), part: value}
+        space[setting] = {**_mapping(space, setting), part: value}
     elif part in DISTRIBUTIONS:
-        when = (space.get(setting) or {}).get("when")
+        when = _mapping(space, setting).get("when")
         space[setting] = {part: value} | ({"when": when} if when else {})
     elif value is None:
         space.pop(name, None)
     else:
         space[name] = value
+
+
+def _mapping(tree: dict[str, Any], name: str) -> dict[str, Any]:
+    """A section that a part is added to; empty where it is missing. Raises UserError."""
+    section = tree.get(name)
+    if section is not None and not isinstance(section, dict):
+        raise UserError(f"sweep: {name} is a value, not a group of settings")
+    return section or {}

@@ -116,7 +116,7 @@ def test_the_trial_that_is_better_in_every_term_wins(
     command = Command(launcher)
     code, _, err = command(sweep_path(**changed, metric="validation/loss"))
     assert (code, events(tmp_path / "sweep", "start")) == (2, 0)
-    assert "metric validation/loss cannot compare trials of different loss.weight_local" in err
+    assert "metric validation/loss cannot compare these trials: loss.weight_local" in err
     code, _, err = command(sweep_path(**changed))
     assert code == 0, err
     found = content(tmp_path / "sweep")

@@ -48,11 +48,11 @@ def test_rungs_end_before_the_run_does() -> None:
         ({"ranks": 3}, "data.batch 8"),
         (
             {"overrides": {"data.validation_split": "test"}},
-            "validation_split=test: settings that are chosen by the test",
+            "validation_split=test: a sweep that chooses by the test",
         ),
         ({"space": {"data.validation_split": {"choice": ["validate", "test"]}}}, "validation_split=test"),
         ({"overrides": {"data.validation_split": "nothing"}}, "no training writes validation/recall"),
-        ({"metric": "validation/loss", "space": {"loss.tau": {"uniform": [0.1, 0.2]}}}, "cannot compare trials"),
+        ({"metric": "validation/loss", "space": {"loss.tau": {"uniform": [0.1, 0.2]}}}, "cannot compare these trials"),
         ({"scheduler": {"max_pairs": 100}}, "max_pairs 100 is never reached: a run has 72 pairs and validates every 8"),
         ({"scheduler": {"grace_pairs": 72}}, "grace_pairs 72 stops no trial early: a run has 72 pairs"),
         (

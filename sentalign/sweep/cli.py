@@ -9,7 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from sharding.command_line import Subcommands, add_command, add_config, add_json
@@ -25,6 +29,7 @@ EXAMPLES = """\
 
 The same command continues a sweep that was interrupted, and tries its failed trials again; more trials continue one
 that has ended. An override that is no setting of the sweep is a setting of the training, the same for all trials."""
+LIVE = "sentalign.sweep.live"
 NONE_SUCCEEDED, SOME_FAILED = 1, 3
 
 
@@ -45,7 +50,6 @@ def add_parser(commands: Subcommands, module: str) -> None:
 
 def _tune(args: argparse.Namespace, module: str) -> int:
     from sentalign.sweep import run
-    from sentalign.sweep.events import EventLines
     from sentalign.sweep.spec import preflight, sweep_file
 
     checked = preflight.check(sweep_file.load(args.config, args.overrides))
@@ -55,7 +59,8 @@ def _tune(args: argparse.Namespace, module: str) -> int:
         _print_plan(checked, args.json)
         return 0
     try:
-        found = run.search(checked, module, listener=EventLines(checked.objective))
+        with _display(checked) as listener:
+            found = run.search(checked, module, listener=listener)
     except (KeyboardInterrupt, SystemExit):
         print("the same command continues the sweep", file=sys.stderr)
         raise
@@ -64,6 +69,19 @@ def _tune(args: argparse.Namespace, module: str) -> int:
     else:
         _print_result(checked, found)
     return exit_code(found)
+
+
+@contextmanager
+def _display(checked: Checked) -> Iterator[Any]:
+    """What shows the events of the search: a table, or a line an event."""
+    from sentalign.sweep import results
+    from sentalign.sweep.events import EventLines
+
+    if find_spec(LIVE) is None:
+        yield EventLines(checked.objective)
+        return
+    with import_module(LIVE).SweepDisplay() as display:
+        yield lambda event, trial, record: display.update(results.content(checked, record, with_seconds=False))
 
 
 def exit_code(found: dict[str, Any]) -> int:

@@ -24,8 +24,8 @@ PAGE = "sentalign.sweep.page"
 WEIGHTS = "model.safetensors"
 
 
-def content(checked: Checked, record: SearchRecord, ended: bool = False) -> dict[str, Any]:
-    """The content of trials.json. `ended`: what is still open was interrupted."""
+def content(checked: Checked, record: SearchRecord, ended: bool = False, with_seconds: bool = True) -> dict[str, Any]:
+    """The content of trials.json. `ended`: what is still open was interrupted. Seconds cost reading every journal."""
     objective = checked.objective
     chosen = {trial.trial: objective.chosen(trial.curve) for trial in record.trials if trial.status != "failed"}
     values = {number: point[1] for number, point in chosen.items() if point}
@@ -35,14 +35,21 @@ def content(checked: Checked, record: SearchRecord, ended: bool = False) -> dict
         "space": {s: d.model_dump(mode="json", exclude_defaults=True) for s, d in checked.sweep.space.items()},
         "rungs": list(checked.rungs),
         "max_pairs": checked.max_pairs,
-        "trials": [_trial(checked, trial, chosen.get(trial.trial), ended) for trial in record.trials],
+        "trials": [
+            _trial(trial, chosen.get(trial.trial), ended, _seconds(checked, trial) if with_seconds else 0.0)
+            for trial in record.trials
+        ],
         "best": objective.best(values),
         "pareto": objective.pareto(values),
     }
 
 
+def _seconds(checked: Checked, trial: TrialState) -> float:
+    return round(sum(map(seconds_of, trial_runs(checked.sweep, trial.trial, trial.generation))), 1)
+
+
 def _trial(
-    checked: Checked, trial: TrialState, chosen: tuple[int, dict[str, float]] | None, ended: bool
+    trial: TrialState, chosen: tuple[int, dict[str, float]] | None, ended: bool, seconds: float
 ) -> dict[str, Any]:
     pairs, values = chosen or (None, {})
     return {
@@ -54,7 +61,7 @@ def _trial(
         "by_seed": trial.by_seed[pairs] if pairs is not None else {},
         "pairs": trial.pairs,
         "best_pairs": pairs,
-        "seconds": round(sum(map(seconds_of, trial_runs(checked.sweep, trial.trial, trial.generation))), 1),
+        "seconds": seconds,
         "curve": [[at, row] for at, row in trial.curve],
     }
 

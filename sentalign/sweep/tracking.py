@@ -6,6 +6,7 @@ In: a checked sweep and its record. Out: runs in MLflow, sent from the journals 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from sentalign.config import Config
 from sentalign.sweep.record import SearchRecord
@@ -20,7 +21,8 @@ from sharding.contract import UserError
 def start_parent(sweep: Sweep, base: Config) -> str | None:
     """The sweep's own run, with a journal; its MLflow id, or None where MLflow is off or cannot be reached."""
     with Journal(sweep.out) as book:
-        book.append("start", run=sweep.out.name, config=sweep.model_dump(mode="json"), versions={})
+        track = base.track.model_dump(mode="json")
+        book.append("start", run=sweep.out.name, config=sweep.model_dump(mode="json"), track=track, versions={})
     if base.track.uri is None:
         return None
     try:
@@ -51,9 +53,10 @@ def upload(checked: Checked, record: SearchRecord) -> None:
         print(f"warning: {error}; later: {again}, and the same for each folder in trials/", file=sys.stderr)
 
 
-def _end_journal(run: object, status: str) -> None:
-    """Completes the journal of a training that was killed."""
-    entries = [entry["kind"] for entry, _ in journal.follow(run)]  # type: ignore[arg-type]
-    if entries and "end" not in entries[len(entries) - entries[::-1].index("start") - 1 :]:
-        with Journal(run) as book:  # type: ignore[arg-type]
-            book.append("end", status=status)
+def _end_journal(run: Path, status: str) -> None:
+    """Completes the journal of a training that was killed: it ended with its last entry, not now."""
+    entries = [entry for entry, _ in journal.follow(run)]
+    starts = [place for place, entry in enumerate(entries) if entry["kind"] == "start"]
+    if starts and all(entry["kind"] != "end" for entry in entries[starts[-1] :]):
+        with Journal(run) as book:
+            book.append("end", status=status, time=entries[-1]["time"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def test_a_search(sweep_path: Write, launcher: tuple[str, ...], running: Running
     assert best["values"][RECALL] == pytest.approx(sum(best["by_seed"][RECALL]) / 2)
     assert len(set(best["by_seed"][RECALL])) == 2
     assert config.load(tmp_path / "sweep" / "best.yaml").optimizer.lr == best["parameters"]["optimizer.lr"]
-    assert f"trial {found['best']}: starts, optimizer.lr=" in err
+    assert re.search(rf"trial {found['best']}:? starts.*optimizer.lr=", err)
     within(10, lambda: not running(tmp_path / "sweep"))
 
 
@@ -179,7 +180,8 @@ def test_a_search_that_is_interrupted_leaves_nothing_running(
     assert {trial["status"] for trial in content(folder)["trials"]} <= {"interrupted", "stopped"}
     code, _, err = Command(launcher)(path)
     assert code == 0, err
-    assert ": continues, optimizer.lr=" in err
+    assert events(folder, "opened")
+    assert "optimizer.lr=" in err
 
 
 @pytest.mark.slow
@@ -198,7 +200,9 @@ def test_failed_trials_are_one_line_and_an_exit_code(
     assert Command(launcher)(path)[0] == 3
     path = sweep_path(space={"loss.t1": {"uniform": [1, 2]}}, trials=9, out=str(tmp_path / "all"), max_failures=2)
     code, _, err = Command(launcher)(path, "loss.t2=13")
-    assert (code, err.count("failed: ")) == (1, 2)
+    assert code == 1
+    statuses = [trial["status"] for trial in content(tmp_path / "all")["trials"]]
+    assert statuses.count("failed") == 2
     assert "error: no trial succeeded" in err
 
 

@@ -57,7 +57,7 @@ class Command:
 
     def __call__(self, path: Path, *words: str) -> tuple[int, str, str]:
         process = self.start(path, *words)
-        out, err = process.communicate(timeout=250)
+        out, err = process.communicate(timeout=380)
         return process.returncode, out, err
 
 
@@ -232,7 +232,7 @@ def test_a_lost_node_loses_no_trial(
     within(120, lambda: (events(folder, "began") == 2 and events(folder, "report") >= 4) or process.poll() is not None)
     assert process.poll() is None, process.communicate()
     ray_cluster.remove_node(next(iter(ray_cluster.worker_nodes)), allow_graceful=False)
-    _, err = process.communicate(timeout=250)
+    _, err = process.communicate(timeout=380)
     assert process.returncode == 0, err
     assert [trial["status"] for trial in content(folder)["trials"]] == ["finished"] * 3
     for trial in content(folder)["trials"]:

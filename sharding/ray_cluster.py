@@ -39,7 +39,7 @@ def join(address: str) -> Any:
 
 
 def start() -> Any:
-    """Starts a cluster on the loopback interface, or joins the one at RAY_ADDRESS."""
+    """Starts a cluster on the loopback interface, or joins the one at RAY_ADDRESS. Raises UserError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Without a token anyone on the host could run code as this user through the cluster's port.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -48,11 +48,34 @@ def start() -> Any:
         # Ray replaces 127.0.0.1 by the host's address and listens everywhere, except with what this asks for on any
         # system: no cluster beyond this host.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    import ray
+    try:
+        import ray
+    except ImportError:
+        raise UserError("ray is not installed; install it with pip install 'sentalign[sweep]'") from None
+    try:
+        if not own:
+            _check_reachable(os.environ["RAY_ADDRESS"])
+        # "local": not a cluster that another process has started on this host.
+        with warnings.catch_warnings(action="ignore"):
+            settings = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"} if own else {}
+            return _init(ray, **settings)
+    except Exception as error:  # ray raises nearly any type here
+        raise UserError(_start_error(error)) from None
 
-    # "local": not a cluster that another process has started on this host.
-    with warnings.catch_warnings(action="ignore"):
-        return _init(ray, address="local", include_dashboard=False, _node_ip_address="127.0.0.1") if own else _init(ray)
+
+def _start_error(error: Exception) -> str:
+    """One line: what failed, and how to mend it."""
+    address, text = os.environ.get("RAY_ADDRESS"), " ".join(str(error).split()) or type(error).__name__
+    if re.search("auth(entication|orization)? ?_?token|InvalidAuthToken|Unauthenticated", text, re.IGNORECASE):
+        return (
+            "Ray asks for the token of its cluster: set RAY_AUTH_TOKEN_PATH to the file that `launchers/ray.sh head` "
+            f"made, or RAY_AUTH_MODE as on the other machines ({text[:200]})"
+        )
+    if address:
+        return f"RAY_ADDRESS={address}: no Ray cluster answers ({text[:200]}); start it with launchers/ray.sh head"
+    if "AF_UNIX" in text or "socket path" in text.lower():
+        return f"TMPDIR={tempfile.gettempdir()} is too long for Ray's sockets; set a shorter one ({text[:200]})"
+    return f"Ray did not start ({text[:200]}); set TMPDIR to a writable folder with space, and see {RAY_FOLDER}"
 
 
 def nodes_with_cpus() -> list[str]:

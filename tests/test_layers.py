@@ -23,7 +23,7 @@ MOST_FILES, MOST_LINES, MEDIAN_LINES = 12, 300, 130  # of a folder; of a file; o
 GATES = {
     "deepspeed": ("sentalign/engine/", "sentalign/checkpoint/"),
     "mlflow": "sentalign/track/mlflow/",
-    "ray": ("sentalign/sweep/", "sharding/ray_cluster.py"),
+    "ray": ("sentalign/sweep/search/", "sharding/ray_cluster.py"),
     "obstore": "sharding/store/bucket.py",
     "jinja2": "sharding/page_templates.py",
     "striprtf": "sharding/text/readable.py",
@@ -60,7 +60,7 @@ MAY_IMPORT = {
     "evaluate": {"config", "tokenizer", "sides", "word_recall", "model", "localize"},
     "evaluate/retrieval": {"config", "stream", "localize", "evaluate"},  # reads shards
     "serve": {"phantom", "localize"},
-    "sweep": {"config", "launch", "track"},
+    "sweep": {"config", "stream/read", "checkpoint", "launch", "track"},
     "sweep/live": {"sweep"},
     "sweep/page": {"sweep", "plot_axes"},
     "study": {"config", "launch", "track", "plot_axes"},  # starts the commands as processes

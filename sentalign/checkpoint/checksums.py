@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sharding.store import atomic
+
 INDEX = "index.json"
 Entries = dict[str, dict[str, Any]]
 
@@ -36,6 +38,13 @@ def close(folder: Path, ranks: int) -> None:
     durable(folder / INDEX)
     for inner in {(folder / name).parent for name in entries} | {folder}:
         durable(inner)
+
+
+def renew(folder: Path, name: str) -> None:
+    """Lists a file that was replaced; the index is replaced too. Raises OSError, ValueError."""
+    entries = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    entries[name] = {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+    atomic.write_text(folder / INDEX, json.dumps(entries, indent=1))
 
 
 def durable(path: Path) -> None:

@@ -1,5 +1,5 @@
-"""Hyperparameter search with Ray Tune: many short trainings, the worst stopped early.
+"""Hyperparameter search with Ray Tune: many trainings, the worst stopped early, and what they were compared by.
 
-In: a sweep file and a training configuration. Out: best.yaml, trials.json, one run folder per trial. A trial is a
-training in a process of its own, so that the training does not depend on Ray.
+In: a sweep file and a training configuration. Out: best.yaml, trials.json, a page, one folder per trial. A trial is
+trainings in processes of their own, so that the training does not depend on Ray.
 """

@@ -1,23 +1,33 @@
 """`sentalign tune CONFIG [key=value ...]`: hyperparameter search; the best settings are written to best.yaml.
 
-In: a sweep file. Out: a table of trials, or JSON. The search is tune.py.
+In: a sweep file. Out: a line an event, a table of trials, or JSON; exit code 0, 1 where no trial succeeded, 3 where
+some failed. The search is run.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sharding.command_line import Subcommands, add_command, add_config, add_json
 
+if TYPE_CHECKING:
+    from sentalign.sweep.spec.preflight import Checked
+
 EXAMPLES = """\
-  sentalign tune configs/sweep.yaml
+  sentalign tune configs/sweep.yaml --dry-run
   sentalign tune configs/sweep.yaml trials=4 concurrent=2 train.epochs=1
+  sentalign tune configs/sweep.yaml searcher=optuna space.loss.tau.uniform=[0.05,0.3]
   sentalign train runs/sweep/best.yaml
 
-An override that is no setting of the sweep is a setting of the training, the same for all trials."""
+The same command continues a sweep that was interrupted, and tries its failed trials again; more trials continue one
+that has ended. An override that is no setting of the sweep is a setting of the training, the same for all trials."""
+NONE_SUCCEEDED, SOME_FAILED = 1, 3
 
 
 def add_parser(commands: Subcommands, module: str) -> None:
@@ -31,29 +41,93 @@ def add_parser(commands: Subcommands, module: str) -> None:
         examples=EXAMPLES,
     )
     add_config(tune, "sweep file, for example configs/sweep.yaml")
-    add_json(tune, "print the trials as JSON")
+    tune.add_argument("--dry-run", action="store_true", help="print points, rungs and resources, and stop")
+    add_json(tune, "print the content of trials.json")
 
 
-def _tune(args: argparse.Namespace, module: str) -> None:
-    from sentalign.sweep import space, tune
+def _tune(args: argparse.Namespace, module: str) -> int:
+    from sentalign.sweep import run
+    from sentalign.sweep.spec import preflight, sweep_file
 
-    sweep = space.load(args.config, args.overrides)
-    trials = tune.search(sweep, module)
+    checked = preflight.check(sweep_file.load(args.config, args.overrides))
+    for warning in checked.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if args.dry_run:
+        _print_plan(checked, args.json)
+        return 0
+    try:
+        with _display(checked) as listener:
+            found = run.search(checked, module, listener=listener)
+    except (KeyboardInterrupt, SystemExit):
+        print("the same command continues the sweep", file=sys.stderr)
+        raise
     if args.json:
-        print(json.dumps(trials))
+        print(json.dumps(found))
     else:
-        _print_table(sweep.metric, trials)
-        print(f"best settings: {sweep.out / 'best.yaml'}")
+        _print_result(checked, found)
+    return exit_code(found)
 
 
-def _print_table(metric: str, trials: list[dict[str, Any]]) -> None:
+@contextmanager
+def _display(checked: Checked) -> Iterator[Any]:
+    """What shows the events of the search: a table, or a line an event."""
+    from sentalign.sweep import results
+    from sentalign.sweep.live import SweepDisplay
+
+    with SweepDisplay() as display:
+        yield lambda event, trial, record: display.update(results.content(checked, record, with_seconds=False))
+
+
+def exit_code(found: dict[str, Any]) -> int:
+    """0; NONE_SUCCEEDED where there is no best trial, SOME_FAILED where there is one."""
+    if found["best"] is None:
+        return NONE_SUCCEEDED
+    return SOME_FAILED if any(trial["status"] == "failed" for trial in found["trials"]) else 0
+
+
+def _print_plan(checked: Checked, as_json: bool) -> None:
+    from sentalign.sweep import dry_run
+
+    print(json.dumps(dry_run.plan(checked)) if as_json else dry_run.text(checked))
+
+
+def _print_result(checked: Checked, found: dict[str, Any]) -> None:
+    from sentalign.sweep import results
+
+    out = checked.sweep.out
+    _print_table(found)
+    for trial in found["trials"]:
+        if trial["error"]:
+            print(f"trial {trial['trial']} failed: {trial['error']} (see {out}/trials/{trial['trial']:03d})")
+    if found["best"] is not None:
+        print(f"best settings: {out / 'best.yaml'}, of trial {found['best']}")
+        print(f"to train them longer: {results.longer_command(checked)}")
+    elif any(trial["values"] for trial in found["trials"]):
+        print(results.nearest(checked, found), file=sys.stderr)
+    else:
+        print("error: no trial succeeded", file=sys.stderr)
+    if any(trial["status"] == "interrupted" for trial in found["trials"]):
+        print("some trials are not at their end; the same command continues them")
+
+
+def _print_table(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    settings = list(trials[0]["parameters"])
-    table = Table("trial", "status", "pairs", f"best {metric}", *settings)
-    for trial in trials:
-        value = "-" if trial["value"] is None else f"{trial['value']:.4g}"
-        chosen = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in trial["parameters"].values()]
-        table.add_row(str(trial["trial"]), trial["status"], f"{trial['pairs']:,}", value, *chosen)
+    from sentalign.sweep.settings_line import shown
+
+    metrics = [objective["metric"] for objective in found["objectives"]]
+    table = Table("trial", "status", "pairs", *metrics, *found["space"])
+    for trial in found["trials"]:
+        values = [_value(trial, metric) for metric in metrics]
+        chosen = [shown(trial["parameters"].get(setting, "")) for setting in found["space"]]
+        table.add_row(str(trial["trial"]), trial["status"], f"{trial['pairs']:,}", *values, *chosen)
     Console().print(table)
+
+
+def _value(trial: dict[str, Any], metric: str) -> str:
+    """Mean and range over the starts."""
+    if metric not in trial["values"]:
+        return "-"
+    mean, single = f"{trial['values'][metric]:.4g}", trial["by_seed"].get(metric, [])
+    return f"{mean} ({min(single):.4g} to {max(single):.4g})" if len(single) > 1 else mean

@@ -19,10 +19,13 @@ def test_a_search_on_phantoms(tmp_path):
          "--validation-studies", 20, folder=tmp_path)  # fmt: skip
     good("shard", "build", "mimic-cxr", "phantoms", "--out", "shards", "--size", 64, folder=tmp_path)
     good("tune", ROOT / "configs/sweep.yaml", "trials=4", "concurrent=2", "ranks=1", "out=sweep",
-         "asha.grace_pairs=48", "asha.max_pairs=144", "asha.reduction_factor=2", "data.shards=shards", "data.batch=16",
-         "data.image_size=64", "train.epochs=3", "track.uri=sqlite:///mlflow.db", folder=tmp_path)  # fmt: skip
+         "scheduler.grace_pairs=48", "scheduler.reduction_factor=2", "train.validate_every_pairs=48",
+         "data.shards=shards", "data.batch=16", "data.image_size=64", "train.epochs=3",
+         "track.uri=sqlite:///mlflow.db", folder=tmp_path)  # fmt: skip
     trials = json.loads((tmp_path / "sweep/trials.json").read_text())
-    trials = trials["trials"] if isinstance(trials, dict) else trials
+    assert trials["best"] is not None
+    assert trials["objectives"] == [{"metric": "validation/retrieval_recall", "mode": "max"}]
+    trials = trials["trials"]
     assert len(trials) == 4
     assert all(trial["status"] in {"finished", "stopped"} for trial in trials)
     best = config.load(tmp_path / "sweep/best.yaml")

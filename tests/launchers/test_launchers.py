@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -162,16 +163,36 @@ def test_a_ray_cluster_asks_for_a_token(tmp_path: Path) -> None:
 
     stand_in(tmp_path, "ray")
     assert run(tmp_path, "ray.sh", "head").returncode == 0
+    token = tmp_path / ".ray" / "auth_token"
+    assert re.fullmatch("[0-9a-f]{64}", made := token.read_text())
+    assert (token.stat().st_mode & 0o777, token.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert run(tmp_path, "ray.sh", "join", "node-a:6379").returncode == 0
-    token, head, join = calls(tmp_path)
-    assert token["argv"] == ["get-auth-token", "--generate"]
-    assert {call["env"]["RAY_AUTH_MODE"] for call in (token, head, join)} == {"token"}
+    head, join = calls(tmp_path)
+    assert token.read_text() == made
+    assert {call["env"]["RAY_AUTH_MODE"] for call in (head, join)} == {"token"}
     parsed = [start.make_context("start", call["argv"][1:]).params for call in (head, join)]
     assert (parsed[0]["head"], parsed[0]["port"], parsed[0]["include_dashboard"]) == (True, 6379, False)
     assert (parsed[1]["head"], parsed[1]["address"]) == (False, "node-a:6379")
     missing = run(tmp_path, "ray.sh", "join")
     assert missing.returncode != 0
     assert "give the address of the first machine" in missing.stderr
+
+
+def test_a_ray_cluster_takes_options_an_interface_and_a_token_file(tmp_path: Path) -> None:
+    from ray.scripts.scripts import start
+
+    stand_in(tmp_path, "ray")
+    environment = {"INTERFACE": "lo", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "shared" / "token")}
+    assert run(tmp_path, "ray.sh", "head", "--num-cpus", "3", **environment).returncode == 0
+    assert run(tmp_path, "ray.sh", "join", "node-a:6379", "--num-gpus=2", **environment).returncode == 0
+    parsed = [start.make_context("start", call["argv"][1:]).params for call in calls(tmp_path)]
+    assert [one["node_ip_address"] for one in parsed] == ["127.0.0.1"] * 2
+    assert (parsed[0]["num_cpus"], parsed[1]["num_gpus"]) == (3, 2)
+    assert len((tmp_path / "shared" / "token").read_text()) == 64
+    assert not (tmp_path / ".ray").exists()
+    wrong = run(tmp_path, "ray.sh", "head", INTERFACE="nowhere0")
+    assert wrong.returncode == 2
+    assert "interface nowhere0 has no IPv4 address" in wrong.stderr
 
 
 # Exits with EXIT when it gets SIGUSR1, at once when there is no time limit to wait for.

@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from sharding import ray_cluster
+from sharding.contract import UserError
+
 START = """
 from sharding import ray_cluster
 ray = ray_cluster.start()
@@ -64,3 +67,29 @@ def test_a_cluster_answers_only_who_has_its_token(tmp_path):
         assert joined(20, HOME=str(stranger), RAY_AUTH_MODE="disabled") == ""
     finally:
         started.communicate("\n", timeout=60)
+
+
+def test_nobody_at_the_address_is_one_line(monkeypatch):
+    """At once: ray itself would ask again for minutes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    with pytest.raises(UserError, match=rf"RAY_ADDRESS=127.0.0.1:{port}: no Ray cluster answers .*refused") as caught:
+        ray_cluster.start()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_missing_token_is_one_line(tmp_path):
+    """A user without the token, at a cluster that asks for one."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    server = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{server.getsockname()[1]}"
+    settings = {"HOME": str(tmp_path), "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"}
+    program = "from sharding import ray_cluster; ray_cluster.start()"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=clean | settings, capture_output=True, text=True, timeout=120
+    )
+    server.close()
+    assert "UserError: Ray asks for the token of its cluster: set RAY_AUTH_TOKEN_PATH" in ended.stderr

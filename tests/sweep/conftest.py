@@ -1,4 +1,4 @@
-"""A training configuration, a sweep file and a stand-in for training, for all tests of the sweep."""
+"""A training configuration with shards, a sweep file and a stand-in for training, for all tests of the sweep."""
 
 from __future__ import annotations
 
@@ -10,26 +10,52 @@ from typing import Any
 import pytest
 import yaml
 
+from sentalign.cli import main
+from sentalign.sweep.spec import preflight, sweep_file
+from sentalign.sweep.spec.preflight import Checked
 from tests.processes import naming
 
-# Writes a journal as training does: the loss tends to optimizer.lr, so the smallest rate is best. Starts a child of
-# its own, as the launcher does, and would run for long, so that a leftover process is seen.
+# Writes a journal as training does, and resumes from its last checkpoint. `recall` is best at lr 0.1 and rises with the
+# pairs; `loss` is multiplied by weight_local, as the real one. Starts a child of its own, as the launcher does, which
+# would run for long, so that a leftover process is seen.
 STAND_IN = """
-import subprocess, sys, time
+import json, math, os, shutil, subprocess, sys, time
 from pathlib import Path
 from sentalign.config import load
-from sentalign.track.journal import Journal
+from sentalign.track import journal
 
-config = load(sys.argv[1], sys.argv[2:])
+config, run = load(sys.argv[1], sys.argv[2:]), None
+run = Path(config.run)
+pace = Path(__file__).with_name("seconds")  # a file, since nodes that run already have their environment
+pause = float(pace.read_text() if pace.exists() else os.environ.get("STAND_IN_SECONDS", "0.1"))
 if config.loss.t2 == 13:
     sys.exit("error: thirteen is refused")
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", config.run])
-with Journal(Path(config.run)) as book:
-    book.append("start", run=Path(config.run).name, config=config.model_dump(mode="json"), versions={}, pairs=0)
-    for step in range(1, config.train.epochs + 1):
-        time.sleep(0.3)
-        book.append("metrics", step=step, pairs=8 * step, loss=1.0)
-        book.append("validation", pairs=8 * step, loss=config.optimizer.lr + 1.0 / step)
+checkpoints = sorted((run / "checkpoints").glob("pairs-*"))
+state = json.loads((checkpoints[-1] / "state.json").read_text())["progress"] if checkpoints else {}
+done, recall = state.get("pairs", 0), state.get("recall", 0.0)
+(run / "tokenizer").mkdir(parents=True, exist_ok=True)
+every, total = config.train.validate_every_pairs, 24 * config.train.epochs
+quality = 1 - abs(math.log10(config.optimizer.lr) + 1) / 4 + 0.01 * config.seed
+with journal.Journal(run) as book:
+    book.append("start", run=run.name, config=config.model_dump(mode="json"), versions={}, pairs=done)
+    for pairs in range(done + every, total + every, every):
+        time.sleep(pause)
+        book.append("metrics", step=pairs // every, pairs=pairs, loss=1.0)
+        recall += (quality - recall) * (1 - 0.5 ** (every / 32))
+        loss = config.loss.weight_local * (2 - recall)
+        book.append("validation", pairs=pairs, loss=loss, recall=recall, side=1 - recall / 2)
+        part, whole = run / "part", run / "checkpoints" / f"pairs-{pairs:012d}"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        (part / "state.json").write_text(json.dumps({"progress": {"pairs": pairs, "recall": recall, "best": None}}))
+        (part / "index.json").write_text("{}")
+        whole.parent.mkdir(exist_ok=True)
+        part.rename(whole)
+        book.append("checkpoint", pairs=pairs)
+        if config.loss.t2 == 15 and pairs == 24 and not (run / "fallen").exists():
+            (run / "fallen").touch()
+            os._exit(9)
     book.append("end", status="stopped" if config.loss.t2 == 14 else "finished")
 """
 
@@ -42,19 +68,30 @@ def launcher(tmp_path: Path) -> tuple[str, ...]:
     return (sys.executable, str(script))
 
 
+@pytest.fixture(scope="session")
+def phantom_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 training pairs and a few for validation."""
+    folder = tmp_path_factory.mktemp("sweep")
+    made = ["--studies", "40", "--seed", "1", "--test-studies", "4", "--validation-studies", "12"]
+    assert main(["phantom", str(folder / "phantoms"), *made]) == 0
+    build = ["shard", "build", "mimic-cxr", str(folder / "phantoms"), "--out", str(folder / "shards"), "--size", "65"]
+    assert main(build) == 0
+    return folder / "shards"
+
+
 @pytest.fixture
-def sweep_file(tmp_path: Path) -> Callable[..., Path]:
+def sweep_path(tmp_path: Path, phantom_shards: Path) -> Callable[..., Path]:
     """Writes a base configuration and a sweep over it; named settings replace those of the sweep."""
 
-    def write(**changed: Any) -> Path:
-        base = {"run": str(tmp_path / "run"), "data": {"shards": str(tmp_path / "shards")}}
-        base["track"] = {"uri": f"sqlite:///{tmp_path}/mlflow.db", "experiment": "sweep"}
-        (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    def write(training: dict[str, Any] | None = None, **changed: Any) -> Path:
+        own: dict[str, Any] = {"run": str(tmp_path / "run"), "data": {"shards": str(phantom_shards), "batch": 8}}
+        own |= {"track": {"uri": None}, "optimizer": {"lr": 1.0}}
+        own["train"] = {"epochs": 3, "validate_every_pairs": 8}
+        (tmp_path / "base.yaml").write_text(yaml.safe_dump(own | (training or {})))
         sweep = {
             "base": "base.yaml",
             "out": str(tmp_path / "sweep"),
             "trials": 4,
-            "asha": {"grace_pairs": 16, "max_pairs": 160, "reduction_factor": 2},
             "space": {"optimizer.lr": {"loguniform": ["1e-3", 10]}},
             **changed,
         }
@@ -62,6 +99,11 @@ def sweep_file(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "sweep.yaml"
 
     return write
+
+
+def checked_of(path: Path, *words: str) -> Checked:
+    """A checked sweep whose trainings are the stand-in's: 8 pairs an epoch, each with a validation."""
+    return preflight.check(sweep_file.load(path, words))
 
 
 @pytest.fixture

@@ -1,0 +1,73 @@
+"""A whole sweep: checks, record, trials, results; the same command continues one that was interrupted.
+
+In: a `Sweep`. Out: `out/best.yaml`, `out/trials.json`, a page, a folder a trial, a parent run in MLflow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from sentalign.sweep import results, tracking
+from sentalign.sweep.record import SearchRecord, TrialState
+from sentalign.sweep.spec.preflight import Checked
+from sentalign.sweep.spec.settings import Sweep
+from sentalign.sweep.trial.plan import Plan
+
+Listener = Callable[[str, TrialState, SearchRecord], None]
+
+
+def search(
+    checked: Checked,
+    module: str,
+    launcher: tuple[str, ...] | None = None,
+    listener: Listener = lambda event, trial, record: None,
+) -> dict[str, Any]:
+    """Runs all trials that are still to run, and writes the results; returns the content of trials.json.
+
+    Every rank of a trial runs `module`; `launcher` replaces DeepSpeed's. Raises UserError: `out` holds another sweep or
+    is in use, or the cluster is too small.
+    """
+    sweep = checked.sweep
+    record = SearchRecord(sweep.out)
+    record.listener = lambda event, trial: listener(event, trial, record)
+    try:
+        record.start(sweep.model_dump(mode="json"))
+        if is_open(sweep, record):
+            _run(checked, record, module, launcher)
+        return results.write(checked, record)
+    finally:
+        record.close()
+
+
+def is_open(sweep: Sweep, record: SearchRecord) -> bool:
+    """Whether a trial is still to run; a small space may have fewer points than `trials`, which the search finds."""
+    return len(record.trials) < sweep.trials or any(trial.is_open for trial in record.trials)
+
+
+def _run(checked: Checked, record: SearchRecord, module: str, launcher: tuple[str, ...] | None) -> None:
+    from sentalign.sweep.search import tune
+
+    try:
+        with tune.cluster(checked.sweep) as ray:
+            parent_run = tracking.start_parent(checked.sweep, checked.base)
+            tune.run(checked, record, plan_of(checked, module, parent_run, launcher), ray)
+    finally:
+        results.write(checked, record)  # before the upload, which sends them
+        tracking.upload(checked, record)
+
+
+def plan_of(checked: Checked, module: str, parent_run: str | None, launcher: tuple[str, ...] | None) -> Plan:
+    """What the trials of a sweep share."""
+    return Plan(
+        checked.sweep,
+        os.getcwd(),
+        module,
+        tuple(checked.objective.needed),
+        checked.rungs,
+        with_checkpoint=checked.scheduler in ("hyperband", "pbt"),
+        replays=checked.scheduler == "hyperband",
+        parent_run=parent_run,
+        launcher=launcher,
+    )

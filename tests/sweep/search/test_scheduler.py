@@ -1,0 +1,106 @@
+"""The schedulers' memory: what is replayed from a record decides as what was never interrupted."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from sentalign.sweep.record import SearchRecord
+from sentalign.sweep.search.scheduler import RecordedScheduler, point_config, result_of
+from sentalign.sweep.spec.preflight import Checked
+from tests.sweep.conftest import checked_of
+
+Write = Callable[..., Path]
+RECALL = "validation/recall"
+
+
+def tune_trial(record: SearchRecord, number: int) -> SimpleNamespace:
+    return SimpleNamespace(config=point_config(record.trials[number]), num_failures=1)
+
+
+def record_of(checked: Checked, out: Path, count: int) -> SearchRecord:
+    record = SearchRecord(out)
+    record.start({})
+    for number in range(len(record.trials), count):
+        record.point({"optimizer.lr": number})
+    return record
+
+
+def play(checked: Checked, folder: Path, reports: list[tuple[int, int, float]], interrupt: int | None) -> list[str]:
+    """The decisions for reports (trial, pairs, value); after `interrupt` of them all state but the record is lost."""
+    record = record_of(checked, folder, 8)
+    scheduler, decisions = RecordedScheduler(checked, record), []
+    for number in range(8):
+        scheduler.on_trial_add(None, tune_trial(record, number))
+    for place, (number, pairs, value) in enumerate(reports):
+        if place == interrupt:
+            record.close()
+            record = record_of(checked, folder, 8)
+            scheduler = RecordedScheduler(checked, record)
+            for one in record.trials:
+                if one.is_open:
+                    scheduler.on_trial_add(None, tune_trial(record, one.trial))
+        if not record.trials[number].is_open:
+            decisions.append("-")
+            continue
+        result = result_of(pairs, {RECALL: [value]}, checked.length.validate_every)
+        decisions.append(scheduler.on_trial_result(None, tune_trial(record, number), result))
+    record.close()
+    return decisions
+
+
+@pytest.mark.parametrize("kind", ["asha", "median", "none"])
+@pytest.mark.parametrize("seed", range(4))
+def test_decisions_after_a_resume_are_those_without(sweep_path: Write, tmp_path: Path, kind: str, seed: int) -> None:
+    """Eight trials whose reports come in a random order; every report is the place of an interruption once."""
+    checked = checked_of(sweep_path(scheduler={"kind": kind}, trials=8))
+    chance = random.Random(seed)
+    left = {number: list(range(8, 80, 8)) for number in range(8)}
+    reports = []
+    while any(left.values()):
+        number = chance.choice([n for n in left if left[n]])
+        reports.append((number, left[number].pop(0), chance.random()))
+    whole = play(checked, tmp_path / "whole", reports, None)
+    assert ("STOP" in whole) == (kind != "none")
+    for interrupt in range(0, len(reports), 5):
+        assert play(checked, tmp_path / str(interrupt), reports, interrupt) == whole
+
+
+def test_the_last_validation_stops_no_training_before_its_end(sweep_path: Write, tmp_path: Path) -> None:
+    """Its model would not be written. A shorter length than a run's does end it, as finished."""
+    for words, decision, status in [((), "CONTINUE", "waiting"), (("scheduler.max_pairs=72",), "CONTINUE", "waiting"),
+                                    (("scheduler.max_pairs=64",), "STOP", "finished")]:  # fmt: skip
+        checked = checked_of(sweep_path(), *words)
+        record = record_of(checked, tmp_path / decision / str(len(words)), 1)
+        scheduler = RecordedScheduler(checked, record)
+        scheduler.on_trial_add(None, tune_trial(record, 0))
+        result = result_of(72, {RECALL: [0.5]}, 8)
+        assert scheduler.on_trial_result(None, tune_trial(record, 0), result) == decision
+        assert record.trials[0].status == status
+        record.close()
+
+
+def test_a_report_of_before_a_retry_counts_once(sweep_path: Write, tmp_path: Path) -> None:
+    checked = checked_of(sweep_path())
+    record = record_of(checked, tmp_path, 1)
+    scheduler = RecordedScheduler(checked, record)
+    scheduler.on_trial_add(None, tune_trial(record, 0))
+    for _ in range(2):
+        assert scheduler.on_trial_result(None, tune_trial(record, 0), result_of(8, {RECALL: [0.5]}, 8)) == "CONTINUE"
+    assert record.trials[0].curve == [(8, {RECALL: 0.5})]
+
+
+def test_what_tune_stops_at_the_end_of_the_time_is_not_stopped(sweep_path: Write, tmp_path: Path) -> None:
+    checked = checked_of(sweep_path())
+    record = record_of(checked, tmp_path, 2)
+    scheduler = RecordedScheduler(checked, record)
+    for number in range(2):
+        scheduler.on_trial_add(None, tune_trial(record, number))
+    scheduler.on_trial_complete(None, tune_trial(record, 0), {})
+    scheduler.is_ending = True
+    scheduler.on_trial_complete(None, tune_trial(record, 1), {})
+    assert [trial.status for trial in record.trials] == ["finished", "waiting"]

@@ -45,6 +45,7 @@ class RecordedScheduler(TrialScheduler):
         self._checked, self._record = checked, record
         self._inner: Any = inner_scheduler(checked)
         self.is_ending = False  # Tune stops all trials, which says nothing about them
+        self._was_freed: set[str] = set()
         self._by_identity = checked.scheduler in ("asha", "median")
         if self._by_identity:
             self._replay()
@@ -58,7 +59,7 @@ class RecordedScheduler(TrialScheduler):
             self._record.close_trial(state.trial, "failed", result[FAILED])
             return str(TrialScheduler.STOP)
         is_new = result[PAIRS] > state.pairs
-        if not is_new and self._checked.scheduler != "hyperband":
+        if not is_new and (self._checked.scheduler != "hyperband" or trial.trial_id in self._was_freed):
             return str(TrialScheduler.CONTINUE)  # from before a retry
         decision = str(self._inner.on_trial_result(tune_controller, self._known_as(trial), result))
         is_whole = result[PAIRS] >= self._checked.max_pairs
@@ -88,7 +89,10 @@ class RecordedScheduler(TrialScheduler):
         self._inner.on_trial_error(tune_controller, self._known_as(trial))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        return self._inner.choose_trial_to_run(tune_controller)
+        chosen = self._inner.choose_trial_to_run(tune_controller)
+        if chosen is None and self._checked.scheduler == "hyperband":
+            chosen = self._freed(tune_controller.get_trials())
+        return chosen
 
     def debug_string(self) -> str:
         return str(self._inner.debug_string())
@@ -98,6 +102,16 @@ class RecordedScheduler(TrialScheduler):
 
     def __reduce__(self) -> Any:
         return (FIFOScheduler, ())  # Tune writes its own state too, which nothing reads
+
+    def _freed(self, trials: list[Any]) -> Any:
+        """A paused trial, where all that have not ended are paused: a bracket that is processed as trials of it end
+        can wait for those forever, and the search with it.
+        """
+        left = [trial for trial in trials if not trial.is_finished()]
+        if not left or any(trial.status != "PAUSED" for trial in left):
+            return None
+        self._was_freed.add(left[0].trial_id)
+        return left[0]
 
     def _replay(self) -> None:
         """In the order of the reports: the same decisions are made again, and leave the same state."""

@@ -18,8 +18,14 @@ Write = Callable[..., Path]
 RECALL = "validation/recall"
 
 
-def tune_trial(record: SearchRecord, number: int) -> SimpleNamespace:
-    return SimpleNamespace(config=point_config(record.trials[number]), num_failures=1)
+class TuneTrial(SimpleNamespace):
+    """What the schedulers look at of Tune's trial, which they keep in dictionaries."""
+
+    __hash__ = object.__hash__
+
+
+def tune_trial(record: SearchRecord, number: int) -> TuneTrial:
+    return TuneTrial(config=point_config(record.trials[number]), num_failures=1, trial_id=str(number))
 
 
 def record_of(checked: Checked, out: Path, count: int) -> SearchRecord:
@@ -104,3 +110,23 @@ def test_what_tune_stops_at_the_end_of_the_time_is_not_stopped(sweep_path: Write
     scheduler.is_ending = True
     scheduler.on_trial_complete(None, tune_trial(record, 1), {})
     assert [trial.status for trial in record.trials] == ["finished", "waiting"]
+
+
+def test_trials_that_all_wait_for_each_other_go_on(sweep_path: Write, tmp_path: Path) -> None:
+    """Ray's Hyperband can leave a bracket in which every trial is paused, for good."""
+    checked = checked_of(sweep_path(scheduler={"kind": "hyperband"}, trials=2))
+    record = record_of(checked, tmp_path / "out", 2)
+    scheduler, statuses = RecordedScheduler(checked, record), ["PAUSED", "RUNNING"]
+    trials = [tune_trial(record, number) for number in range(2)]
+    for number, trial in enumerate(trials):
+        trial.status, trial.is_finished = statuses[number], lambda: False
+        scheduler.on_trial_add(None, trial)
+    controller = SimpleNamespace(get_trials=lambda: trials)
+    assert scheduler.choose_trial_to_run(controller) is None
+    trials[1].status = "PAUSED"
+    freed = scheduler.choose_trial_to_run(controller)
+    assert freed is trials[0]
+    # What it reports again does not pause it again.
+    record.report(0, 8, {RECALL: 0.5}, {RECALL: [0.5]}, "PAUSE")
+    result = result_of(8, {RECALL: [0.5]}, checked.length.validate_every)
+    assert scheduler.on_trial_result(controller, freed, result) == "CONTINUE"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def write(checked: Checked, record: SearchRecord) -> dict[str, Any]:
         parameters = record.trials[found["best"]].parameters
         atomic.write_text(out / "best.yaml", config.dump(configuration(checked.sweep, parameters, out / "best")))
         _link_weights(out, best_run(checked, record, found))
-    page.write(out, found)
+    page.write(out, found | {"command": longer_command(checked)})
     return found
 
 
@@ -106,7 +107,9 @@ def _link_weights(out: Path, run: Path) -> None:
 
 def longer_command(checked: Checked) -> str:
     """The command that trains the best settings for twice as long."""
-    return f"sentalign train {checked.sweep.out / 'best.yaml'} train.epochs={2 * checked.base.train.epochs}"
+    best, here = checked.sweep.out / "best.yaml", Path.cwd()
+    path = best.relative_to(here) if best.is_relative_to(here) else best
+    return f"sentalign train {shlex.quote(str(path))} train.epochs={2 * checked.base.train.epochs}"
 
 
 def nearest(checked: Checked, found: dict[str, Any]) -> str:

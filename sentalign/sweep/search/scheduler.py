@@ -61,8 +61,11 @@ class RecordedScheduler(TrialScheduler):
         is_new = result[PAIRS] > state.pairs
         if not is_new and (self._checked.scheduler != "hyperband" or trial.trial_id in self._was_freed):
             return str(TrialScheduler.CONTINUE)  # from before a retry
-        decision = str(self._inner.on_trial_result(tune_controller, self._known_as(trial), result))
         is_whole = result[PAIRS] >= self._checked.max_pairs
+        if is_whole and self._checked.scheduler == "pbt":
+            decision = str(TrialScheduler.CONTINUE)  # nothing is left to train with other settings
+        else:
+            decision = str(self._inner.on_trial_result(tune_controller, self._known_as(trial), result))
         if is_new:
             recorded = str(TrialScheduler.CONTINUE) if is_whole else decision
             self._record.report(state.trial, result[PAIRS], *values_of(result), recorded)
@@ -128,7 +131,10 @@ class RecordedScheduler(TrialScheduler):
         """PBT has given the trial the checkpoint of another one, and that one's changed settings."""
         point = trial.config["point"]
         source = self._record.trials[point["number"]]
-        self._record.taken(state.trial, point["parameters"], source.trial, source.pairs)
+        pairs = max(
+            at for at, _ in source.curve if at < self._checked.max_pairs
+        )  # from its end nothing is left to train
+        self._record.taken(state.trial, point["parameters"], source.trial, pairs)
         assert state.source
         take_over(self._checked.sweep, state.trial, state.generation, *state.source)  # before the source removes it
         trial.set_config(point_config(state))

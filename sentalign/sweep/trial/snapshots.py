@@ -30,3 +30,4 @@ def take_over(sweep: Sweep, number: int, generation: int, source: int, source_ge
     for run, target in zip(trial_runs(sweep, source, source_generation), targets, strict=True):
         if not target.exists():
             fork.fork(run / FOLDER / fork.name_of(pairs), run, target)
+            fork.keep(target, pairs, target / FOLDER)  # until it has validated, others take over this one

@@ -130,3 +130,12 @@ def test_trials_that_all_wait_for_each_other_go_on(sweep_path: Write, tmp_path: 
     record.report(0, 8, {RECALL: 0.5}, {RECALL: [0.5]}, "PAUSE")
     result = result_of(8, {RECALL: [0.5]}, checked.length.validate_every)
     assert scheduler.on_trial_result(controller, freed, result) == "CONTINUE"
+
+
+def test_a_whole_training_takes_over_no_other(sweep_path: Write, tmp_path: Path) -> None:
+    """Tune's scheduler, which does not even know the trial here, is not asked."""
+    checked = checked_of(sweep_path(scheduler={"kind": "pbt"}, trials=2))
+    record = record_of(checked, tmp_path / "out", 2)
+    result = result_of(checked.max_pairs, {RECALL: [0.1]}, checked.length.validate_every)
+    assert RecordedScheduler(checked, record).on_trial_result(None, tune_trial(record, 0), result) == "CONTINUE"
+    assert (record.trials[0].pairs, record.trials[0].generation) == (checked.max_pairs, 0)

@@ -250,7 +250,7 @@ def test_the_other_schedulers_resume_too(
     sweep_path: Write, launcher: tuple[str, ...], tmp_path: Path, kind: str
 ) -> None:
     """Hyperband's halvings wait for all trials of a bracket: the same come out as without the kill."""
-    scheduler = {"kind": kind, "perturb_every_pairs": 16}
+    scheduler = {"kind": kind, "perturb_every_pairs": 8}
     path, folder = sweep_path(trials=7, concurrent=4, cpus=0.5, scheduler=scheduler), tmp_path / "sweep"
     process = Command(launcher, seconds=0.5).start(path)
     within(120, lambda: events(folder, "report") >= 20 or process.poll() is not None)
@@ -270,4 +270,5 @@ def test_the_other_schedulers_resume_too(
         assert events(folder, "taken")
         taken = [trial for trial in trials if (folder / "trials" / f"{trial['trial']:03d}" / "taken-1").is_dir()]
         assert taken
+        assert all(trial["pairs"] == 72 for trial in trials)
         assert all(1e-3 <= trial["parameters"]["optimizer.lr"] <= 10 for trial in trials)

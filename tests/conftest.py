@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Fixtures of all tests that need a server or a cluster.
+# Fixtures of all tests that need a browser, a server or a cluster.
+from tests.chromium import browser  # noqa: F401
 from tests.ray_clusters import ray_cluster  # noqa: F401
 from tests.servers import az, azure_server, clean_environment, gs, line, s3, s3_server  # noqa: F401
 

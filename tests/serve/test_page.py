@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,30 +14,8 @@ from sharding import pixels
 from tests.localize.dicom_out.test_dicom_out import write_dicom
 
 pytestmark = pytest.mark.slow
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# Without a GPU; and nothing that a browser asks its maker for.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SENTENCE = "Right pleural effusion"
 ROWS, COLUMNS = 150, 100
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium (Debian package chromium)")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        launched = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=dict(os.environ))
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

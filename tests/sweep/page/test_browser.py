@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from sentalign.sweep import page as sweep_page
-from tests.serve.test_page import CHROMIUM, FLAGS
 from tests.sweep.page import made
 
 pytestmark = pytest.mark.slow
@@ -64,17 +61,6 @@ CONTENTS = {
     "one choice": one_choice(),
     "empty": {},
 }
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium (Debian package chromium)")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        launched = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=dict(os.environ))
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module", params=CONTENTS)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -21,9 +19,6 @@ from tests.track.mlflow.test_results import CONTENT
 from tests.track.mlflow.test_tree import TREE
 
 pytestmark = pytest.mark.slow
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 MILLISECONDS = 90_000  # that the page may take
 CHART, PICTURE = ".js-plotly-plot", "pictures/pairs-000000000016/sample-00.png"
 
@@ -110,16 +105,10 @@ def test_postgresql_without_a_server_between(told):
 
 
 @pytest.fixture
-def page():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium (Debian package chromium)")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        launched = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env=dict(os.environ))
-        made = launched.new_page(viewport={"width": 1400, "height": 900})
-        made.set_default_timeout(MILLISECONDS)
-        yield made
-        launched.close()
+def page(browser):
+    made = browser.new_page(viewport={"width": 1400, "height": 900})
+    made.set_default_timeout(MILLISECONDS)
+    return made
 
 
 def test_the_page_shows_nested_runs_charts_and_pictures(told, tmp_path, page):

@@ -66,11 +66,12 @@ def log_params(client: Any, run_id: str, values: dict[str, Any], known: dict[str
 
 
 def set_tags(client: Any, run_id: str, tags: dict[str, str]) -> None:
-    """All of them in one call."""
+    """All of them in one call, without the credentials of addresses."""
     from mlflow.entities import RunTag
 
-    if tags:
-        client.log_batch(run_id, tags=[RunTag(mlflow_name(name), tags[name][:TAG_CHARACTERS]) for name in tags])
+    public = {mlflow_name(name): public_text(value)[:TAG_CHARACTERS] for name, value in tags.items()}
+    if public:
+        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in public.items()])
 
 
 def end(client: Any, run_id: str, status: str, time: float, error: str = "") -> None:

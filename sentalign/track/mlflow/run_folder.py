@@ -25,10 +25,11 @@ from sharding.contract import UserError
 
 TRIAL_NAME, CONFIG_NAME = "trial.json", "config.yaml"
 BELOW = ("trials/*", "seed-*", "taken-*", "taken-*/seed-*")
-OPEN = ("running", "waiting", "pending")  # states of a trial
+OPEN = ("running", "waiting")  # states of a trial
 SILENT_SECONDS = 600.0  # a run without a sign of life for so long has been killed
 LATE_SECONDS = 60.0  # an end that long after the entry before it was written by somebody else
 _EXCEPTION = re.compile(r"\b(\w+(?:Error|Exception)): .*")
+_ENDED = re.compile(r"training ended with -?\d+(: \w*(?:Error|Exception)(?=:))?")  # then the last line of its log
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ def entries(folder: Path) -> list[journal.Entry]:
     trial, config = read_trial(folder), read_config(folder)
     below = [entries(child)[0]["time"] for child in children(folder) if not _damaged(child)]
     files = [path.stat().st_mtime for name in (TRIAL_NAME, CONFIG_NAME) if (path := folder / name).is_file()]
-    when = float(trial.get("started") or min(below or files))
-    return [{"kind": "start", "time": when, "config": config | trial.get("parameters", {})}]
+    return [{"kind": "start", "time": min(below or files), "config": config | trial.get("parameters", {})}]
 
 
 def ending(folder: Path, now: float, over: bool = False) -> Ending | None:
@@ -90,15 +90,14 @@ def ending(folder: Path, now: float, over: bool = False) -> Ending | None:
     """
     lines, trial = _lines(folder), read_trial(folder)
     written, status = last_entry(folder), trial.get("status", OPEN[0])
-    when = float(trial.get("ended") or written)
     if status == "failed":
-        return Ending("failed", when, public_error(str(trial.get("error", ""))))
+        return Ending("failed", written, public_error(str(trial.get("error", ""))))
     if lines and lines[-1]["kind"] == "end":
         own = lines[-1]
         late = own["status"] != "finished" and own["time"] - written > LATE_SECONDS
-        return Ending(own["status"], when if late else own["time"], own.get("error", ""))
+        return Ending(own["status"], written if late else own["time"], own.get("error", ""))
     if status not in OPEN:
-        return Ending(status, when)
+        return Ending(status, written)
     return Ending("interrupted", written) if over or now - last_sign(folder) > SILENT_SECONDS else None
 
 
@@ -159,7 +158,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def public_error(text: str) -> str:
     """An error without the message of an unexpected exception, which could quote a report; errors for users stay."""
-    return text if "error: " in text else _EXCEPTION.sub(r"\1 (message left out)", text)
+    if re.match(r"(training ended with -?\d+: )?error: ", text):
+        return text
+    ended = _ENDED.match(text)
+    return f"{ended[0]} (message left out)" if ended else _EXCEPTION.sub(r"\1 (message left out)", text)
 
 
 def finite(value: Any) -> bool:

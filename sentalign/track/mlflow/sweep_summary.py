@@ -42,18 +42,15 @@ def send(client: Any, run_id: str, sweep: Path) -> None:
 def read(file: Path) -> tuple[list[Trial], Trial | None]:
     """The trials of trials.json, and the best one. None where there is no such file, or it is being written."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-    except ValueError:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return [], None
-    if isinstance(content, list):
-        return content, next((t for t in content if t.get("status") != "failed" and figures(t)), None)
     return content["trials"], next((t for t in content["trials"] if t["trial"] == content.get("best")), None)
 
 
 def figures(trial: Trial) -> dict[str, float]:
     """The objectives of a trial by metric name."""
-    found = {"value": trial.get("value"), **(trial.get("values") or {})}
-    return {name: float(value) for name, value in found.items() if run_folder.finite(value)}
+    return {name: float(value) for name, value in trial.get("values", {}).items() if run_folder.finite(value)}
 
 
 def _named(prefix: str, trial: Trial) -> dict[str, float]:

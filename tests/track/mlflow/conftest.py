@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -53,7 +54,9 @@ def sweep(tmp_path):
     write_trial(trials / "001", "stopped")
     (trials / "002").mkdir()
     (trials / "002" / "config.yaml").write_text("{seed: 7, loss: {tau: 0.3, t1: 4.0}}\n")
-    write_trial(trials / "002", "failed", "training ended with 1: ValueError: Mustermann, Erika", ended=1050.0)
+    write_trial(trials / "002", "failed", "training ended with 1: ValueError: Mustermann, Erika")
+    os.utime(trials / "002" / "trial.json", (1050.0, 1050.0))
+    os.utime(trials / "002" / "config.yaml", (1040.0, 1040.0))
     write_trial(trials / "003", "finished")
     for seed in (0, 1):
         write_run(trials / "003" / f"seed-{seed}", 1100.0 + 5 * seed, "finished", seed=seed)

@@ -81,12 +81,27 @@ def test_the_parent_shows_the_search(sweep, store, nested, client):
     assert sorted((m.step, m.value) for m in curve) == [(8, 0.5), (16, 0.75)]
 
 
-def test_a_list_of_trials_is_read_best_first(sweep, store, nested):
-    rows = [{"trial": n, "status": "finished", "parameters": {"x": n}, "value": v} for n, v in ((1, 0.2), (0, 0.4))]
-    (sweep / "trials.json").write_text(json.dumps(rows))
-    mlflow_uploader.sync_tree(sweep, store, "list")
-    parent = nested("list")[0]["sweep"].data
-    assert (parent.tags["best.trial"], parent.tags["best.x"], parent.metrics["best/value"]) == ("1", "1", 0.2)
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ("training ended with 2: error: no split 'x'; set data.train_split", None),
+        ("error: no validation wrote validation/recall", None),
+        ("its process was lost 3 times, with its node or for want of memory", None),
+        (
+            "training ended with 1: RuntimeError: decode error: John Doe",
+            "training ended with 1: RuntimeError (message left out)",
+        ),
+        ("training ended with -9: the last words of a report", "training ended with -9 (message left out)"),
+        ("ValueError: error: John Doe", "ValueError (message left out)"),
+        ("error: cannot reach https://bob:s3cret@store/x", "error: cannot reach https://store/x"),
+    ],
+)
+def test_an_error_quotes_no_report_and_no_password(sweep, store, nested, tmp_path, error, shown):
+    (sweep / "trials" / "002" / "trial.json").write_text(json.dumps({"status": "failed", "error": error}))
+    mlflow_uploader.sync_tree(sweep, store, tmp_path.name)
+    tags = nested(tmp_path.name)[0]["002"].data.tags
+    assert tags["error"] == (shown or error)
+    assert tags["mlflow.note.content"] == f"**failed**: {shown or error}"
 
 
 def test_trials_that_were_sent_while_nobody_knew_the_parent_get_it(sweep, store, nested):

@@ -238,7 +238,7 @@ def _listing(values: argparse.Namespace, inventory: Inventory) -> SourceListing:
     else:
         module = mimic_cxr if values.source == "mimic-cxr" else open_i
         source = functools.partial(module.read, **options)
-    return ignored.read(source, inventory, values.ignore)
+    return ignored.read(source, inventory, values.ignore, values.table or "")
 
 
 def _folder_table(values: argparse.Namespace) -> FolderTable | None:

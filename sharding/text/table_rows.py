@@ -1,7 +1,8 @@
 """The rows of tables inside a report: numbers and measurements, which are no sentences.
 
 In: one text. Out: the spans of its lines that are rows of a table, with the names of columns, the title and the ruled
-lines beside them. Rows are known by cells (tabs, bars, wide spaces, or a colon before a number) that are numbers.
+lines beside them. Rows are known by cells (tabs, bars, wide spaces, or a colon before a number) that are numbers. One
+number after a finding or a side is no row: "Left pneumothorax: 8 mm" is what the report says.
 """
 
 from __future__ import annotations
@@ -26,6 +27,15 @@ LINE = re.compile(r"[^\n]+")
 STATEMENT = re.compile(
     r"\b(?:is|are|was|were|has|have|had|there|measur(?:es|ing|ed)|with|shows?|seen|noted|compared|at|by|to|and|in|the)\b|"
     r"[.;!?,:]$",
+    re.I,
+)
+# A label of one of these says more than what was measured: that something is there, or on which side.
+FINDING = re.compile(
+    r"\b(?:left|right|bilateral|unilateral|pneumo\w+|h\w+thorax|effusions?|nodul\w+|mass(?:es)?|lesions?|opacit\w+|"
+    r"consolidations?|infiltrat\w+|atelecta\w+|o?edema|\w+megaly|fractures?|cavit\w+|cysts?|granulomas?|tumou?rs?|"
+    r"abscess(?:es)?|bullae?|blebs?|herni\w+|aneurysms?|calcificat\w+|collections?|ha?ematomas?|collapse|"
+    r"scar(?:s|ring)?|thickening|elevation|deviation|shift|displacement|emphysema|fibrosis|metasta\w+|"
+    r"(?:lymph)?adenopathy|foreign bod(?:y|ies)|leak)\b",
     re.I,
 )
 MOST_WORDS, MOST_NAME_WORDS = 5, 3  # of a label, of the name of a column
@@ -84,7 +94,8 @@ def _kind(line: str) -> int | None:
     cells = _cells(line)
     if len(cells) < 2:
         pair = PAIR.fullmatch(line)
-        return POSSIBLE if pair and NUMBER.fullmatch(pair[2].strip()) and not STATEMENT.search(pair[1]) else None
+        is_row = pair and NUMBER.fullmatch(pair[2].strip()) and not _states(pair[1])
+        return POSSIBLE if is_row else None
     words = [cell for cell in cells if not NUMBER.fullmatch(cell)]
     if any(len(cell.split()) > MOST_WORDS or STATEMENT.search(cell) for cell in words):
         return None
@@ -94,4 +105,11 @@ def _kind(line: str) -> int | None:
     # A number before the words may be that of a list.
     if not DIGIT.search(line) or len(words) > 2 or (words and cells[0] != words[0]):
         return None
-    return CERTAIN if numbers > 1 else POSSIBLE if len(words) == 1 else None
+    if numbers > 1:
+        return CERTAIN
+    return POSSIBLE if len(words) == 1 and not FINDING.search(words[0]) else None
+
+
+def _states(label: str) -> bool:
+    """Whether a label is a statement, or a part of one."""
+    return bool(STATEMENT.search(label) or FINDING.search(label))

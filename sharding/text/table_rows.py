@@ -39,7 +39,8 @@ FINDING = re.compile(
     re.I,
 )
 MOST_WORDS, MOST_NAME_WORDS = 5, 3  # of a label, of the name of a column
-CERTAIN, POSSIBLE, NAMES = 2, 1, 0
+CERTAIN, POSSIBLE, NAMES, STATED = 2, 1, 0, -1
+GOES_ON = re.compile(r"\s*[a-z]")
 
 
 def spans(text: str) -> list[tuple[int, int]]:
@@ -61,6 +62,18 @@ def spans(text: str) -> list[tuple[int, int]]:
             found += range(first, last)
         place = max(last, place + 1)
     return [lines[number] for number in found]
+
+
+def statements(text: str) -> list[tuple[int, int]]:
+    """The lines that state a finding by its measurement ("Left pneumothorax: 8 mm"): each is a sentence."""
+    if not FINDING.search(text) or not DIGIT.search(text):
+        return []
+    lines = (match.span() for match in LINE.finditer(text))
+    return [
+        (start, end)
+        for start, end in lines
+        if _kind(text[start:end].strip()) == STATED and not GOES_ON.match(text, end)
+    ]
 
 
 def blanked(text: str, spans: list[tuple[int, int]]) -> str:
@@ -90,12 +103,13 @@ def _cells(line: str) -> list[str]:
 
 
 def _kind(line: str) -> int | None:
-    """Whether a line is a row by itself, one among others, or may be names of columns; None for none of these."""
+    """Whether a line is a row by itself, one among others, may be names of columns, or states a finding; else None."""
     cells = _cells(line)
     if len(cells) < 2:
         pair = PAIR.fullmatch(line)
-        is_row = pair and NUMBER.fullmatch(pair[2].strip()) and not _states(pair[1])
-        return POSSIBLE if is_row else None
+        if not pair or not NUMBER.fullmatch(pair[2].strip()) or STATEMENT.search(pair[1]):
+            return None
+        return STATED if FINDING.search(pair[1]) else POSSIBLE
     words = [cell for cell in cells if not NUMBER.fullmatch(cell)]
     if any(len(cell.split()) > MOST_WORDS or STATEMENT.search(cell) for cell in words):
         return None
@@ -108,8 +122,3 @@ def _kind(line: str) -> int | None:
     if numbers > 1:
         return CERTAIN
     return POSSIBLE if len(words) == 1 and not FINDING.search(words[0]) else None
-
-
-def _states(label: str) -> bool:
-    """Whether a label is a statement, or a part of one."""
-    return bool(STATEMENT.search(label) or FINDING.search(label))

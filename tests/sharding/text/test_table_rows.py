@@ -61,6 +61,17 @@ def test_prose_has_no_rows(text):
     assert table_rows.spans(text) == []
 
 
+def test_each_finding_with_its_measurement_is_a_sentence():
+    text = "The heart is large\nRight pleural effusion: 2 cm\n  Left pneumothorax: 8 mm\r\nLungs are clear"
+    assert left(text) == [
+        "The heart is large",
+        "Right pleural effusion: 2 cm",
+        "Left pneumothorax: 8 mm",
+        "Lungs are clear",
+    ]
+    assert left("Right pleural effusion: 2 cm\nin depth") == ["Right pleural effusion: 2 cm in depth"]
+
+
 def test_a_finding_between_measurements_is_a_sentence():
     text = "Measurements:\nLVEF: 55%\nAortic root: 3.2 cm\nLeft pneumothorax: 8 mm\nTrachea: 18 mm\nArch: 2.8 cm\n"
     assert left(text) == ["Left pneumothorax: 8 mm"]

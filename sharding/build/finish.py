@@ -75,7 +75,7 @@ def finish(
     files = {
         QUARANTINE_NAME: quarantine.encode(rejections),
         AUDIT_NAME: _audit(masked, rows.num_rows, rejected, settings.samples),
-        MANIFEST_NAME: manifest.encode(rows, settings.as_dict(), written, counts),
+        MANIFEST_NAME: manifest.encode(rows, settings.as_dict(), written, counts, has_checksums=True),
     }
     _remove_old(store, journal, set(written))
     for name in (QUARANTINE_NAME, AUDIT_NAME):

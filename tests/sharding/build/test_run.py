@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sharding import manifest
-from sharding.build import pool, run
+from sharding.build import finish, pool, run
 from sharding.build.journal import BuildJournal
 from sharding.build.sentence_tuple import SampleSettings, split_of
 from sharding.contract import KEY_PATTERN, UserError, text_hash
@@ -233,7 +233,7 @@ def test_images_of_one_patient_in_many_studies_are_noted(private, dicom_bytes, t
         (tmp_path / "in" / f"{number}.dcm").write_bytes(data)
     settings = run.BuildSettings("folder", SampleSettings(allow_no_text=True))
     account = build(read_folder(tmp_path / "in", None), settings, str(tmp_path / "out"), private, 1)
-    assert account.notes == {"all images have one patient's id, so they are in one split": 6}
+    assert account.notes == {finish.ONE_PATIENT: 6}
 
 
 def test_an_empty_input_is_a_users_mistake(private, tmp_path, build):
@@ -426,3 +426,30 @@ def test_a_study_of_nobody_known_is_in_one_split(kind, private, tmp_path, build,
     assert (table.num_rows, len(studies)) == (24, 12)
     assert all(len(both) == 1 for both in studies.values())
     assert len({patient for both in studies.values() for patient, _ in both}) == 12
+
+
+def test_a_study_in_two_splits_is_noted(private, tmp_path, build, read_folder, dicom_bytes):
+    """Some images of it name a patient, others do not, or another: nobody can tell before they are read."""
+    (tmp_path / "in").mkdir()
+    for number in range(24):
+        grey_HW = np.random.default_rng(number).integers(0, 255, (16, 16), np.uint16)
+        names = {"StudyInstanceUID": f"1.2.{number // 2}", "PatientID": "" if number % 2 else f"doe{number}"}
+        (tmp_path / "in" / f"{number}.dcm").write_bytes(dicom_bytes(grey_HW, **names))
+    settings = run.BuildSettings("folder", SampleSettings(allow_no_text=True, split_share=(0.4, 0.3, 0.3)))
+    account = build(read_folder(tmp_path / "in", None), settings, tmp_path / "out", private, 1)
+    splits: dict[str, set[str]] = {}
+    for row in manifest.read(str(tmp_path / "out")).table.to_pylist():
+        splits.setdefault(row["study"], set()).add(row["split"])
+    expected = sum(len(own) > 1 for own in splits.values())
+    assert expected > 2
+    assert account.notes == {finish.TWO_SPLITS: expected}
+
+
+def test_images_of_one_study_and_nobody_are_noted(private, tmp_path, build, read_folder, dicom_bytes):
+    (tmp_path / "in").mkdir()
+    for number in range(10):
+        grey_HW = np.random.default_rng(number).integers(0, 255, (16, 16), np.uint16)
+        (tmp_path / "in" / f"{number}.dcm").write_bytes(dicom_bytes(grey_HW, StudyInstanceUID="1.2"))
+    settings = run.BuildSettings("folder", SampleSettings(allow_no_text=True))
+    account = build(read_folder(tmp_path / "in", None), settings, tmp_path / "out", private, 1)
+    assert account.notes == {finish.ONE_PATIENT: 10}

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from sharding.contract import UserError
 from sharding.sources import SourceListing, nonzero
+from sharding.sources.files import packed
 from sharding.sources.files.file_kinds import kind_of
 from sharding.sources.files.image_finder import ImageFinder
 from sharding.sources.files.inventory import Inventory
+from sharding.store import zip_members
 
 FILES = "file that --ignore leaves out"
 IMAGES = "row or report whose image --ignore leaves out"
@@ -41,7 +43,16 @@ def read(
     listing, images = _without_images_of(listing, source, inventory, ignored, table)
     own = nonzero({FILES: len(ignored), IMAGES: images})
     listing = _with_counts(listing, own, nonzero({UNUSED: found.count(set())}))
-    return _with_counts(listing, inventory.left_out, inventory.notes)
+    gone = len(_zips(inventory, ignored) - _zips(inventory, inventory.states.keys() - ignored))
+    opened = nonzero({packed.OPENED: inventory.notes.get(packed.OPENED, 0) - gone})
+    others = {note: count for note, count in inventory.notes.items() if note != packed.OPENED}
+    return _with_counts(listing, inventory.left_out, opened | others)
+
+
+def _zips(inventory: Inventory, names: Set[str]) -> set[str]:
+    """The locations of the .zip files that hold some of the files."""
+    split = (zip_members.split(inventory.elsewhere[name]) for name in names & inventory.elsewhere.keys())
+    return {found[0] for found in split if found}
 
 
 def _with_counts(listing: SourceListing, left_out: Mapping[str, int], notes: Mapping[str, int]) -> SourceListing:

@@ -9,7 +9,7 @@ import pytest
 
 from sharding.contract import UserError
 from sharding.sources import folder, mimic_cxr, open_i
-from sharding.sources.files import ignored
+from sharding.sources.files import ignored, packed
 from sharding.sources.files.inventory import Inventory
 from sharding.sources.folder import FolderTable
 
@@ -80,7 +80,8 @@ def test_a_pattern_may_name_a_zip_or_a_file_in_it(root, pattern):
         archive.writestr("s/b.png", b"z")
     listing = read(root, pattern)
     assert sorted(image.id for image in listing.images) == sorted(NAMES)
-    assert listing.left_out == {ignored.FILES: 1}
+    assert (listing.left_out, listing.notes) == ({ignored.FILES: 1}, {})
+    assert read(root, "thumbs").notes == {packed.OPENED: 1}
     (root / "t.csv").write_text("image,text\na.png,x\nz/s/b.png,x\n")
     listing = read(root, pattern, "thumbs", table="t.csv")
     assert [image.id for image in listing.images] == ["a.png"]

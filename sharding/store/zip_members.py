@@ -10,6 +10,7 @@ import errno
 import itertools
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ MOST_MEMBERS = 5_000_000
 LOCAL_HEADER = 30  # bytes before the name, PKZIP's APPNOTE 4.3.7
 # Of a .zip, and of a file in it: "/data/a.zip!/b.dcm".
 IN_ZIP = re.compile(r"(.+?\.zip)!/(.+)", re.I | re.S)
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError, OSError)
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, OverflowError),
+    *(ValueError, LookupError, OSError),
+)
 
 
 class DamagedZipError(OSError):
@@ -84,7 +88,7 @@ def members(file: IO[bytes]) -> list[ZipMember]:
         entries = archive.infolist()
     if len(entries) > MOST_MEMBERS or _overlap(entries):
         raise DamagedZipError(errno.EIO, "a .zip made to harm: too many files, or files that share bytes")
-    entries = [entry for entry in entries if not entry.is_dir()]
+    entries = [entry for entry in entries if not entry.filename.endswith("/")]  # is_dir() fails without a name
     last = {entry.filename: entry for entry in entries}  # the one that is read by its name
     return [_member(entry, entry is not last[entry.filename]) for entry in entries]
 

@@ -142,6 +142,11 @@ def test_a_name_with_a_nul_is_not_read_as_the_part_before_it(packed):
         locations.read(f"{packed}!/a.dcm")
 
 
+def test_a_file_without_a_name_is_counted():
+    data = zip_of({"?.dcm": b"1", "b": b"2"}).replace(b"?.dcm", b"\0.dcm")
+    assert [(member.name, member.fault) for member in listed(data)] == [("", MemberFault.NAME), ("b", None)]
+
+
 def test_a_file_of_a_zip_that_changed_is_read_anew(packed):
     location = f"{packed}!/a.dcm"
     assert locations.read(location) == b"A" * 1000

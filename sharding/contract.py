@@ -133,8 +133,10 @@ MANIFEST_SCHEMA = pa.schema(
         ("text_hashes", pa.list_(pa.string())),
     ]
 )
-# The schema's metadata, all values JSON: format_version, settings, shards {name: {sha256, bytes, samples}}, counts.
+# The schema's metadata, all values JSON: format_version, settings, shards {name: {sha256, bytes, samples}}, counts;
+# `checksums` names the file of the checksums beside it, and is not there in a data set of an earlier version.
 METADATA_KEYS = ("format_version", "settings", "shards", "counts")
+CHECKSUMS_KEY = "checksums"
 
 
 def normal_form(text: str) -> str:

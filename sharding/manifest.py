@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from sharding.contract import (
+    CHECKSUMS_KEY,
+    CHECKSUMS_NAME,
     FORMAT_VERSION,
     KEY_PATTERN,
     MANIFEST_NAME,
@@ -42,17 +44,27 @@ NEEDED = ("key", "shard", "image_member", "patient", "study", "split", "sentence
 
 @dataclass(frozen=True)
 class Manifest:
-    """The table (MANIFEST_SCHEMA), its metadata (METADATA_KEYS) and a fingerprint that any change of either changes."""
+    """The table (MANIFEST_SCHEMA), its metadata (METADATA_KEYS, mostly CHECKSUMS_KEY too) and a fingerprint.
+
+    Any change of table or metadata changes the fingerprint.
+    """
 
     table: pa.Table
     metadata: dict[str, Any]
     fingerprint: str
 
 
-def encode(rows: pa.Table, settings: dict[str, Any], shards: dict[str, Any], counts: dict[str, Any]) -> bytes:
-    """The Parquet file; the same rows and metadata give the same bytes."""
+def encode(
+    rows: pa.Table,
+    settings: dict[str, Any],
+    shards: dict[str, Any],
+    counts: dict[str, Any],
+    has_checksums: bool = False,
+) -> bytes:
+    """The Parquet file; the same rows and metadata give the same bytes. It says whether SHA256SUMS lies beside it."""
     metadata = {"format_version": FORMAT_VERSION, "settings": settings, "shards": shards, "counts": counts}
-    texts = {name: json.dumps(metadata[name], sort_keys=True) for name in METADATA_KEYS}
+    metadata |= {CHECKSUMS_KEY: CHECKSUMS_NAME} if has_checksums else {}
+    texts = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
     table = rows.cast(MANIFEST_SCHEMA).replace_schema_metadata(texts)
     buffer = io.BytesIO()
     pa.parquet.write_table(table, buffer, compression="zstd")
@@ -73,7 +85,9 @@ def read_from(store: Store) -> Manifest:
     data = store.get(MANIFEST_NAME)
     try:
         table = pa.parquet.read_table(io.BytesIO(data))
-        metadata = {name: json.loads((table.schema.metadata or {})[name.encode()]) for name in METADATA_KEYS}
+        texts = table.schema.metadata or {}
+        names = (*METADATA_KEYS, *([CHECKSUMS_KEY] if CHECKSUMS_KEY.encode() in texts else []))
+        metadata = {name: json.loads(texts[name.encode()]) for name in names}
     except (pa.ArrowInvalid, pa.ArrowException, KeyError, ValueError, OSError, RecursionError):
         raise UserError(
             f"{store.url}: {MANIFEST_NAME} is damaged or not a manifest; build the data set again"
@@ -122,6 +136,14 @@ def describes_shards(shards: Any) -> bool:
         and type(entry.get("bytes")) is int
         and 0 <= entry["bytes"] <= MAX_SHARD
         for name, entry in shards.items()
+    )
+
+
+def are_counts(value: Any) -> TypeGuard[dict[str, int]]:
+    """Whether `value` maps names that can be printed to numbers, as the counts of a build do."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and name.isprintable() and type(count) is int and count >= 0
+        for name, count in value.items()
     )
 
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sharding.command_line import Subcommands, add_command, add_json
 from sharding.contract import IMAGE_MEMBERS, Reason, UserError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sharding.sources.files.inventory import Inventory
     from sharding.sources.folder import FolderTable
 
+Number = TypeVar("Number", int, float)
 COLUMNS = ("image", "text", "patient", "view", "split", "study", "photometric")
 EXAMPLES = """\
   sentalign shard build mimic-cxr /data/mimic-cxr --out /data/shards
@@ -116,10 +117,18 @@ def _add_work(group: argparse._ArgumentGroup) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = _number(int, text, "must be a whole number")
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return value
+
+
+def _number(kind: Callable[[str], Number], text: str, message: str) -> Number:
+    """The number; without this the message of argparse would name the function that reads it."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _megapixels(text: str) -> int:
@@ -137,16 +146,17 @@ def _renamed(name: str) -> Callable[[str], None]:
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    value = _number(float, text, "must be a number between 0 and 1")
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError("must be between 0 and 1")
     return value
 
 
 def _split_share(text: str) -> tuple[float, float, float]:
-    values = tuple(_share(part) for part in text.split(","))
-    if len(values) != 3 or abs(sum(values) - 1) > 1e-6:
-        raise argparse.ArgumentTypeError("give three shares that add up to 1, such as 0.8,0.1,0.1")
+    wrong = "give three shares that add up to 1, such as 0.8,0.1,0.1"
+    values = tuple(_number(float, part, wrong) for part in text.split(","))
+    if len(values) != 3 or not all(0 <= value <= 1 for value in values) or abs(sum(values) - 1) > 1e-6:
+        raise argparse.ArgumentTypeError(wrong)
     return values
 
 
@@ -238,7 +248,7 @@ def _listing(values: argparse.Namespace, inventory: Inventory) -> SourceListing:
     else:
         module = mimic_cxr if values.source == "mimic-cxr" else open_i
         source = functools.partial(module.read, **options)
-    return ignored.read(source, inventory, values.ignore)
+    return ignored.read(source, inventory, values.ignore, values.table or "")
 
 
 def _folder_table(values: argparse.Namespace) -> FolderTable | None:

@@ -42,12 +42,13 @@ class BuildSettings:
         }
 
 
-SEVERAL = 5  # studies that one patient may have
+SEVERAL, MANY = 5, 10  # studies, and images, that one patient may have
 NOTE_OF = {  # counts of samples → what the account calls them
     BLANK: "picture of fewer than 8 grey levels or 8 pixels a side, kept",
     OTHER_MODEL: "header that contradicts --photometric-column, the header counts",
 }
-ONE_PATIENT = "all images have one patient's id, so they are in one split"
+ONE_PATIENT = "all images have one patient's id (or one study's, and no patient's), so they are in one split"
+TWO_SPLITS = "study whose images name several patients, or not all of them one, in two splits"
 
 
 def finish(
@@ -67,7 +68,12 @@ def finish(
     rejected = {reason.value: reasons[reason.value] for reason in Reason if reasons[reason.value]}
     masked = sum((Counter(entry.audit) for entry in entries), Counter[str]())
     written = {shard.pop("name"): shard for shard in (asdict(entry.shard) for entry in entries)}
-    notes = listing.notes | _one_patient(rows) | nonzero({note: masked[kind] for kind, note in NOTE_OF.items()})
+    notes = (
+        listing.notes
+        | _one_patient(rows)
+        | _in_two_splits(rows)
+        | nonzero({note: masked[kind] for kind, note in NOTE_OF.items()})
+    )
     notes |= nonzero({note: masked[note] for note in report_sentences.NOTES})
     seen = nonzero({name: masked[name] for name in noticed.NAMES})
     counts = _counts(len(listing.images), rows, rejected)
@@ -75,7 +81,7 @@ def finish(
     files = {
         QUARANTINE_NAME: quarantine.encode(rejections),
         AUDIT_NAME: _audit(masked, rows.num_rows, rejected, settings.samples),
-        MANIFEST_NAME: manifest.encode(rows, settings.as_dict(), written, counts),
+        MANIFEST_NAME: manifest.encode(rows, settings.as_dict(), written, counts, has_checksums=True),
     }
     _remove_old(store, journal, set(written))
     for name in (QUARANTINE_NAME, AUDIT_NAME):
@@ -97,9 +103,16 @@ def finish(
 
 
 def _one_patient(rows: pa.Table) -> dict[str, int]:
-    """The number of images if all of several studies are one patient's, which an anonymiser may have made of many."""
+    """The number of images if all of them are one patient's, which an anonymiser may have made of many."""
     patients, studies = set(rows["patient"].to_pylist()), set(rows["study"].to_pylist())
-    return {ONE_PATIENT: rows.num_rows} if len(patients) == 1 and len(studies) >= SEVERAL else {}
+    several = len(studies) >= SEVERAL or rows.num_rows >= MANY
+    return {ONE_PATIENT: rows.num_rows} if len(patients) == 1 and several else {}
+
+
+def _in_two_splits(rows: pa.Table) -> dict[str, int]:
+    """The number of studies in several splits; one patient never is, so their images name several, or some nobody."""
+    splits = rows.group_by("study").aggregate([("split", "count_distinct")])["split_count_distinct"].to_pylist()
+    return nonzero({TWO_SPLITS: sum(count > 1 for count in splits)})
 
 
 def _counts(read: int, rows: pa.Table, rejected: dict[str, int]) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def build(listing: SourceListing, plan: Build) -> Account:
     Raises UserError for an output of another private folder, an empty input, an image listed twice, a full disk.
     """
     if not listing.images:
-        raise UserError("no image to read in the input; check the folder, the table and --views")
+        counted = ", ".join(f"{what} {count}" for what, count in {**listing.left_out, **listing.notes}.items())
+        why = f" ({counted})" if counted else ""
+        raise UserError(f"no image to read in the input{why}; check the folder, the table and --views")
     with plan.private.locked(), _disk_errors():
         store = open_store(plan.out, create=True)
         journal = BuildJournal(plan.private.path, store.url)

@@ -92,9 +92,11 @@ def sentence_tuple(
     report = report_sentences.of_image(image, raw.dataset, settings.languages, audit)
     if not report and not settings.allow_no_text:
         raise Rejected(Reason.TEXT, "no sentence; --allow-no-text keeps such images")
-    patient = record_pseudonym(ledger, config.salt, "patient", image.patient or raw.patient or image.id)
+    study_id = image.study or raw.study or image.id
+    # A study of nobody known is one patient's: all of its images go into one split.
+    patient = record_pseudonym(ledger, config.salt, "patient", image.patient or raw.patient or study_id)
     patient = config.same_patient.get(patient, patient)
-    study = record_pseudonym(ledger, config.salt, "study", image.study or raw.study or image.id)
+    study = record_pseudonym(ledger, config.salt, "study", study_id)
     if settings.image == "dcm" and raw.dataset:
         data = deidentified_dicom.dicom(raw.dataset, key=key, study=study, patient=patient, salt=config.salt)
         member = "dcm"

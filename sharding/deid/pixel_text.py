@@ -15,14 +15,14 @@ import subprocess
 import numpy as np
 from PIL import Image
 
-from sharding.contract import UserError
+from sharding.contract import Reason, Rejected, UserError
 from sharding.pixels.picture import Grey
 
 COMMAND = "tesseract"
 LONGEST = 1024  # pixels of the side that is searched: more finds ribs and noise, less loses small letters
 WIDEST = 13  # pixels; the strokes of letters are thinner, and what is wider is no letter
 SHORTEST = 32  # pixels; in a smaller picture nobody can read a name
-UNREAD = "unread"  # stands for the text of a picture that the engine fails on
+TABLE = b"level\t"  # begins what the engine writes, also if it reads nothing
 SPARSE = ("stdin", "stdout", "-l", "eng", "--psm", "11", "tsv")  # text anywhere, in no order
 CONFIDENT = 70  # per cent, of a word of letters
 DIGITS_CONFIDENT = 75  # ribs and wires look like 1, 4 and 7
@@ -50,7 +50,10 @@ def engine() -> str:
 
 
 def shows_text(grey_HW: Grey) -> bool:
-    """Whether a word is read that is no marker, or the engine fails. Raises UserError if it is missing."""
+    """Whether a word is read that is no marker.
+
+    Raises Rejected(DECODE), a fault, for a picture that the engine fails on; UserError if the engine is missing.
+    """
     if min(grey_HW.shape) < SHORTEST:
         return False
     picture_HW = _smaller(grey_HW)
@@ -100,8 +103,8 @@ def _words(grey_HW: Grey) -> list[tuple[str, float]]:
         found = _run(list(SPARSE), picture)
     except OSError:
         raise UserError(f"--pixel-text needs {COMMAND} on every machine that makes samples; install it") from None
-    if found.returncode:
-        return [(UNREAD, 100.0)]
+    if found.returncode or not found.stdout.startswith(TABLE):
+        raise Rejected(Reason.DECODE, "tesseract failed on this picture")
     rows = [line.split("\t") for line in found.stdout.decode("utf-8", "replace").splitlines()[1:]]
     return [(row[11], float(row[10])) for row in rows if len(row) == 12 and row[11].strip()]
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from sharding import leaks, sample_reader
 from sharding.contract import QUARANTINE_NAME, SPLITS, Rejected, UserError
 from sharding.leaks import LeakKind
-from sharding.manifest import Manifest
+from sharding.manifest import Manifest, are_counts
 from sharding.pixels.checks.orientation import LOOKS
 from sharding.store.base import Store
 
@@ -47,11 +47,7 @@ def compute(store: Store, manifest: Manifest) -> dict[str, Any]:
         "bytes": sum(shard["bytes"] for shard in shards),
         "splits": _splits(table),
         "views": {name or "unknown": count for name, count in _counted(table["view"]).items()},
-        "rejected": manifest.metadata["counts"]["rejected"],
-        # Data sets of an earlier version have neither.
-        "left_out": manifest.metadata["counts"].get("left_out", {}),
-        "notes": manifest.metadata["counts"].get("notes", {}),
-        "noticed": _noticed(manifest.metadata["counts"]),
+        **{name: _told(manifest, name) for name in ("rejected", "left_out", "notes", "noticed")},
         "quarantine": _quarantine(store),
         "sentences": _sentences(table),
         "image_sizes": _sizes(table),
@@ -96,12 +92,11 @@ def looks_of(description: dict[str, Any] | None) -> str:
     return looks if looks in LOOKS[1:] else ""
 
 
-def _noticed(counts: dict[str, Any]) -> Counts:
-    """What the build noticed in pictures; empty for a manifest that does not say so, or not as a build writes it."""
-    noticed = counts.get("noticed")
-    if not isinstance(noticed, dict) or not all(type(count) is int for count in noticed.values()):
-        return {}
-    return noticed
+def _told(manifest: Manifest, name: str) -> Counts:
+    """Counts of the build; empty for a manifest, perhaps of an earlier version, without them as a build writes them."""
+    counts = manifest.metadata["counts"]
+    told = counts.get(name) if isinstance(counts, dict) else None
+    return told if are_counts(told) else {}
 
 
 def _distinct(table: pa.Table, name: str) -> int:

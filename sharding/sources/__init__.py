@@ -21,7 +21,8 @@ class SourceImage:
     its name is ambiguous (`several`). `text` None means: read `text_file`. `layout`: the text has section headers
     (REPORT) or not (PLAIN); `more_texts` are further reports of the image, in order. `view` is a code (`views`),
     `split` one of `contract.SPLITS`, `photometric` MONOCHROME1 if a picture without a header is stored inverted. An
-    empty `patient`, `study` or `view` is taken from the image's header. `state` changes when one of the two files does.
+    empty `patient`, `study` or `view` is taken from the image's header; where no patient is known, the study is one.
+    `state` changes when one of the two files does.
     """
 
     id: str

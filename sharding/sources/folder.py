@@ -73,12 +73,15 @@ def _of_table(
     values = read_table(table, columns.columns)
     names = values[columns.image]
     empty = [""] * len(names)
-    texts, patients, view_words = (values.get(name, empty) for name in (columns.text, columns.patient, columns.view))
+    texts, view_words = (values.get(name, empty) for name in (columns.text, columns.view))
     matches = [finder.matches(name) for name in names]
     files = [found[0] if len(found) == 1 else "" for found in matches]
     split_names = splits.read(values.get(columns.split, empty), table)
-    split_names = splits.of_patients(_owners(patients, files), split_names, table)
-    studies = _studies(values.get(columns.study, empty), patients, notes)
+    rows = [file or name for file, name in zip(files, names, strict=True)]
+    cells = _filled(values.get(columns.study, empty), rows)
+    patients = _owners(values.get(columns.patient, empty), cells, rows)
+    split_names = splits.of_patients(_groups(patients, cells, rows), split_names, table)
+    studies = _studies(cells, patients, notes)
     models = photometric.read(values.get(columns.photometric, empty), table)
     left_out["row that names no image"] = names.count("")
     return [
@@ -101,18 +104,37 @@ def _of_table(
     ]
 
 
-def _owners(patients: list[str], files: list[str]) -> list[str]:
-    """The patient of each row, by another row of its image if it names none; else the image itself."""
-    of_file = {file: patient for patient, file in zip(patients, files, strict=True) if patient and file}
-    return [patient or of_file.get(file, file) for patient, file in zip(patients, files, strict=True)]
+def _filled(cells: list[str], keys: list[str]) -> list[str]:
+    """The cells, an empty one by another row of the same key; empty keys are none."""
+    of_key = {key: cell for cell, key in zip(cells, keys, strict=True) if cell and key}
+    return [cell or of_key.get(key, "") for cell, key in zip(cells, keys, strict=True)]
+
+
+def _owners(patients: list[str], studies: list[str], images: list[str]) -> list[str]:
+    """The patient of each row, by another row of its image or, if that has one patient alone, of its study."""
+    owners = _filled(patients, images)
+    shared = {study for study, own in _owners_of(studies, owners).items() if len(own) > 1}
+    owners = _filled(owners, ["" if study in shared else study for study in studies])
+    return _filled(owners, images)
+
+
+def _owners_of(studies: list[str], patients: list[str]) -> dict[str, set[str]]:
+    owners: dict[str, set[str]] = {}
+    for study, patient in zip(studies, patients, strict=True):
+        if study and patient:
+            owners.setdefault(study, set()).add(patient)
+    return owners
+
+
+def _groups(patients: list[str], studies: list[str], images: list[str]) -> list[str]:
+    """What must be in one split: the rows of a patient, else of a study, else of an image."""
+    rows = zip(patients, studies, images, strict=True)
+    return [patient or (f"study\0{study}" if study else f"image\0{image}") for patient, study, image in rows]
 
 
 def _studies(cells: list[str], patients: list[str], notes: Counter[str]) -> list[str]:
     """The study of each row: a number that counts the studies of each patient names several of them."""
-    owners: dict[str, set[str]] = {}
-    for cell, patient in zip(cells, patients, strict=True):
-        owners.setdefault(cell, set()).add(patient)
-    notes[SHARED] = sum(len(own) > 1 for cell, own in owners.items() if cell)
+    notes[SHARED] = sum(len(own) > 1 for own in _owners_of(cells, patients).values())
     return [f"{patient}/{cell}" if patient and cell else cell for cell, patient in zip(cells, patients, strict=True)]
 
 

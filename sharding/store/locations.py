@@ -74,6 +74,18 @@ def read(location: str) -> bytes:
     return data
 
 
+def size(location: str) -> int | None:
+    """Bytes of a local file, or of one in a .zip; None if there is none, or only a request to a store would tell."""
+    path = local_path(location)
+    in_zip = zip_members.split(location)
+    try:
+        if in_zip and not (path and os.path.exists(path)):
+            return _open_zip(in_zip[0], _state(in_zip[0])).getinfo(in_zip[1]).file_size
+        return path.stat().st_size if path is not None else None
+    except (OSError, KeyError):
+        return None
+
+
 def open_file(location: str) -> IO[bytes]:
     """The file at a path or URL, open for reading anywhere in it; raises as `read` does."""
     path = local_path(location)
@@ -95,10 +107,7 @@ def _open_bucket(root: str) -> Store:
 @functools.lru_cache(maxsize=4)
 def _open_zip(location: str, state: str) -> zipfile.ZipFile:
     """The .zip, kept open: its directory is read once; `state` changes with the file."""
-    try:
-        return zipfile.ZipFile(open_file(location))
-    except zip_members.DAMAGE as error:
-        raise OSError(errno.EIO, f"a damaged .zip ({type(error).__name__})") from None
+    return zip_members.open_zip(open_file(location))
 
 
 def _state(location: str) -> str:

@@ -5,20 +5,23 @@ In: a store and a name. Out: an object that `zipfile` reads, which needs the end
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 
 from sharding.store.base import Store
+from sharding.store.errors import BadFileError
 
 BLOCK = 1 << 18  # bytes of one request: most images of a .zip need one
 
 
 class RangeFile(io.RawIOBase):
-    """The file; wrap it in `io.BufferedReader(…, BLOCK)`."""
+    """The file; wrap it in `io.BufferedReader(…, BLOCK)`. Reading raises UserError for a store out of reach."""
 
     def __init__(self, store: Store, name: str) -> None:
         size = store.size(name)
         if size is None:
-            raise FileNotFoundError(name)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         self._store, self._name, self._size, self._place = store, name, size, 0
 
     def readable(self) -> bool:
@@ -37,6 +40,9 @@ class RangeFile(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the stub says WriteableBuffer
         length = max(0, min(len(buffer), self._size - self._place))
         if length:
-            buffer[:length] = self._store.get_range(self._name, self._place, length)
+            try:
+                buffer[:length] = self._store.get_range(self._name, self._place, length)
+            except BadFileError:  # no fault of the store
+                raise OSError(errno.ESTALE, "gone, or shorter than it was") from None
         self._place += length
         return length

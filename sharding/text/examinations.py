@@ -53,6 +53,7 @@ HEADING = re.compile(
 )
 INLINE = re.compile(r"(?<=[.!?;][ \t])()([A-Z][A-Z ,/&()-]{2,60})(:)(?!\d)")
 WORD = re.compile(r"[A-Z]+")
+IMPRESSIONS = ("impression", "findings and impression")
 CONTENT = re.compile(r"(?:[^\W\d_]+\W+){2}[^\W\d_]+")
 LOOK_BACK = 80  # characters before a heading that show whether something ends there
 STATEMENT_ENDS = tuple(".!?;:)_*=-")
@@ -108,12 +109,46 @@ def _others(text: str, parts: list[ExaminationPart], found: list[sections.Sectio
             return []
     elif not all(_starts_anew(text, part.heading.start) for part in parts):
         return []
-    spans = [(part.heading.start, part.end) for part in others]
-    shared = next((s.start for s in reversed(found) if s.name == "impression"), -1)
-    if "findings" in chest and not chest & {"impression", "findings and impression"} and spans[-1][0] < shared:
+    spans = [(part.heading.start, _end(part, found)) for part in others]
+    shared = next((s for s in reversed(found) if s.name == "impression"), None)
+    last = others[-1].heading
+    if shared and "findings" in chest and not chest & set(IMPRESSIONS) and last.start < shared.start:
         # The last impression may be that of all.
-        spans[-1] = (spans[-1][0], text.rindex("\n", 0, shared) + 1 if "\n" in text[:shared] else shared)
-    return spans
+        spans[-1] = (last.start, min(spans[-1][1], max(last.end, _header_start(shared, found))))
+    bodies = ((part.heading.end, end) for part, (_, end) in zip(others, spans, strict=True))
+    return [] if any(_names_chest(text, *body, found) for body in bodies) else spans
+
+
+def _end(part: ExaminationPart, found: list[sections.Section]) -> int:
+    """Where the part ends: a second impression, and an addendum, may be of the chest."""
+    impressions = 0
+    for section in found:
+        if not part.heading.start <= section.start < part.end:
+            continue
+        impressions += section.name in IMPRESSIONS
+        if section.name == "addendum" or impressions > 1:
+            return max(part.heading.end, _header_start(section, found))
+    return part.end
+
+
+def _header_start(section: sections.Section, found: list[sections.Section]) -> int:
+    """The end of the section before: what lies between is the header, and white space."""
+    place = found.index(section)
+    return found[place - 1].end if place else 0
+
+
+def _names_chest(text: str, start: int, end: int, found: list[sections.Section]) -> bool:
+    """Whether the span names a chest X-ray, or the chest, other than as an earlier or wanted examination."""
+    kept, last = [], start
+    for section in found:
+        if section.name in NAMING and last <= section.start < end:
+            kept.append(text[last : section.start])
+            last = section.end
+    return bool(_tokens(" ".join((*kept, text[last:end]))) & (CHEST | XRAY))
+
+
+def _tokens(words: str) -> set[str]:
+    return set(WORD.findall(words.upper().replace("X-RAY", "XRAY").replace("X RAY", "XRAY")))
 
 
 def _headings(text: str) -> list[ExaminationHeading]:
@@ -135,7 +170,7 @@ def _headings(text: str) -> list[ExaminationHeading]:
 
 def _of_chest(words: str, label: bool, title: bool) -> bool | None:
     """Whether the words are the name of a chest X-ray or of another examination; None if of none or of both."""
-    tokens = set(WORD.findall(words.upper().replace("X-RAY", "XRAY").replace("X RAY", "XRAY")))
+    tokens = _tokens(words)
     if not tokens or not tokens <= VOCABULARY:
         return None
     if tokens & OTHER_METHODS:

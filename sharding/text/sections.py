@@ -111,6 +111,11 @@ def _without_sections(text: str, headers: list[HeaderMatch]) -> list[Section]:
     return final or found
 
 
+def preliminary(text: str) -> list[Section]:
+    """The preliminary readings in a text."""
+    return [section for section in sections(text) if section.name == "preliminary"]
+
+
 def is_preliminary(text: str) -> bool:
     """Whether a text is a preliminary reading and nothing else, by its first header."""
     names = [header.name for header in _headers(text)]

@@ -82,8 +82,8 @@ def split(text: str, section: str = "text", start: int = 0, end: int | None = No
     inside = text[start:end]  # the rules look behind, and must not see the text before the section
     rows = table_rows.spans(inside)
     inside = table_rows.blanked(inside, rows)
-    cuts = _boundaries(inside)
-    spans = _trimmed(inside, sorted({*cuts, *(place for row in rows for place in row)}) if rows else cuts)
+    lines = [*rows, *table_rows.statements(inside)]
+    spans = _trimmed(inside, sorted({*_boundaries(inside), *(place for line in lines for place in line)}))
     return [
         _sentence(inside[first:last], section, start + first)
         for first, last in spans
@@ -103,14 +103,14 @@ def _has_content(raw: str) -> bool:
     return bool(LETTER.search(tags.REMOVED.sub(" ", raw)))
 
 
-def _boundaries(text: str) -> list[int]:
+def _boundaries(text: str) -> set[int]:
     """The offsets to split at: both ends, blank lines, list items and ends of sentences."""
     cuts = {0, len(text)}
     for pattern in (BLANK_LINE, NEW_ITEM, INLINE_NUMBER):
         cuts.update(match.end() for match in pattern.finditer(text))
     cuts.update(match.end() for match in END_MARK.finditer(text) if _ends_sentence(text, match))
     cuts.update(match.end() for match in OPEN_NUMBER.finditer(text) if _word_before(text, match.start()) not in COUNTS)
-    return sorted(cuts)
+    return cuts
 
 
 def _word_before(text: str, stop: int) -> str:

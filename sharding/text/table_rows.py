@@ -1,7 +1,8 @@
 """The rows of tables inside a report: numbers and measurements, which are no sentences.
 
 In: one text. Out: the spans of its lines that are rows of a table, with the names of columns, the title and the ruled
-lines beside them. Rows are known by cells (tabs, bars, wide spaces, or a colon before a number) that are numbers.
+lines beside them. Rows are known by cells (tabs, bars, wide spaces, or a colon before a number) that are numbers. One
+number after a finding or a side is no row: "Left pneumothorax: 8 mm" is what the report says.
 """
 
 from __future__ import annotations
@@ -28,8 +29,18 @@ STATEMENT = re.compile(
     r"[.;!?,:]$",
     re.I,
 )
+# A label of one of these says more than what was measured: that something is there, or on which side.
+FINDING = re.compile(
+    r"\b(?:left|right|bilateral|unilateral|pneumo\w+|h\w+thorax|effusions?|nodul\w+|mass(?:es)?|lesions?|opacit\w+|"
+    r"consolidations?|infiltrat\w+|atelecta\w+|o?edema|\w+megaly|fractures?|cavit\w+|cysts?|granulomas?|tumou?rs?|"
+    r"abscess(?:es)?|bullae?|blebs?|herni\w+|aneurysms?|calcificat\w+|collections?|ha?ematomas?|collapse|"
+    r"scar(?:s|ring)?|thickening|elevation|deviation|shift|displacement|emphysema|fibrosis|metasta\w+|"
+    r"(?:lymph)?adenopathy|foreign bod(?:y|ies)|leak)\b",
+    re.I,
+)
 MOST_WORDS, MOST_NAME_WORDS = 5, 3  # of a label, of the name of a column
-CERTAIN, POSSIBLE, NAMES = 2, 1, 0
+CERTAIN, POSSIBLE, NAMES, STATED = 2, 1, 0, -1
+GOES_ON = re.compile(r"\s*[a-z]")
 
 
 def spans(text: str) -> list[tuple[int, int]]:
@@ -51,6 +62,18 @@ def spans(text: str) -> list[tuple[int, int]]:
             found += range(first, last)
         place = max(last, place + 1)
     return [lines[number] for number in found]
+
+
+def statements(text: str) -> list[tuple[int, int]]:
+    """The lines that state a finding by its measurement ("Left pneumothorax: 8 mm"): each is a sentence."""
+    if not FINDING.search(text) or not DIGIT.search(text):
+        return []
+    lines = (match.span() for match in LINE.finditer(text))
+    return [
+        (start, end)
+        for start, end in lines
+        if _kind(text[start:end].strip()) == STATED and not GOES_ON.match(text, end)
+    ]
 
 
 def blanked(text: str, spans: list[tuple[int, int]]) -> str:
@@ -80,11 +103,13 @@ def _cells(line: str) -> list[str]:
 
 
 def _kind(line: str) -> int | None:
-    """Whether a line is a row by itself, one among others, or may be names of columns; None for none of these."""
+    """Whether a line is a row by itself, one among others, may be names of columns, or states a finding; else None."""
     cells = _cells(line)
     if len(cells) < 2:
         pair = PAIR.fullmatch(line)
-        return POSSIBLE if pair and NUMBER.fullmatch(pair[2].strip()) and not STATEMENT.search(pair[1]) else None
+        if not pair or not NUMBER.fullmatch(pair[2].strip()) or STATEMENT.search(pair[1]):
+            return None
+        return STATED if FINDING.search(pair[1]) else POSSIBLE
     words = [cell for cell in cells if not NUMBER.fullmatch(cell)]
     if any(len(cell.split()) > MOST_WORDS or STATEMENT.search(cell) for cell in words):
         return None
@@ -94,4 +119,6 @@ def _kind(line: str) -> int | None:
     # A number before the words may be that of a list.
     if not DIGIT.search(line) or len(words) > 2 or (words and cells[0] != words[0]):
         return None
-    return CERTAIN if numbers > 1 else POSSIBLE if len(words) == 1 else None
+    if numbers > 1:
+        return CERTAIN
+    return POSSIBLE if len(words) == 1 and not FINDING.search(words[0]) else None

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sharding import leaks, manifest, progress
-from sharding.contract import AUDIT_NAME, CHECKSUMS_NAME, MANIFEST_NAME, QUARANTINE_NAME
+from sharding import checksums, leaks, manifest, progress
+from sharding.contract import CHECKSUMS_NAME
 from sharding.leaks import Leak, LeakKind
 from sharding.store.base import Store
 from sharding.store.locations import open_store
@@ -27,7 +27,7 @@ from sharding.verify import verify_checksums, verify_table
 from sharding.verify.verify_shard import faults_of_shard
 
 READERS = 4  # shards read at once: checksums and downloads release the interpreter lock
-SIDE_FILES = (MANIFEST_NAME, QUARANTINE_NAME, AUDIT_NAME, CHECKSUMS_NAME)
+SIDE_FILES = (*checksums.COVERED, CHECKSUMS_NAME)
 REMEDY = "build again with --same-patient FILE, which `verify --leaks FILE` writes"
 
 
@@ -60,7 +60,8 @@ def check(url: str) -> Findings:
     """
     store = open_store(url)
     data_set = manifest.read_from(store)
-    changed = list(verify_checksums.faults_of_files(store))
+    changed, notes = verify_checksums.absence(store, data_set.metadata)
+    changed += verify_checksums.faults_of_files(store)
     faults = verify_table.faults_of_metadata(data_set.metadata) or verify_table.faults_of_rows(data_set)
     if faults:
         return Findings(changed + faults, [], {})  # such a manifest does not lead to the shards
@@ -69,7 +70,6 @@ def check(url: str) -> Findings:
     faults += _faults_of_shards(store, data_set)
     all_leaks = leaks.find(data_set.table, store)
     faults += [_line(leak) for leak in all_leaks if leak.crosses_splits]
-    notes = [verify_checksums.MISSING] if verify_checksums.is_missing(store) else []
     return Findings(faults, all_leaks, _counts(data_set.table, all_leaks), notes)
 
 

@@ -1,16 +1,17 @@
 """SHA256SUMS and the files that it covers → the files that have changed since they were built.
 
 In: a store. Out: one line per file that differs, so that any changed byte in any of them is found. A data set of an
-earlier version has no such file: `is_missing`, which is no fault.
+earlier version has no such file, which is no fault; where the manifest says that there is one, it is.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sharding import checksums
-from sharding.contract import CHECKSUMS_NAME
+from sharding.contract import CHECKSUMS_KEY, CHECKSUMS_NAME
 from sharding.store.base import Store
 
 AGAIN = "copy the data set again, or build it again"
@@ -19,9 +20,14 @@ MISSING = (
     "go unseen; a build by this version writes it"
 )
 
+LOST = f"{CHECKSUMS_NAME}: missing, and the manifest says that there is one; {AGAIN}"
 
-def is_missing(store: Store) -> bool:
-    return not store.exists(CHECKSUMS_NAME)
+
+def absence(store: Store, metadata: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The fault, or the note, that there are no checksums."""
+    if store.exists(CHECKSUMS_NAME):
+        return [], []
+    return ([LOST], []) if CHECKSUMS_KEY in metadata else ([], [MISSING])
 
 
 def faults_of_files(store: Store) -> Iterator[str]:

@@ -29,6 +29,7 @@ from sharding.verify.verify_sample import MAX_JSON
 SHA256 = manifest.SHA256.pattern
 MAX_MESSAGE = 500  # characters of a quarantine message
 AGAIN = "build the data set again"
+NAMED_COUNTS = ("left_out", "notes", "noticed")
 Column = Any  # an Arrow array, chunked or not
 
 # The pattern that every value of a column matches in full.
@@ -60,8 +61,9 @@ def faults_of_metadata(metadata: dict[str, Any]) -> list[str]:
     valid = valid and manifest.describes_shards(shards)
     valid = valid and all(_is_count(shard.get("samples")) for shard in shards.values())
     valid = valid and _is_count(counts.get("read")) and _is_count(counts.get("samples"))
-    rejected = counts.get("rejected") if valid else None
-    valid = valid and isinstance(rejected, dict) and all(map(_is_count, rejected.values()))
+    # Data sets of an earlier version lack all but the first.
+    named = [counts.get("rejected"), *(counts.get(name, {}) for name in NAMED_COUNTS)] if valid else []
+    valid = valid and all(map(manifest.are_counts, named))
     return [] if valid else [f"{MANIFEST_NAME}: its shards or counts are damaged; {AGAIN}"]
 
 

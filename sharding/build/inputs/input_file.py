@@ -19,8 +19,7 @@ def image_bytes(image: SourceImage) -> bytes:
         if image.several:
             raise Rejected(Reason.PARSE, "the image's name fits several files; name it with its folder")
         raise Rejected(Reason.ABSENT, "no file of this name in the input; --partial allows it")
-    path = locations.local_path(image.file)
-    if path and path.is_file() and path.stat().st_size > MAX_FILE:
+    if (locations.size(image.file) or 0) > MAX_FILE:
         raise Rejected(Reason.PARSE, f"larger than {MAX_FILE >> 20} MiB: more than a single image")
     return read(image.file, "the image file", Reason.PARSE)
 

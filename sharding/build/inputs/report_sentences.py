@@ -2,11 +2,13 @@
 
 In: a `SourceImage`, its DICOM header, the languages to take. Out: sentences, whose offsets count in all reports joined
 by JOINT, and counts for the audit. Most images have one report; a table may have a preliminary one, the final one and
-addenda: a preliminary one beside another does not count, and what a later one repeats is not repeated.
+addenda: a preliminary one beside another that says something does not count, and what a later one repeats is not
+repeated.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import replace
 
@@ -37,18 +39,33 @@ def of_image(
     image: SourceImage, dataset: Dataset | None, languages: tuple[str, ...] | None, audit: Counter[str]
 ) -> list[Sentence]:
     """The sentences; raises Rejected(TEXT) for a report that cannot be read, Rejected(LANGUAGE) for none to take."""
-    texts = _of_languages(_without_preliminary(_texts(image), audit), languages, audit)
-    known = _known(image, dataset)
+    texts, known = _texts(image), _known(image, dataset)
+    spoken = [text for text in texts if text.strip()]
+    final = [text for text in spoken if not sections.is_preliminary(text)]
+    if len(final) < len(spoken):
+        counts = Counter({PRELIMINARY: len(spoken) - len(final)})
+        with contextlib.suppress(Rejected):  # final reports of a language that is not taken say nothing either
+            if final and (found := _united(final, known, languages, image.layout, counts)):
+                audit.update(counts)
+                return found
+    return _united(spoken or texts[:1], known, languages, image.layout, audit)
+
+
+def _united(
+    texts: list[str], known: Identifiers, languages: tuple[str, ...] | None, layout: str, audit: Counter[str]
+) -> list[Sentence]:
+    """The sentences of several reports, each once."""
+    taken = _of_languages(texts, languages, audit)
     found: list[Sentence] = []
     seen: set[str] = set()
     start = 0
-    for text, spoken in texts:
-        own = _of_text(text, known, image.layout, audit)
+    for text, spoken in taken:
+        own = _of_text(text, known, layout, audit)
         if spoken != language.ENGLISH:  # the rules of tags are English
             own = [replace(sentence, tags=()) for sentence in own]
         new = [sentence for sentence in own if sentence.hash not in seen] if seen else own
         found += [replace(one, start=one.start + start, end=one.end + start) for one in new] if start else new
-        if len(texts) > 1:
+        if len(taken) > 1:
             seen.update(sentence.hash for sentence in own)
         start += len(text) + len(JOINT)
     return found
@@ -57,15 +74,6 @@ def of_image(
 def _texts(image: SourceImage) -> list[str]:
     text = image.text if image.text is not None or not image.text_file else input_file.report_text(image.text_file)
     return [readable(part) for part in (text or "", *image.more_texts)]
-
-
-def _without_preliminary(texts: list[str], audit: Counter[str]) -> list[str]:
-    if len(texts) == 1:
-        return texts
-    final = [text for text in texts if text.strip() and not sections.is_preliminary(text)]
-    kept = final or texts
-    audit.update([PRELIMINARY] * (len(texts) - len(kept)))
-    return kept
 
 
 def _of_languages(texts: list[str], languages: tuple[str, ...] | None, audit: Counter[str]) -> list[tuple[str, str]]:
@@ -92,6 +100,12 @@ def _of_text(report: str, known: Identifiers, layout: str, audit: Counter[str]) 
     audit.update([TABLE] if rows else [])
     outside = table_rows.blanked(text, rows)  # a row is no header of a section ("LVEF: 55%")
     parts = sections.official(outside) if layout == REPORT else sections.plain(outside)
+    found = _split(text, parts)
+    # A final report that says nothing ("N/A") leaves the preliminary one in the same text.
+    return found if found or layout == REPORT else _split(text, sections.preliminary(outside))
+
+
+def _split(text: str, parts: list[sections.Section]) -> list[Sentence]:
     return [sentence for part in parts for sentence in sentences.split(text, part.name, part.start, part.end)]
 
 

@@ -84,7 +84,7 @@ class ImageFinder:
 
     @cached_property
     def _depth(self) -> int:
-        return 1 + max(name.count("/") for name in self._inventory.states)
+        return 1 + max((name.count("/") for name in self._inventory.states), default=0)
 
 
 def _roots(url: str) -> tuple[str, ...]:

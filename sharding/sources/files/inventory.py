@@ -21,12 +21,14 @@ from sharding.store import locations
 class Inventory:
     """The files below `url`; `states` has one text per relative name, which changes when the file does.
 
-    `elsewhere` has the locations of the files that are packed. `left_out` and `notes` count what else was found.
+    `elsewhere` has the locations of the files that are packed, `in_zips` their names below that of their .zip
+    ("study.zip/a.dcm"). `left_out` and `notes` count what else was found.
     """
 
     url: str
     states: dict[str, str]
     elsewhere: Mapping[str, str] = field(default_factory=dict)
+    in_zips: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)
 
@@ -38,7 +40,10 @@ class Inventory:
         if not states:
             raise UserError(f"{url}: no file in it; give the folder that holds the source")
         found = packed.expand(store.url, states)
-        return cls(store.url, found.states, found.locations, found.left_out, found.notes)
+        if not found.states:
+            counts = ", ".join(f"{what} {count}" for what, count in {**found.notes, **found.left_out}.items())
+            raise UserError(f"{url}: no file in it that can be read ({counts}); give the folder that holds the source")
+        return cls(store.url, found.states, found.locations, found.in_zips, found.left_out, found.notes)
 
     def only(self, names: Iterable[str]) -> Inventory:
         """The inventory of these files alone."""

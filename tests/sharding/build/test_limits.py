@@ -34,6 +34,26 @@ def test_large_pictures_are_refused_before_they_are_decoded(tmp_path, capsys):
             build(tmp_path / "in", tmp_path / "out", "--max-megapixels", wrong)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--max-megapixels", "1.5", "must be a whole number"),
+        ("--max-megapixels", "65", "no decoder takes more than 64 megapixels"),
+        ("--size", "large", "must be a whole number"),
+        ("--timeout", "0", "must be 1 or more"),
+        ("--max-failures", "5%", "must be a number between 0 and 1"),
+        ("--reject-blank", "nan", "must be between 0 and 1"),
+        ("--split-share", "0.8,0.2,x", "give three shares that add up to 1, such as 0.8,0.1,0.1"),
+        ("--split-share", "2,-1,0", "give three shares that add up to 1, such as 0.8,0.1,0.1"),
+    ],
+)
+def test_a_wrong_number_is_told_by_what_is_right(tmp_path, capsys, option, value, message):
+    with pytest.raises(SystemExit) as caught:
+        build(tmp_path, tmp_path / "out", option, value)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: argument {option}: {message}\n")
+
+
 def test_a_file_larger_than_any_image_is_not_read(tmp_path, capsys):
     (tmp_path / "in").mkdir()
     with (tmp_path / "in" / "frames.dcm").open("wb") as file:

@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from sharding import manifest
-from sharding.build import pool, run
+from sharding.build import finish, pool, run
 from sharding.build.journal import BuildJournal
 from sharding.build.sentence_tuple import SampleSettings, split_of
 from sharding.contract import KEY_PATTERN, UserError, text_hash
 from sharding.deid.private_folder import open_private
 from sharding.sources import SourceImage, SourceListing
+from sharding.sources.files import packed
 from sharding.store.locations import open_store
 from sharding.verify import verify
 
@@ -232,12 +233,15 @@ def test_images_of_one_patient_in_many_studies_are_noted(private, dicom_bytes, t
         (tmp_path / "in" / f"{number}.dcm").write_bytes(data)
     settings = run.BuildSettings("folder", SampleSettings(allow_no_text=True))
     account = build(read_folder(tmp_path / "in", None), settings, str(tmp_path / "out"), private, 1)
-    assert account.notes == {"all images have one patient's id, so they are in one split": 6}
+    assert account.notes == {finish.ONE_PATIENT: 6}
 
 
 def test_an_empty_input_is_a_users_mistake(private, tmp_path, build):
     with pytest.raises(UserError, match="no image"):
         build(SourceListing([]), SETTINGS, str(tmp_path / "out"), private, 1)
+    listing = SourceListing([], {"hidden file": 2}, {packed.UNREADABLE: 1})
+    with pytest.raises(UserError, match=r"in the input \(hidden file 2, \.zip that cannot be opened: .* 1\); check"):
+        build(listing, SETTINGS, str(tmp_path / "out"), private, 1)
 
 
 def test_mimic_reports_become_sentences_of_the_official_sections(mimic, private, tmp_path, build, read_mimic):

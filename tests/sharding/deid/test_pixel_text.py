@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sharding import manifest
 from sharding.cli import main
-from sharding.contract import UserError
+from sharding.contract import Reason, Rejected, UserError
 from sharding.deid import pixel_text
 from sharding.verify import verify
 
@@ -91,11 +93,37 @@ def test_an_engine_without_english_is_one_line(monkeypatch, tmp_path):
         pixel_text.engine()
 
 
-def test_a_picture_that_the_engine_fails_on_is_not_let_through(monkeypatch, tmp_path):
-    (tmp_path / "tesseract").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "tesseract").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert pixel_text.shows_text(picture())
+@pytest.fixture
+def failing_engine(monkeypatch, tmp_path):
+    """Makes an engine that is there and does this with a picture."""
+
+    def make(does):
+        answers = "case $1 in --version) echo tesseract 5.0;; --list-langs) echo eng;;"
+        (tmp_path / "tesseract").write_text(f"#!/bin/sh\n{answers} *) {does};; esac\n")
+        (tmp_path / "tesseract").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+    return make
+
+
+@pytest.mark.parametrize("does", ["exit 1", "kill -9 $$", "exit 0", "echo Warning"])
+def test_a_picture_that_the_engine_fails_on_is_not_let_through(failing_engine, does):
+    failing_engine(does)
+    with pytest.raises(Rejected, match="tesseract failed on this picture") as caught:
+        pixel_text.shows_text(picture())
+    assert caught.value.reason == Reason.DECODE
+
+
+def test_a_failing_engine_is_a_fault_of_the_build(failing_engine, tmp_path):
+    failing_engine("exit 1")
+    (tmp_path / "in").mkdir()
+    Image.fromarray(picture("AP ERECT")).save(tmp_path / "in" / "a.png")
+    arguments = ["build", "folder", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--allow-no-text", "--json"]
+    # In a process of its own: worker processes keep the PATH that the first build of a process had.
+    command = [sys.executable, "-m", "sharding", *arguments, "--pixel-text", "--processes", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    account = json.loads(done.stdout)
+    assert (done.returncode, account["rejected"], account["failed_share"]) == (1, {"decode": 1}, 1)
 
 
 @needs_engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +48,18 @@ def test_statistics_are_those_of_the_rows(summary, rows):
     assert summary["image_sizes"] == Counter(f"{row['width']}x{row['height']}" for row in rows)
     assert summary["rejected"] == {"parse": 1}
     json.dumps(summary)
+
+
+@pytest.mark.parametrize(
+    "value", [None, [1], {"x": "1"}, {"x": True}, {"x": -1}, {"\x1b[2J": 1}, {"\ud800": 1}, "absent"]
+)
+@pytest.mark.parametrize("name", ["left_out", "notes", "noticed"])
+def test_counts_that_no_build_writes_are_not_shown(built, name, value):
+    stored = manifest.read(str(built))
+    whole = {"left_out": {"kept": 3}, "notes": {"kept": 3}, "noticed": {"kept": 3}, "rejected": {"parse": 1}}
+    counts = {key: own for key, own in (whole | {name: value}).items() if own != "absent"}
+    told = statistics.compute(open_store(built), replace(stored, metadata={**stored.metadata, "counts": counts}))
+    assert {key: told[key] for key in whole} == whole | {name: {}}
 
 
 def test_the_most_frequent_sentence_comes_first_with_its_text(summary):

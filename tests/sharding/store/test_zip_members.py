@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
+import warnings
 import zipfile
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sharding.contract import UserError
 from sharding.store import locations, zip_members
 from sharding.store.folder import Folder
 from sharding.store.range_file import RangeFile
@@ -17,9 +20,10 @@ from sharding.store.zip_members import MemberFault
 
 
 def zip_of(files, compression=zipfile.ZIP_DEFLATED) -> bytes:
+    """A .zip of a mapping, or of pairs, whose names may be repeated."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, data in files.items():
+    with zipfile.ZipFile(buffer, "w", compression) as archive, warnings.catch_warnings(action="ignore"):
+        for name, data in files.items() if isinstance(files, dict) else files:
             archive.writestr(name, data)
     return buffer.getvalue()
 
@@ -55,6 +59,92 @@ def test_a_zip_in_a_store_is_read_by_byte_ranges(packed, monkeypatch):
     assert max(asked) < packed.stat().st_size
     with pytest.raises(FileNotFoundError):
         RangeFile(store, "b.zip")
+
+
+class Failing(Folder):
+    """A store out of reach, or a file that is shorter than it was, from the first request of bytes that is told."""
+
+    error: Exception | None = None
+
+    def get_range(self, name, offset, length):
+        if self.error:
+            raise self.error
+        return super().get_range(name, offset, length)
+
+
+DOWN = UserError("s3://b cannot be reached: connection refused")
+
+
+def test_a_store_out_of_reach_is_no_damage(packed, monkeypatch):
+    large = {"a.dcm": b"A" * (1 << 20), "b.dcm": b"B" * (1 << 20)}  # more than is read at once
+    packed.write_bytes(zip_of(large, zipfile.ZIP_STORED))
+    store = Failing(packed.parent)
+    monkeypatch.setattr(locations, "_open_bucket", lambda root: store)
+    locations._open_zip.cache_clear()
+    store.error = DOWN
+    with pytest.raises(UserError, match="cannot be reached"):
+        locations.read("s3://b/a.zip!/a.dcm")
+    store.error = None
+    assert locations.read("s3://b/a.zip!/a.dcm") == large["a.dcm"]
+    store.error = DOWN
+    with pytest.raises(UserError, match="cannot be reached"):
+        locations.read("s3://b/a.zip!/a.dcm")
+    store.error = None
+    assert locations.read("s3://b/a.zip!/b.dcm") == large["b.dcm"]
+    store.error = DOWN
+    with pytest.raises(UserError, match="cannot be reached"), locations.open_file("s3://b/a.zip") as file:
+        zip_members.members(file)
+    locations._open_zip.cache_clear()
+
+
+def test_a_zip_that_got_shorter_in_a_store_loses_its_files_alone(packed, monkeypatch):
+    store = Failing(packed.parent)
+    store.error = store._short("a.zip", 10)
+    monkeypatch.setattr(locations, "_open_bucket", lambda root: store)
+    locations._open_zip.cache_clear()
+    with pytest.raises(OSError, match="shorter than it was"):
+        locations.read("s3://b/a.zip!/a.dcm")
+    locations._open_zip.cache_clear()
+
+
+class Unreadable(io.BytesIO):
+    def read(self, size=-1):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_an_error_of_the_disk_is_no_damage():
+    """`zipfile` says of both that the file is no .zip."""
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        zip_members.members(Unreadable(zip_of(FILES)))
+    assert not isinstance(caught.value, zip_members.DamagedZipError)
+    with pytest.raises(zip_members.DamagedZipError):
+        listed(b"")
+
+
+def test_of_files_with_one_name_the_last_is_read_and_the_others_are_counted(packed):
+    packed.write_bytes(zip_of([("x", b"1"), ("y", b"2"), ("x", b"33"), ("x", b"444")]))
+    found = listed(packed.read_bytes())
+    faults = [MemberFault.REPEATED, None, MemberFault.REPEATED, None]
+    assert [(member.stored, member.size) for member in found] == [("x", 1), ("y", 1), ("x", 2), ("x", 3)]
+    assert [member.fault for member in found] == faults
+    assert locations.read(f"{packed}!/x") == b"444"
+
+
+def test_a_name_with_a_nul_is_not_read_as_the_part_before_it(packed):
+    data = zip_of([("a.dcm", b"1"), ("a.dcm?x", b"2"), ("b.dcm?y", b"3")]).replace(b"dcm?", b"dcm\0")
+    packed.write_bytes(data)
+    assert [(member.name, member.fault) for member in listed(data)] == [
+        ("a.dcm", MemberFault.REPEATED),
+        ("a.dcm", MemberFault.NAME),
+        ("b.dcm", MemberFault.NAME),
+    ]
+    with pytest.raises(OSError, match="leads out"):
+        locations.read(f"{packed}!/a.dcm")
+
+
+def test_a_file_without_a_name_is_counted():
+    data = zip_of({"?.dcm": b"1", "b": b"2"}).replace(b"?.dcm", b"\0.dcm")
+    assert [(member.name, member.fault) for member in listed(data)] == [("", MemberFault.NAME), ("b", None)]
 
 
 def test_a_file_of_a_zip_that_changed_is_read_anew(packed):

@@ -50,6 +50,42 @@ def test_an_impression_at_the_end_may_be_that_of_all():
 
 
 @pytest.mark.parametrize(
+    "tail",
+    [
+        "IMPRESSION: Right pneumothorax.",
+        "IMPRESSION: 1. Right pneumothorax. 2. Hepatomegaly.",
+        "ADDENDUM: There is a right pneumothorax.",
+        "ADDENDUM: On the chest radiograph there is a right pneumothorax.",
+    ],
+)
+@pytest.mark.parametrize("joint", ["\n\n", "\n", " "])
+def test_a_second_impression_and_an_addendum_are_kept(tail, joint):
+    chest, other = f"CHEST RADIOGRAPH\n{CHEST}", f"CT ABDOMEN\n{OTHER}"
+    wanted = " ".join(CHEST.split())
+    assert kept(f"{chest}\n\n{other}{joint}{tail}") == f"{wanted} {tail}"
+    assert kept(f"{other}{joint}{tail}\n\n{chest}") == f"{tail} {wanted}"
+    both = f"{chest}\n\n{other}\n\nMRI OF THE BRAIN\n{OTHER}{joint}{tail}\n{OTHER}"
+    assert kept(both) == f"{wanted} {tail} {' '.join(OTHER.split())}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["The chest shows a nodule.", "Compared with the X-ray", "On the radiograph, edema.", "Lower thorax: Edema."],
+)
+def test_nothing_is_cut_that_names_the_chest_or_its_x_ray(words):
+    report = f"CHEST RADIOGRAPH\n{CHEST}\n\nCT ABDOMEN\n{{}}FINDINGS: The liver is large.{{}}\nIMPRESSION: Liver.\n"
+    assert several(report.format("", f" {words}")) == []
+    assert several(report.format("", f"\n{words}")) == []
+    assert kept(report.format(f"COMPARISON: {words}\n", "")) == " ".join(CHEST.split())  # another examination
+
+
+def test_a_ct_of_the_chest_is_cut_for_its_heading_alone():
+    report = f"CHEST RADIOGRAPH\n{CHEST}\n\nCT CHEST\nFINDINGS: There is a mass{{}}.\nIMPRESSION: Mass."
+    assert kept(report.format("")) == " ".join(CHEST.split())
+    assert several(report.format(" of the chest wall")) == []
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "EXAM: CT HEAD\nEXAM: CHEST RADIOGRAPH\nFINDINGS: Lungs clear. Brain normal.",
@@ -92,6 +128,8 @@ PIECES = st.sampled_from(
         "IMPRESSION:",
         "The lungs are clear.",
         "COMPARISON:",
+        "ADDENDUM: ",
+        "CT HEAD: ",
         " ",
         ". ",
     ]

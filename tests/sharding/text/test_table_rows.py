@@ -51,10 +51,32 @@ def test_tables_yield_no_sentence_and_what_is_around_them_does(table):
         "Nodule of the right upper lobe of   5 mm\nMass of the left lower lobe of   3 cm",
         "T12   compression fracture",
         "Opacity in the right base   ___   ___.",
+        "Right pleural effusion: 2 cm\nLeft pneumothorax: 8 mm",
+        "Right pleural effusion   2 cm\nLeft pneumothorax\t8 mm",
+        "Nodule: 8 mm\nMediastinal shift: 1.5 cm\nLymphadenopathy: 12 mm",
+        "Left: 2 cm\nRight: 3 cm",
     ],
 )
 def test_prose_has_no_rows(text):
     assert table_rows.spans(text) == []
+
+
+def test_each_finding_with_its_measurement_is_a_sentence():
+    text = "The heart is large\nRight pleural effusion: 2 cm\n  Left pneumothorax: 8 mm\r\nLungs are clear"
+    assert left(text) == [
+        "The heart is large",
+        "Right pleural effusion: 2 cm",
+        "Left pneumothorax: 8 mm",
+        "Lungs are clear",
+    ]
+    assert left("Right pleural effusion: 2 cm\nin depth") == ["Right pleural effusion: 2 cm in depth"]
+
+
+def test_a_finding_between_measurements_is_a_sentence():
+    text = "Measurements:\nLVEF: 55%\nAortic root: 3.2 cm\nLeft pneumothorax: 8 mm\nTrachea: 18 mm\nArch: 2.8 cm\n"
+    assert left(text) == ["Left pneumothorax: 8 mm"]
+    table = "Structure    Now     Prior\nNodule RUL   8 mm    6 mm\nMass LLL   3 cm   2 cm"  # each has its columns
+    assert left(f"Clear.\n{table}") == ["Clear."]
 
 
 def test_cells_of_html_stay_together():

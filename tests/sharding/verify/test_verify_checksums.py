@@ -18,7 +18,7 @@ from sharding.contract import UserError
 from sharding.store.base import Store
 from sharding.store.locations import open_store
 from sharding.verify import check, verify_checksums
-from tests.sharding.leaks.pictures import data_set
+from tests.sharding.leaks.pictures import data_set, rewrite
 
 SIDE_FILES = ("SHA256SUMS", "audit.json", "manifest.parquet", "quarantine.parquet")
 
@@ -122,7 +122,20 @@ def test_the_values_are_those_of_sha256sum(out):
     assert subprocess.run(check_all, cwd=out, check=False, capture_output=True).returncode == 1
 
 
+def test_checksums_that_were_deleted_are_a_fault(out):
+    assert manifest.read(str(out)).metadata["checksums"] == "SHA256SUMS"
+    (out / "SHA256SUMS").unlink()
+    findings = check(str(out))
+    assert findings.faults == [
+        "SHA256SUMS: missing, and the manifest says that there is one; copy the data set again, or build it again"
+    ]
+    assert findings.notes == []
+
+
 def test_a_data_set_of_an_earlier_version_is_valid_and_verify_says_what_it_lacks(out):
+    stored = manifest.read(str(out))
+    rewrite(out, stored.table, stored.metadata)  # as an earlier version wrote it, which did not speak of checksums
+    assert "checksums" not in manifest.read(str(out)).metadata
     (out / "SHA256SUMS").unlink()
     findings = check(str(out))
     assert findings.faults == []

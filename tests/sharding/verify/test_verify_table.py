@@ -132,6 +132,10 @@ def test_a_key_twice_is_a_fault():
         (SHARDS, COUNTS | {"read": "2"}),
         (SHARDS, COUNTS | {"rejected": [1]}),
         (SHARDS, COUNTS | {"rejected": {"parse": -1}}),
+        (SHARDS, COUNTS | {"left_out": None}),
+        (SHARDS, COUNTS | {"notes": {"x": "1"}}),
+        (SHARDS, COUNTS | {"notes": {"\x1b[2J": 1}}),
+        (SHARDS, COUNTS | {"noticed": [["x", 1]]}),
     ],
 )
 def test_metadata_of_another_shape_is_a_fault(shards, counts):

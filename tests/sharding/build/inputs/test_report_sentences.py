@@ -38,6 +38,36 @@ def test_a_preliminary_report_alone_counts():
         "Small effusion.", "Nodule."]  # fmt: skip
 
 
+WET = "PRELIMINARY REPORT: Large right pneumothorax."
+
+
+@pytest.mark.parametrize("final", ["N/A", "see impression", "LVEF: 55%\nAorta: 3 cm", "   ", "___"])
+def test_a_preliminary_report_counts_if_the_others_say_nothing(final):
+    for texts in ([WET, final], [final, WET]):
+        found, notes = sentences(*texts)
+        assert [one.text for one in found] == ["Large right pneumothorax."]
+        assert report_sentences.PRELIMINARY not in notes
+
+
+@pytest.mark.parametrize(
+    "final", ["FINAL REPORT: N/A", "IMPRESSION: See findings.", "FINDINGS: None.\nIMPRESSION: None."]
+)
+def test_so_does_one_in_the_same_text(final):
+    assert [one.text for one in sentences(f"{WET}\n\n{final}")[0]] == ["Large right pneumothorax."]
+    assert [one.text for one in sentences(f"{WET}\n\nFINAL REPORT\n\nFINDINGS: No edema.")[0]] == ["No edema."]
+
+
+def test_a_preliminary_report_in_a_language_that_is_taken_counts_beside_another():
+    found, notes = sentences(WET, "Die Lunge ist frei und das Herz ist nicht groß.")
+    assert [one.text for one in found] == ["Large right pneumothorax."]
+    assert notes == {report_sentences.OTHER_LANGUAGE: 1}
+
+
+def test_an_empty_report_is_no_preliminary_one():
+    found, notes = sentences("", "No effusion.", " ")
+    assert ([one.text for one in found], notes) == (["No effusion."], {})
+
+
 def test_an_addendum_in_the_report_counts():
     found, _ = sentences("FINDINGS: Clear. IMPRESSION: Normal.\nADDENDUM: 5 mm nodule.")
     assert [one.text for one in found] == ["Clear.", "Normal.", "5 mm nodule."]

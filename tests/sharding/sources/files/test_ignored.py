@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import zipfile
 
 import pytest
 
 from sharding.contract import UserError
 from sharding.sources import folder, mimic_cxr, open_i
-from sharding.sources.files import ignored
+from sharding.sources.files import ignored, packed
 from sharding.sources.files.inventory import Inventory
 from sharding.sources.folder import FolderTable
 
@@ -25,7 +26,7 @@ def root(tmp_path):
 
 def read(root, *patterns, table=None):
     columns = FolderTable(table, "image", "text") if table else None
-    return ignored.read(functools.partial(folder.read, columns=columns), Inventory.of(str(root)), patterns)
+    return ignored.read(functools.partial(folder.read, columns=columns), Inventory.of(str(root)), patterns, table or "")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,27 @@ def test_a_name_that_fits_several_files_fits_one_without_the_others(root):
     listing = read(root, "thumbs", table="t.csv")
     assert [image.file.removeprefix(f"{root}/") for image in listing.images] == ["x/e.png", ""]
     assert listing.left_out == {ignored.FILES: 3, ignored.IMAGES: 1}
+
+
+@pytest.mark.parametrize("pattern", ["*.zip", "z.zip", "x/z.zip", "z.zip/s", "z.zip/s/b.png", "x/z"])
+def test_a_pattern_may_name_a_zip_or_a_file_in_it(root, pattern):
+    with zipfile.ZipFile(root / "x/z.zip", "w") as archive:
+        archive.writestr("s/b.png", b"z")
+    listing = read(root, pattern)
+    assert sorted(image.id for image in listing.images) == sorted(NAMES)
+    assert (listing.left_out, listing.notes) == ({ignored.FILES: 1}, {})
+    assert read(root, "thumbs").notes == {packed.OPENED: 1}
+    (root / "t.csv").write_text("image,text\na.png,x\nz/s/b.png,x\n")
+    listing = read(root, pattern, "thumbs", table="t.csv")
+    assert [image.id for image in listing.images] == ["a.png"]
+    assert listing.left_out == {ignored.FILES: 3, ignored.IMAGES: 1}
+
+
+def test_all_spellings_of_an_ignored_image_are_left_out(root):
+    (root / "old/t.csv").write_text("image,text\n../a.png,x\nold/c.tif,x\nc.tif,x\nold\\c.tif,y\ngone.tif,x\n")
+    listing = read(root, "*.tif", table="old/t.csv")
+    assert [image.id for image in listing.images] == ["../a.png", "gone.tif"]
+    assert listing.left_out == {ignored.FILES: 1, ignored.IMAGES: 3}
 
 
 def test_all_sources_leave_files_out(mimic, tmp_path):

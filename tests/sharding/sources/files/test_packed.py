@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import warnings
 import zipfile
 
 import pytest
 
 from sharding.build import run
 from sharding.build.sentence_tuple import SampleSettings
+from sharding.contract import UserError
 from sharding.deid.private_folder import open_private
 from sharding.sources import folder, mimic_cxr
 from sharding.sources.files import file_kinds, ignored, packed
 from sharding.sources.files.inventory import Inventory
 from sharding.sources.folder import FolderTable
+from sharding.store import locations
 from sharding.store.zip_members import MemberFault
 from tests.sharding.conftest import build_with
 
 
-def write(path, **files):
+def write(path, *repeated, **files):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings(action="ignore"):
+        for name, data in [*repeated, *files.items()]:
             archive.writestr(name, data)
 
 
@@ -58,6 +62,70 @@ def test_files_that_lie_unpacked_beside_their_zip_are_read_once(tmp_path):
     listing = read(tmp_path)
     assert [image.id for image in listing.images] == ["a/a.dcm", "a/c.dcm", "b.dcm"]
     assert listing.left_out == {packed.UNPACKED: 2}
+
+
+def test_another_file_of_the_same_name_and_size_is_no_copy(tmp_path):
+    """Raw DICOM files of one device all have one size."""
+    write(tmp_path / "a.zip", **{"1.dcm": b"in zip", "2.dcm": b"zipped", "s/3.dcm": b"packed"})
+    files = {"a/1.dcm": b"beside", "2.dcm": b"beside", "s/3.dcm": b"packed"}
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    inventory = Inventory.of(str(tmp_path))
+    assert {name: inventory.read(name) for name in inventory.states} == {
+        **files, "a.zip/1.dcm": b"in zip", "a/2.dcm": b"zipped"}  # fmt: skip
+    assert inventory.left_out == {packed.UNPACKED: 1}
+
+
+def test_two_zips_of_one_folder_are_both_read(tmp_path):
+    write(tmp_path / "a.zip", **{"1.dcm": b"1"})
+    write(tmp_path / "a.ZIP", **{"1.dcm": b"2", "2.dcm": b"3"})
+    inventory = Inventory.of(str(tmp_path))
+    assert {name: inventory.read(name) for name in inventory.states} == {
+        "a/1.dcm": b"2", "a/2.dcm": b"3", "a.zip/1.dcm": b"1"}  # fmt: skip
+
+
+def test_names_that_are_one_are_counted(tmp_path):
+    names = ("b\\1.dcm", "b/1.dcm", "2.dcm", "2.dcm", "3.dcm")
+    write(tmp_path / "a.zip", *((name, name.encode() + bytes(place)) for place, name in enumerate(names)))
+    inventory = Inventory.of(str(tmp_path))
+    assert {name: inventory.read(name) for name in inventory.states} == {
+        "a/b/1.dcm": b"b\\1.dcm", "a/2.dcm": b"2.dcm" + bytes(3), "a/3.dcm": b"3.dcm" + bytes(4)}  # fmt: skip
+    assert inventory.left_out == {packed.ONE_NAME: 1, MemberFault.REPEATED.value: 1}
+
+
+def test_a_zip_in_a_store_out_of_reach_ends_the_listing(tmp_path, monkeypatch):
+    def failing(location):
+        raise UserError("s3://b cannot be reached")
+
+    write(tmp_path / "a.zip", **{"1.dcm": b"1"})
+    monkeypatch.setattr(locations, "open_file", failing)
+    with pytest.raises(UserError, match="cannot be reached"):
+        Inventory.of(str(tmp_path))
+
+
+def test_a_zip_without_the_right_to_read_it_is_no_damaged_one(tmp_path, monkeypatch):
+    def denied(location):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    write(tmp_path / "Doe.zip", **{"1.dcm": b"1"})
+    monkeypatch.setattr(locations, "open_file", denied)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\); check its rights") as caught:
+        Inventory.of(str(tmp_path))
+    assert "Doe" not in str(caught.value)
+
+
+def test_a_broken_link_to_a_zip_is_noted(tmp_path):
+    (tmp_path / "a.zip").symlink_to("gone.zip")
+    (tmp_path / "b.dcm").write_bytes(b"x")
+    assert Inventory.of(str(tmp_path)).notes == {packed.BROKEN: 1}
+
+
+def test_an_input_of_nothing_to_read_is_a_mistake_with_its_counts(tmp_path):
+    write(tmp_path / "a.zip")
+    write(tmp_path / "b.zip", **{"../x.dcm": b"x"})
+    with pytest.raises(UserError, match=r"no file in it that can be read \(packed .* 2, .* leads out of it 1\)"):
+        Inventory.of(str(tmp_path))
 
 
 def test_a_zip_that_cannot_be_opened_stays_packed_and_is_noted(tmp_path):

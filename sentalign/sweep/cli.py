@@ -28,6 +28,7 @@ EXAMPLES = """\
 The same command continues a sweep that was interrupted, and tries its failed trials again; more trials continue one
 that has ended. An override that is no setting of the sweep is a setting of the training, the same for all trials."""
 NONE_SUCCEEDED, SOME_FAILED = 1, 3
+WIDEST = 100_000  # characters of a table in a file or a pipe: nothing is cut off
 
 
 def add_parser(commands: Subcommands, module: str) -> None:
@@ -111,23 +112,17 @@ def _print_result(checked: Checked, found: dict[str, Any]) -> None:
 
 
 def _print_table(found: dict[str, Any]) -> None:
+    """At full width where a program reads it."""
     from rich.console import Console
     from rich.table import Table
 
-    from sentalign.sweep.settings_line import shown
+    from sentalign.sweep import content
+    from sentalign.sweep.wording import setting_text
 
-    metrics = [objective["metric"] for objective in found["objectives"]]
-    table = Table("trial", "status", "pairs", *metrics, *found["space"])
-    for trial in found["trials"]:
-        values = [_value(trial, metric) for metric in metrics]
-        chosen = [shown(trial["parameters"].get(setting, "")) for setting in found["space"]]
-        table.add_row(str(trial["trial"]), trial["status"], f"{trial['pairs']:,}", *values, *chosen)
-    Console().print(table)
-
-
-def _value(trial: dict[str, Any], metric: str) -> str:
-    """Mean and range over the starts."""
-    if metric not in trial["values"]:
-        return "-"
-    mean, single = f"{trial['values'][metric]:.4g}", trial["by_seed"].get(metric, [])
-    return f"{mean} ({min(single):.4g} to {max(single):.4g})" if len(single) > 1 else mean
+    sweep, console = content.read(found), Console()
+    table = Table("trial", "status", "pairs", *sweep.metrics, *sweep.space)
+    for trial in sweep.trials:
+        values = [trial.value_text(metric) for metric in sweep.metrics]
+        chosen = [setting_text(trial.parameters[name]) if name in trial.parameters else "" for name in sweep.space]
+        table.add_row(str(trial.number), trial.status, f"{trial.pairs:,}", *values, *chosen)
+    (console if console.is_terminal else Console(width=WIDEST)).print(table)

@@ -14,7 +14,7 @@ from typing import Any
 from sentalign.config import Config, rank_share
 from sentalign.stream.read.manifest_index import count_with_text
 from sentalign.stream.read.open_data import open_mixture
-from sentalign.sweep.objective import refuse_test_split
+from sentalign.sweep.spec.comparable_metrics import refuse_test_split
 from sentalign.sweep.spec.objective import Objective, objective_of
 from sentalign.sweep.spec.settings import Sweep
 from sentalign.sweep.spec.sweep_file import configuration

@@ -61,17 +61,6 @@ SCALINGS = (
 )
 
 
-def scaled_losses(settings: Iterable[str]) -> dict[str, str]:
-    """The metrics of a validation that one of the dotted settings scales, each with the reason in one line.
-
-    Metrics of single words (`validation/word_recall/WORD`) are not listed; `refusal` knows them.
-    """
-    names = (*LOSSES, *RECALLS[:2], *RETRIEVAL, *MARGINS, *OFFSETS, *BOXES)
-    settings = list(settings)
-    reasons = {f"validation/{name}": refusal(f"validation/{name}", settings) for name in names}
-    return {name: reason for name, reason in reasons.items() if reason}
-
-
 def refusal(metric: str, settings: Iterable[str]) -> str | None:
     """Why trials that differ in these settings cannot be compared by the metric, and by what they can; None: they can.
 
@@ -96,11 +85,7 @@ def _how(metric: str, settings: Iterable[str]) -> str | None:
 
 
 def default_objective(config: Config) -> tuple[str, Literal["max"]]:
-    """(metric, mode): localization where boxes are configured, else retrieval recall, which no setting scales.
-
-    Raises UserError where validation reads the test split.
-    """
-    refuse_test_split(config)
+    """(metric, mode): localization where boxes are configured, else retrieval recall, which no setting scales."""
     if config.validation.boxes:
         return BOXED, "max"
     return (LABEL_FREE if config.data.batch >= CANDIDATES else IN_BATCH), "max"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sharding.command_line import Subcommands, add_command, add_config, add_json
 
 if TYPE_CHECKING:
+    from sentalign.config import Config
     from sentalign.sweep.spec.preflight import Checked
 
 EXAMPLES = """\
@@ -31,12 +32,12 @@ NONE_SUCCEEDED, SOME_FAILED = 1, 3
 WIDEST = 100_000  # characters of a table in a file or a pipe: nothing is cut off
 
 
-def add_parser(commands: Subcommands, module: str) -> None:
-    """Adds `tune`, whose trials run `module` on every rank."""
+def add_parser(commands: Subcommands, module: str, check_boxes: Callable[[Config], object]) -> None:
+    """Adds `tune`, whose trials run `module` on every rank; `check_boxes` opens `validation.boxes` as they do."""
     tune = add_command(
         commands,
         "tune",
-        partial(_tune, module=module),
+        partial(_tune, module=module, check_boxes=check_boxes),
         "search for the best settings",
         description="Trains many times with different settings, stops the worst trials early and writes best.yaml.",
         examples=EXAMPLES,
@@ -46,12 +47,12 @@ def add_parser(commands: Subcommands, module: str) -> None:
     add_json(tune, "print the content of trials.json")
 
 
-def _tune(args: argparse.Namespace, module: str) -> int:
+def _tune(args: argparse.Namespace, module: str, check_boxes: Callable[[Config], object]) -> int:
     from sentalign.sweep import run
     from sentalign.sweep.spec import preflight, sweep_file
 
-    checked = preflight.check(sweep_file.load(args.config, args.overrides))
-    for warning in checked.warnings:
+    checked = preflight.check(sweep_file.load(args.config, args.overrides), check_boxes)
+    for warning in checked.schedule.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if args.dry_run:
         _print_plan(checked, args.json)

@@ -22,12 +22,12 @@ def plan(checked: Checked) -> dict[str, Any]:
         "objectives": checked.objective.modes,
         "constraints": [bound.as_dict() for bound in checked.objective.bounds],
         "run": {"pairs": checked.length.total, "validate_every_pairs": checked.length.validate_every},
-        "scheduler": checked.scheduler,
-        "rungs": list(checked.rungs),
+        "scheduler": checked.schedule.kind,
+        "rungs": list(checked.schedule.rungs),
         "searcher": sweep.searcher,
         "trials": sweep.trials,
         "trainings": sweep.trials * sweep.seeds,
-        "most_pairs": sweep.trials * sweep.seeds * checked.max_pairs,
+        "most_pairs": sweep.trials * sweep.seeds * checked.schedule.max_pairs,
         "concurrent": sweep.concurrent,
         "trial_takes": each,
         "points": points,
@@ -42,7 +42,7 @@ def text(checked: Checked) -> str:
     lines = [
         f"compares by   {', '.join(f'{metric} ({mode})' for metric, mode in found['objectives'].items())}",
         *(f"only where    {bound}" for bound in checked.objective.bounds),
-        f"a training    {checked.max_pairs:,} of {checked.length.total:,} pairs, "
+        f"a training    {checked.schedule.max_pairs:,} of {checked.length.total:,} pairs, "
         f"a validation every {checked.length.validate_every:,}",
         f"scheduler     {found['scheduler']}{f', rungs at {rungs} pairs' if rungs else ''}",
         f"trials        {found['trials']} by {found['searcher']}, {checked.sweep.seeds} training(s) each, at most "

@@ -32,8 +32,8 @@ def content(checked: Checked, record: SearchRecord, ended: bool = False, with_se
         "objectives": [{"metric": metric, "mode": mode} for metric, mode in objective.modes.items()],
         "constraints": [bound.as_dict() for bound in objective.bounds],
         "space": {s: d.model_dump(mode="json", exclude_defaults=True) for s, d in checked.sweep.space.items()},
-        "rungs": list(checked.rungs),
-        "max_pairs": checked.max_pairs,
+        "rungs": list(checked.schedule.rungs),
+        "max_pairs": checked.schedule.max_pairs,
         "trials": [
             _trial(trial, chosen.get(trial.trial), ended, _seconds(checked, trial) if with_seconds else 0.0)
             for trial in record.trials

@@ -65,9 +65,10 @@ def plan_of(checked: Checked, module: str, parent_run: str | None, launcher: tup
         os.getcwd(),
         module,
         tuple(checked.objective.needed),
-        checked.rungs,
-        with_checkpoint=checked.scheduler in ("hyperband", "pbt"),
-        replays=checked.scheduler == "hyperband",
+        checked.schedule.pauses,
+        with_checkpoint=checked.schedule.kind in ("hyperband", "pbt"),
+        replays=checked.schedule.kind == "hyperband",
+        keeps_snapshots=checked.schedule.kind == "pbt",
         parent_run=parent_run,
         launcher=launcher,
     )

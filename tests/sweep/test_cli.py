@@ -66,3 +66,17 @@ def test_the_table_in_a_pipe_is_as_wide_as_it_must_be(capsys: pytest.CaptureFixt
     assert all(name in heading for name in (*space, "validation/average_precision"))
     assert "0.5 (0.4 to 0.6)" in out
     assert "4,352" in out
+
+
+def test_a_dry_run_opens_the_boxes(
+    sweep_path: Write, phantom_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tune", str(sweep_path()), "--dry-run"]
+    assert main([*words, f"validation.boxes={phantom_shards.parent / 'phantoms'}"]) == 0
+    assert "compares by   validation/average_precision (max)" in capsys.readouterr().out
+    assert main([*words, f"validation.boxes={tmp_path}/none"]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert f"{tmp_path}/none" in captured.err
+    assert main([*words, "metric=validation/bogus"]) == 2
+    assert "validation/bogus: no validation writes it" in capsys.readouterr().err

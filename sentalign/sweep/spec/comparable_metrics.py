@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from sentalign.config import Config
@@ -23,6 +24,8 @@ RETRIEVAL = ("retrieval_recall", "text_to_image_recall", "image_to_text_recall")
 MARGINS = ("side_margin", "side_preferred")
 OFFSETS = ("attribution_dx", "attribution_dy", "attribution_length")
 BOXES = ("pointing", "average_precision", "side", "cnr")
+NAMES = (*LOSSES, *RECALLS, *RETRIEVAL, *MARGINS, *OFFSETS, *BOXES, "cases")  # of all that a validation writes
+UNORDERED = ("attribution_dx", "attribution_dy", "cases")  # neither more nor less is better
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,22 @@ def refusal(metric: str, settings: Iterable[str]) -> str | None:
     others = [name for name in (BOXED, LABEL_FREE) if name != metric and _how(name, settings) is None]
     advice = f"; compare {' or '.join(others)}" if others else ""
     return f"{how}, so that trials would rank by that setting{advice}"
+
+
+def absence(metric: str, config: Config) -> str | None:
+    """Why no validation of such a training writes the metric; None: it does, where the data have what it counts."""
+    name = metric.removeprefix("validation/")
+    if name == metric or not any(re.fullmatch(known, name) for known in NAMES):
+        names = [known for known in NAMES if not known.endswith("+")]
+        close = get_close_matches(name, names, 1)
+        return "no validation writes it; " + (
+            f"did you mean validation/{close[0]}?" if close else f"those are, with validation/: {', '.join(names)}"
+        )
+    if name in (*BOXES, "cases") and not config.validation.boxes:
+        return "it is measured with boxes, and validation.boxes names none"
+    if name in RETRIEVAL and config.data.batch < CANDIDATES:
+        return f"it needs {CANDIDATES} candidates, and data.batch is {config.data.batch}"
+    return None
 
 
 def _how(metric: str, settings: Iterable[str]) -> str | None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sentalign.config import Config
 from sentalign.sweep.spec.bound import Bound
-from sentalign.sweep.spec.comparable_metrics import default_objective, refusal
+from sentalign.sweep.spec.comparable_metrics import UNORDERED, absence, default_objective, refusal
 from sentalign.sweep.spec.settings import Mode, Sweep
 from sharding.contract import UserError
 
@@ -86,9 +86,22 @@ def objective_of(sweep: Sweep, base: Config) -> Objective:
     for name in modes:
         if reason := refusal(name, sweep.space):
             raise UserError(f"metric {name} cannot compare these trials: {reason}")
+        if name.removeprefix("validation/") in UNORDERED:
+            raise UserError(f"metric {name} has a sign or is a count, so that no end of it is best; choose another")
     bounds = tuple(Bound.parse(name, text) for name, text in sweep.constraints.items())
+    _check_written(sweep, base, [*modes, *(bound.metric for bound in bounds)])
     # Several metrics have no common best; a trial that took over another one had other settings before.
-    return Objective(dict(modes), bounds, at_end=len(modes) > 1 or sweep.scheduler.kind == "pbt")
+    return Objective(dict(modes), bounds, at_end=len(modes) > 1 or sweep.scheduler_kind == "pbt")
+
+
+def _check_written(sweep: Sweep, base: Config, metrics: Iterable[str]) -> None:
+    """Raises UserError where no validation of some trial would write a metric."""
+    batches = sweep.space["data.batch"].extremes if "data.batch" in sweep.space else []
+    smallest = base.data.model_copy(update={"batch": min([base.data.batch, *batches])})
+    for name in metrics:
+        if reason := absence(name, base.model_copy(update={"data": smallest})):
+            kind = "constraints." if name in sweep.constraints else "metric "
+            raise UserError(f"{kind}{name}: {reason}")
 
 
 def default_mode(metric: str) -> Mode:

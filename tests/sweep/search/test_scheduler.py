@@ -136,6 +136,6 @@ def test_a_whole_training_takes_over_no_other(sweep_path: Write, tmp_path: Path)
     """Tune's scheduler, which does not even know the trial here, is not asked."""
     checked = checked_of(sweep_path(scheduler={"kind": "pbt"}, trials=2))
     record = record_of(checked, tmp_path / "out", 2)
-    result = result_of(checked.max_pairs, {RECALL: [0.1]}, checked.length.validate_every)
+    result = result_of(checked.schedule.max_pairs, {RECALL: [0.1]}, checked.length.validate_every)
     assert RecordedScheduler(checked, record).on_trial_result(None, tune_trial(record, 0), result) == "CONTINUE"
-    assert (record.trials[0].pairs, record.trials[0].generation) == (checked.max_pairs, 0)
+    assert (record.trials[0].pairs, record.trials[0].generation) == (checked.schedule.max_pairs, 0)

@@ -75,9 +75,11 @@ def _display(checked: Checked) -> Iterator[Any]:
     """What shows the events of the search: a table, or a line an event."""
     from sentalign.sweep import results
     from sentalign.sweep.live import SweepDisplay
+    from sentalign.sweep.run_seconds import RunSeconds
 
+    run_seconds = RunSeconds()
     with SweepDisplay() as display:
-        yield lambda event, trial, record: display.update(results.content(checked, record, with_seconds=False))
+        yield lambda event, trial, record: display.update(results.content(checked, record, run_seconds=run_seconds))
 
 
 def exit_code(found: dict[str, Any]) -> int:

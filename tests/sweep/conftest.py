@@ -43,7 +43,7 @@ done, recall = state.get("pairs", 0), state.get("recall", 0.0)
 every, total = config.train.validate_every_pairs, 24 * config.train.epochs
 quality = 1 - abs(math.log10(config.optimizer.lr) + 1) / 4 + 0.01 * config.seed
 with journal.Journal(run) as book:
-    book.append("start", run=run.name, config=config.model_dump(mode="json"), versions={}, pairs=done)
+    book.append("start", run=run.name, config=config.model_dump(mode="json"), pairs=done)
     for pairs in range(done + every, total + every, every):
         time.sleep(pause)
         book.append("metrics", step=pairs // every, pairs=pairs, loss=1.0)

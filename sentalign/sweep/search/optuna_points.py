@@ -100,6 +100,7 @@ class OptunaPoints(Searcher):
                 self._asked[trial_id] = asked
                 return point
             self._optuna.on_trial_complete(asked, None, error=True)
+        self._record.exhausted()
         return None
 
     def _suggest(self, trial: Any) -> None:

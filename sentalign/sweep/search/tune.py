@@ -138,8 +138,11 @@ def _points(checked: Checked, record: SearchRecord) -> tuple[Any, dict[str, Any]
 
         ended = sum(not trial.is_open for trial in record.trials)
         return OptunaPoints(checked, record), {}, max(trials, len(record.trials)) - ended
-    for parameters in random_points(checked.sweep)[len(record.trials) :]:
+    drawn = random_points(checked.sweep)
+    for parameters in drawn[len(record.trials) :]:
         record.point(parameters)
+    if len(drawn) < trials:
+        record.exhausted()
     replay = checked.schedule.kind == "hyperband"
     waiting = [trial for trial in record.trials if trial.is_open]
     handed = record.trials if replay and waiting else waiting

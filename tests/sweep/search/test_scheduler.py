@@ -30,7 +30,7 @@ def tune_trial(record: SearchRecord, number: int) -> TuneTrial:
 
 def record_of(checked: Checked, out: Path, count: int) -> SearchRecord:
     record = SearchRecord(out)
-    record.start({})
+    record.start({}, {})
     for number in range(len(record.trials), count):
         record.point({"optimizer.lr": number})
     return record

@@ -18,6 +18,7 @@ from sentalign.sweep.run_seconds import RunSeconds
 from sentalign.sweep.spec.preflight import Checked
 from sentalign.sweep.spec.sweep_file import configuration
 from sentalign.sweep.trial.plan import trial_runs
+from sentalign.sweep.wording import number
 from sharding.store import atomic
 
 WEIGHTS = "model.safetensors"
@@ -107,8 +108,8 @@ def nearest(checked: Checked, found: dict[str, Any]) -> str:
     """For a sweep without a trial that meets its constraints: the one that comes nearest, in words."""
     measured = [trial for trial in found["trials"] if trial["values"] and trial["status"] != "failed"]
     trial = min(measured, key=lambda trial: checked.objective.violation(trial["values"]))
-    bounds = checked.objective.bounds
-    shown = ", ".join(f"{b.metric} {trial['values'].get(b.metric, math.nan):.4g} {b.sign} {b.value:g}" for b in bounds)
+    values = trial["values"]
+    shown = ", ".join(f"{b}: {number(values.get(b.metric, math.nan))}" for b in checked.objective.bounds)
     return f"no trial meets the constraints; nearest is trial {trial['trial']} ({shown})"
 
 

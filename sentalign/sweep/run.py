@@ -33,7 +33,7 @@ def search(
     record = SearchRecord(sweep.out)
     record.listener = lambda event, trial: listener(event, trial, record)
     try:
-        record.start(sweep.model_dump(mode="json"), config.decisive(checked.base, measured=True))
+        record.start(sweep.model_dump(mode="json", exclude={"overrides"}), config.decisive(checked.base, measured=True))
         try:
             if not record.is_complete(sweep.trials):
                 _run(checked, record, module, launcher)

@@ -5,6 +5,7 @@ In: a checked sweep and its record. Out: runs in MLflow, sent from the journals 
 
 from __future__ import annotations
 
+import json
 import sys
 
 from sentalign.config import Config
@@ -23,7 +24,9 @@ def start_parent(sweep: Sweep, base: Config) -> str | None:
     with Journal(sweep.out) as book:
         uri = base.track.uri and connection.absolute(base.track.uri)
         track = base.track.model_dump(mode="json") | {"uri": uri}
-        book.append("start", run=sweep.out.name, config=sweep.model_dump(mode="json"), track=track)
+        # Overrides may hold addresses with passwords, and MLflow shows what is in `config`.
+        about = json.loads(connection.public_text(sweep.model_dump_json()))
+        book.append("start", run=sweep.out.name, config=about, track=track)
     if base.track.uri is None:
         return None
     try:

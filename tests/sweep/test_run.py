@@ -97,3 +97,21 @@ def test_the_table_of_a_running_sweep_has_seconds(sweep_path: Write) -> None:
     for _ in range(2):
         assert results.content(checked, record, run_seconds=run_seconds)["trials"][1]["seconds"] == 42.0
     record.close()
+
+
+def test_no_password_of_an_address_is_kept_or_shown(sweep_path: Write) -> None:
+    checked = checked_of(sweep_path(space=GRID, trials=3), "track.experiment=https://user:secret@host/a")
+    ended(checked).close()
+    tracking.start_parent(checked.sweep, checked.base)
+    start, _ = next(journal.follow(checked.sweep.out))
+    assert start["config"]["overrides"] == {"track.experiment": "https://host/a"}
+    again(checked)
+    assert "secret" not in (checked.sweep.out / "search" / "journal.jsonl").read_text().splitlines()[-1]
+
+
+def test_the_nearest_trial_is_told_with_what_was_wanted(sweep_path: Write) -> None:
+    checked = checked_of(sweep_path(constraints={"validation/side_margin": ">= 0.9"}))
+    trials = [{"trial": n, "status": "finished", "values": {"validation/side_margin": n / 10}} for n in range(3)]
+    assert results.nearest(checked, {"trials": trials}) == (
+        "no trial meets the constraints; nearest is trial 2 (validation/side_margin >= 0.9: 0.2)"
+    )

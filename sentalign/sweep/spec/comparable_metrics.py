@@ -25,7 +25,8 @@ MARGINS = ("side_margin", "side_preferred")
 OFFSETS = ("attribution_dx", "attribution_dy", "attribution_length")
 BOXES = ("pointing", "average_precision", "side", "cnr")
 NAMES = (*LOSSES, *RECALLS, *RETRIEVAL, *MARGINS, *OFFSETS, *BOXES, "cases")  # of all that a validation writes
-UNORDERED = ("attribution_dx", "attribution_dy", "cases")  # neither more nor less is better
+SIGNED = "has a sign, and is best at 0; compare validation/attribution_length"
+UNORDERED = {"attribution_dx": SIGNED, "attribution_dy": SIGNED, "cases": "counts what was measured, not how well"}
 
 
 @dataclass(frozen=True)

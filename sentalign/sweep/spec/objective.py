@@ -86,8 +86,8 @@ def objective_of(sweep: Sweep, base: Config) -> Objective:
     for name in modes:
         if reason := refusal(name, sweep.space):
             raise UserError(f"metric {name} cannot compare these trials: {reason}")
-        if name.removeprefix("validation/") in UNORDERED:
-            raise UserError(f"metric {name} has a sign or is a count, so that no end of it is best; choose another")
+        if reason := UNORDERED.get(name.removeprefix("validation/")):
+            raise UserError(f"metric {name} {reason}")
     bounds = tuple(Bound.parse(name, text) for name, text in sweep.constraints.items())
     _check_written(sweep, base, [*modes, *(bound.metric for bound in bounds)])
     # Several metrics have no common best; a trial that took over another one had other settings before.

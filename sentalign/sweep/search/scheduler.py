@@ -24,7 +24,7 @@ from ray.tune.schedulers import (
 from sentalign.sweep.record import SearchRecord, TrialState
 from sentalign.sweep.search.points import explored, tune_domain
 from sentalign.sweep.spec.preflight import Checked
-from sentalign.sweep.trial.snapshots import take_over
+from sentalign.sweep.trial.snapshots import is_kept, take_over
 
 PAIRS, VALIDATIONS, BY_SEED, FAILED = "pairs", "validations", "by_seed", "failed"
 FOREVER = float("inf")
@@ -131,15 +131,19 @@ class RecordedScheduler(TrialScheduler):
             self._record.close_trial(self._state(trial).trial, status)
 
     def _take(self, state: TrialState, trial: Any) -> None:
-        """PBT has given the trial the checkpoint of another one, and that one's changed settings."""
-        point = trial.config["point"]
+        """PBT has given the trial the checkpoint of another one, and that one's changed settings.
+
+        Where no checkpoint of that one is there any more the trial goes on from its own.
+        """
+        point, sweep = trial.config["point"], self._checked.sweep
         source = self._record.trials[point["number"]]
-        pairs = max(
-            at for at, _ in source.curve if at < self._checked.schedule.max_pairs
-        )  # from its end nothing is left to train
-        self._record.taken(state.trial, point["parameters"], source.trial, pairs)
-        assert state.source
-        take_over(self._checked.sweep, state.trial, state.generation, *state.source)  # before the source removes it
+        # From the end of a run nothing is left to train.
+        pairs = [at for at, _ in source.curve if at < self._checked.schedule.max_pairs]
+        kept = [at for at in pairs if is_kept(sweep, source.trial, source.generation, at)]
+        if kept:
+            self._record.taken(state.trial, point["parameters"], source.trial, kept[-1])
+            assert state.source
+            take_over(sweep, state.trial, state.generation, *state.source)  # before the source removes it
         trial.set_config(point_config(state))
 
     def _state(self, trial: Any) -> TrialState:

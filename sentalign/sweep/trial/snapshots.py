@@ -35,6 +35,12 @@ def drop_old(sweep: Sweep, number: int, generation: int, pairs: int) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def is_kept(sweep: Sweep, number: int, generation: int, pairs: int) -> bool:
+    """Whether the checkpoints of all starts are there."""
+    runs = trial_runs(sweep, number, generation)
+    return all((run / FOLDER / fork.name_of(pairs)).is_dir() for run in runs)
+
+
 def take_over(sweep: Sweep, number: int, generation: int, source: int, source_generation: int, pairs: int) -> None:
     """Makes the run folders of a generation from another trial's checkpoint; those that exist are left as they are."""
     targets = trial_runs(sweep, number, generation)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sentalign.config.cli
 import sentalign.evaluate.cli
@@ -27,6 +28,9 @@ import sentalign.track.cli
 import sharding.cli
 from sharding.command_line import Command, add_command, add_config, add_run, execute
 from sharding.contract import UserError
+
+if TYPE_CHECKING:
+    from sentalign.config import Config
 
 RANK_MODULE = "sentalign.train"  # what every rank runs
 TRAIN_EXAMPLES = """\
@@ -68,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     sentalign.stream.preview.cli.add_parser(commands)
     sentalign.config.cli.add_parser(commands)
     _add_train(commands)
-    sentalign.sweep.cli.add_parser(commands, RANK_MODULE)
+    sentalign.sweep.cli.add_parser(commands, RANK_MODULE, _check_boxes)
     sentalign.study.cli.add_parser(commands)
     sentalign.track.cli.add_parser(commands)
     sentalign.evaluate.cli.add_parser(commands)
@@ -77,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     sentalign.health.cli.add_parser(commands)
     return parser
+
+
+def _check_boxes(config: Config) -> None:
+    """Opens the validation part of a training. Raises its UserError."""
+    from sentalign.evaluate import validation_boxes
+
+    validation_boxes.read(config)
 
 
 def _evaluate(args: argparse.Namespace, evaluate: Command) -> int | None:

@@ -24,9 +24,8 @@ from sentalign import dist
 from sentalign.checkpoint import folders
 from sentalign.config import Config
 from sentalign.engine import build, loop, loss_scalars, nonfinite
-from sentalign.evaluate import predict_cases
 from sentalign.evaluate import validation as boxed_validation
-from sentalign.evaluate.datasets import validation_part
+from sentalign.evaluate import validation_boxes
 from sentalign.evaluate.datasets.case import Case
 from sentalign.health import failures, heartbeat
 from sentalign.launch import rank_environment, stop_request
@@ -227,21 +226,13 @@ def boxed_cases(config: Config) -> list[Case]:
     """The cases of `validation.boxes`, on rank 0; none without it. Raises UserError on all ranks."""
     cases: list[Case] = []
     error_text = None
-    if dist.rank() == 0 and config.validation.boxes:
+    if dist.rank() == 0:
         try:
-            cases = _boxed_cases(Path(config.validation.boxes), config)
+            cases = validation_boxes.read(config)
         except UserError as error:
             error_text = str(error)
     if error_text := dist.broadcast_object(error_text):
         raise UserError(error_text)
-    return cases
-
-
-def _boxed_cases(boxes: Path, config: Config) -> list[Case]:
-    cases = validation_part.read(boxes, config.validation.boxes_kind, config.validation.cases)
-    # Decoders are imported on use: workers that are forked while a thread imports could hang.
-    if not any(predict_cases.read_picture(case) for case in cases):
-        raise UserError(f"not one image of the validation part of {boxes} can be read; check its files")
     return cases
 
 

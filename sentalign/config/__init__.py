@@ -1,7 +1,7 @@
 """The configuration of a run, typed and checked: settings.py says what can be set, file.py reads and compares runs."""
 
 from sentalign.config.batch_share import rank_share, rank_views
-from sentalign.config.file import check, difference, dump, load
+from sentalign.config.file import check, decisive, difference, dump, load
 from sentalign.config.loss_settings import Loss
 from sentalign.config.map_settings import Maps
 from sentalign.config.settings import Augment, Config, Data, DataSource, Optimizer, Train
@@ -22,6 +22,7 @@ __all__ = [
     "Train",
     "Validation",
     "check",
+    "decisive",
     "difference",
     "dump",
     "load",

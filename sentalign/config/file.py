@@ -82,9 +82,15 @@ CHANGEABLE = {
 
 def difference(one: Config, other: Config) -> list[str]:
     """Dotted keys in which two configurations differ, `a.b: 1 -> 2`, without those of CHANGEABLE."""
-    first, second = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
-    keys = sorted(k for k in first | second if k not in CHANGEABLE)
+    first, second = decisive(one), decisive(other)
+    keys = sorted(first | second)
     return [f"{k}: {first.get(k)} -> {second.get(k)}" for k in keys if first.get(k) != second.get(k)]
+
+
+def decisive(config: Config, measured: bool = False) -> dict[str, Any]:
+    """The dotted settings without those of CHANGEABLE; `measured`: with those of what a validation measures."""
+    flat = _flat(config.model_dump(mode="json"))
+    return {k: v for k, v in flat.items() if k not in CHANGEABLE or (measured and k.startswith("validation."))}
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

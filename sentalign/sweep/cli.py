@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sharding.command_line import Subcommands, add_command, add_config, add_json
 
 if TYPE_CHECKING:
+    from sentalign.config import Config
     from sentalign.sweep.spec.preflight import Checked
 
 EXAMPLES = """\
@@ -28,14 +29,15 @@ EXAMPLES = """\
 The same command continues a sweep that was interrupted, and tries its failed trials again; more trials continue one
 that has ended. An override that is no setting of the sweep is a setting of the training, the same for all trials."""
 NONE_SUCCEEDED, SOME_FAILED = 1, 3
+WIDEST = 100_000  # characters of a table in a file or a pipe: nothing is cut off
 
 
-def add_parser(commands: Subcommands, module: str) -> None:
-    """Adds `tune`, whose trials run `module` on every rank."""
+def add_parser(commands: Subcommands, module: str, check_boxes: Callable[[Config], object]) -> None:
+    """Adds `tune`, whose trials run `module` on every rank; `check_boxes` opens `validation.boxes` as they do."""
     tune = add_command(
         commands,
         "tune",
-        partial(_tune, module=module),
+        partial(_tune, module=module, check_boxes=check_boxes),
         "search for the best settings",
         description="Trains many times with different settings, stops the worst trials early and writes best.yaml.",
         examples=EXAMPLES,
@@ -45,12 +47,12 @@ def add_parser(commands: Subcommands, module: str) -> None:
     add_json(tune, "print the content of trials.json")
 
 
-def _tune(args: argparse.Namespace, module: str) -> int:
+def _tune(args: argparse.Namespace, module: str, check_boxes: Callable[[Config], object]) -> int:
     from sentalign.sweep import run
     from sentalign.sweep.spec import preflight, sweep_file
 
-    checked = preflight.check(sweep_file.load(args.config, args.overrides))
-    for warning in checked.warnings:
+    checked = preflight.check(sweep_file.load(args.config, args.overrides), check_boxes)
+    for warning in checked.schedule.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if args.dry_run:
         _print_plan(checked, args.json)
@@ -73,9 +75,11 @@ def _display(checked: Checked) -> Iterator[Any]:
     """What shows the events of the search: a table, or a line an event."""
     from sentalign.sweep import results
     from sentalign.sweep.live import SweepDisplay
+    from sentalign.sweep.run_seconds import RunSeconds
 
+    run_seconds = RunSeconds()
     with SweepDisplay() as display:
-        yield lambda event, trial, record: display.update(results.content(checked, record, with_seconds=False))
+        yield lambda event, trial, record: display.update(results.content(checked, record, run_seconds=run_seconds))
 
 
 def exit_code(found: dict[str, Any]) -> int:
@@ -111,23 +115,17 @@ def _print_result(checked: Checked, found: dict[str, Any]) -> None:
 
 
 def _print_table(found: dict[str, Any]) -> None:
+    """At full width where a program reads it."""
     from rich.console import Console
     from rich.table import Table
 
-    from sentalign.sweep.settings_line import shown
+    from sentalign.sweep import content
+    from sentalign.sweep.wording import setting_text
 
-    metrics = [objective["metric"] for objective in found["objectives"]]
-    table = Table("trial", "status", "pairs", *metrics, *found["space"])
-    for trial in found["trials"]:
-        values = [_value(trial, metric) for metric in metrics]
-        chosen = [shown(trial["parameters"].get(setting, "")) for setting in found["space"]]
-        table.add_row(str(trial["trial"]), trial["status"], f"{trial['pairs']:,}", *values, *chosen)
-    Console().print(table)
-
-
-def _value(trial: dict[str, Any], metric: str) -> str:
-    """Mean and range over the starts."""
-    if metric not in trial["values"]:
-        return "-"
-    mean, single = f"{trial['values'][metric]:.4g}", trial["by_seed"].get(metric, [])
-    return f"{mean} ({min(single):.4g} to {max(single):.4g})" if len(single) > 1 else mean
+    sweep, console = content.read(found), Console()
+    table = Table("trial", "status", "pairs", *sweep.metrics, *sweep.space)
+    for trial in sweep.trials:
+        values = [trial.value_text(metric) for metric in sweep.metrics]
+        chosen = [setting_text(trial.parameters[name]) if name in trial.parameters else "" for name in sweep.space]
+        table.add_row(str(trial.number), trial.status, f"{trial.pairs:,}", *values, *chosen)
+    (console if console.is_terminal else Console(width=WIDEST)).print(table)

@@ -6,17 +6,16 @@ Values that are no finite number are left out here, so that nothing downstream h
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sentalign.sweep.spec.bound import NAMES, Bound
+from sentalign.sweep.wording import one_line, value_with_range
+
 ENDED = ("finished", "stopped", "failed", "interrupted")
 LOG_SPACES = ("loguniform", "qloguniform")
-LONGEST_LINE = 300
 DIVERGED = 1e30  # a value from here on is as good as inf, and no axis can hold it
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -28,23 +27,6 @@ class MetricGoal:
 
     def better(self, value: float, other: float) -> bool:
         return value > other if self.mode == "max" else value < other
-
-
-@dataclass(frozen=True)
-class MetricBound:
-    """A constraint on a metric."""
-
-    metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def holds(self, value: float) -> bool:
-        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
-
-    def __str__(self) -> str:
-        parts = [f"≥ {number(self.at_least)}"] if self.at_least is not None else []
-        parts += [f"≤ {number(self.at_most)}"] if self.at_most is not None else []
-        return f"{self.metric} {' and '.join(parts)}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +44,12 @@ class TrialContent:
     seconds: float
     curve: tuple[tuple[int, dict[str, float]], ...]
 
+    def value_text(self, metric: str, missing: str = "-") -> str:
+        """Mean, and smallest to largest where there are several seeds."""
+        if metric not in self.values:
+            return missing
+        return value_with_range(self.values[metric], self.by_seed.get(metric, []))
+
     def spread(self, metric: str) -> tuple[float, float] | None:
         """Smallest and largest value over the seeds; None with fewer than two."""
         seeds = self.by_seed.get(metric, [])
@@ -74,7 +62,7 @@ class SweepContent:
     `planned`: trials in all, where not all are there yet; `command`: what trains the best settings longer."""
 
     goals: tuple[MetricGoal, ...]
-    bounds: tuple[MetricBound, ...]
+    bounds: tuple[Bound, ...]
     space: dict[str, dict[str, Any]]
     rungs: tuple[int, ...]
     trials: tuple[TrialContent, ...]
@@ -84,9 +72,14 @@ class SweepContent:
     planned: int
     command: str
 
-    def violated(self, trial: TrialContent) -> list[MetricBound]:
-        """The constraints that a trial violates; a metric without a value violates none."""
-        return [b for b in self.bounds if b.metric in trial.values and not b.holds(trial.values[b.metric])]
+    def violated(self, trial: TrialContent) -> list[Bound]:
+        """The constraints that a trial violates; none before it has any value."""
+        return [bound for bound in self.bounds if trial.values and bound.violation(trial.values)]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Objectives, then the metrics of constraints."""
+        return list(dict.fromkeys([goal.metric for goal in self.goals] + [bound.metric for bound in self.bounds]))
 
 
 def read(content: Mapping[str, Any]) -> SweepContent:
@@ -94,8 +87,10 @@ def read(content: Mapping[str, Any]) -> SweepContent:
     trials = tuple(_trial(trial) for trial in content.get("trials") or ())
     goals = tuple(MetricGoal(str(g["metric"]), g.get("mode", "max")) for g in content.get("objectives") or ())
     bounds = tuple(
-        MetricBound(str(b["metric"]), finite(b.get("at_least")), finite(b.get("at_most")))
-        for b in content.get("constraints") or ()
+        Bound(str(given["metric"]), sign, value)
+        for given in content.get("constraints") or ()
+        for sign, name in NAMES.items()
+        if (value := finite(given.get(name))) is not None
     )
     space = {
         str(name): {kind: values for kind, values in (domain or {}).items() if values is not None}
@@ -139,35 +134,3 @@ def _numbers(values: Mapping[str, Any] | None) -> dict[str, float]:
 def finite(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and abs(value) < DIVERGED else None  # NaN is not smaller either
-
-
-def number(value: float) -> str:
-    """A value in four digits."""
-    return f"{value:.4g}"
-
-
-def setting_text(value: Any) -> str:
-    """The value of a setting as it is read: four digits, words as they are, lists as JSON."""
-    if isinstance(value, float):
-        return number(value)
-    return printable(value if isinstance(value, str) else json.dumps(value, default=str))
-
-
-def one_line(text: str) -> str:
-    """Text of any process as one line that is not endless."""
-    line = printable(text)
-    return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Without colours and control characters, with single spaces."""
-    plain = ESCAPES.sub("", text)
-    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
-
-
-def duration(seconds: float) -> str:
-    """42 s, 7 min, 3 h 05 min."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from sentalign.sweep.search.points import random_points
-from sentalign.sweep.settings_line import settings_line
 from sentalign.sweep.spec.preflight import Checked
 from sentalign.sweep.spec.sweep_file import first_points
+from sentalign.sweep.wording import settings_line
 
 
 def plan(checked: Checked) -> dict[str, Any]:
@@ -22,12 +22,12 @@ def plan(checked: Checked) -> dict[str, Any]:
         "objectives": checked.objective.modes,
         "constraints": [bound.as_dict() for bound in checked.objective.bounds],
         "run": {"pairs": checked.length.total, "validate_every_pairs": checked.length.validate_every},
-        "scheduler": checked.scheduler,
-        "rungs": list(checked.rungs),
+        "scheduler": checked.schedule.kind,
+        "rungs": list(checked.schedule.rungs),
         "searcher": sweep.searcher,
         "trials": sweep.trials,
         "trainings": sweep.trials * sweep.seeds,
-        "most_pairs": sweep.trials * sweep.seeds * checked.max_pairs,
+        "most_pairs": sweep.trials * sweep.seeds * checked.schedule.max_pairs,
         "concurrent": sweep.concurrent,
         "trial_takes": each,
         "points": points,
@@ -41,8 +41,8 @@ def text(checked: Checked) -> str:
     rungs = ", ".join(f"{pairs:,}" for pairs in found["rungs"])
     lines = [
         f"compares by   {', '.join(f'{metric} ({mode})' for metric, mode in found['objectives'].items())}",
-        *(f"only where    {b.metric} {b.sign} {b.value:g}" for b in checked.objective.bounds),
-        f"a training    {checked.max_pairs:,} of {checked.length.total:,} pairs, "
+        *(f"only where    {bound}" for bound in checked.objective.bounds),
+        f"a training    {checked.schedule.max_pairs:,} of {checked.length.total:,} pairs, "
         f"a validation every {checked.length.validate_every:,}",
         f"scheduler     {found['scheduler']}{f', rungs at {rungs} pairs' if rungs else ''}",
         f"trials        {found['trials']} by {found['searcher']}, {checked.sweep.seeds} training(s) each, at most "

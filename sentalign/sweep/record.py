@@ -3,7 +3,9 @@
 In: events of the driver, the only writer. Out: `out/search/journal.jsonl`, and the trials as they stand. A trial that
 has a point and no end is open: the next start of the same command continues it.
 
-    start   settings of the sweep             point   trial, parameters
+    start   settings of the sweep, base: those of the base that decide what a trial gives
+    point   trial, parameters
+    exhausted                                 the space has no further point
     began   trial                             its trainings start or continue
     report  trial, pairs, values, by_seed, decision
     taken   trial, parameters, source, source_pairs   PBT: goes on from another trial's checkpoint
@@ -24,6 +26,7 @@ from sentalign.sweep.spec.domain import Parameters
 from sentalign.sweep.spec.objective import Curve
 from sentalign.track import journal
 from sentalign.track.journal import Journal
+from sentalign.track.mlflow import connection
 from sharding.contract import UserError
 from sharding.store import atomic
 
@@ -31,7 +34,7 @@ FOLDER, LOCK, TRIAL_NAME = "search", "lock", "trial.json"
 # What another start of the same sweep may change: how much is tried and how fast, not what is tried or compared.
 CHANGEABLE = {
     "out", "base", "trials", "concurrent", "seeds_at_once", "ranks", "cpus", "gpus", "retries", "max_failures",
-    "time_budget",
+    "time_budget", "overrides",  # these are in the settings of the base
 }  # fmt: skip
 
 Listener = Callable[[str, "TrialState"], None]
@@ -74,15 +77,18 @@ class SearchRecord:
         self.trials: list[TrialState] = []
         self.reports: list[tuple[int, int, dict[str, float]]] = []  # trial, pairs and values, in the order of decisions
         self.settings: dict[str, Any] | None = None
+        self.base: dict[str, Any] | None = None
+        self.is_exhausted = False
         for entry, _ in journal.follow(out / FOLDER):
             self._apply(entry)
         self._journal = Journal(out / FOLDER)
 
-    def start(self, settings: dict[str, Any]) -> None:
+    def start(self, settings: dict[str, Any], base: dict[str, Any]) -> None:
         """A start of the command; failed trials are open again. Raises UserError where the sweep was another one."""
-        if self.settings is not None and (changed := _difference(self.settings, settings)):
+        changed = _difference(self.settings, settings) or _difference(self.base, base)
+        if changed:
             raise UserError(f"{self.out} holds a sweep of other settings ({changed}); restore them, or set out=FOLDER")
-        self._append("start", settings=settings)
+        self._append("start", settings=settings, base=base)
         for trial in self.trials:
             if trial.status in ("failed", "running"):
                 self._append("opened", trial.trial)
@@ -90,6 +96,15 @@ class SearchRecord:
     def point(self, parameters: Parameters) -> TrialState:
         """A new trial."""
         return self._append("point", len(self.trials), parameters=parameters)
+
+    def exhausted(self) -> None:
+        """The space has no other point than those of the trials."""
+        if not self.is_exhausted:
+            self._append("exhausted")
+
+    def is_complete(self, trials: int) -> bool:
+        """Whether so many trials, or all that the space has, have ended."""
+        return (self.is_exhausted or len(self.trials) >= trials) and not any(trial.is_open for trial in self.trials)
 
     def began(self, trial: int) -> None:
         self._append("began", trial)
@@ -129,7 +144,10 @@ class SearchRecord:
     def _apply(self, entry: dict[str, Any]) -> TrialState | None:
         kind = entry["kind"]
         if kind == "start":
-            self.settings = entry["settings"]
+            self.settings, self.base = entry["settings"], entry.get("base")
+            return None
+        if kind == "exhausted":
+            self.is_exhausted = True
             return None
         if kind == "point":
             self.trials.append(TrialState(entry["trial"], entry["parameters"]))
@@ -166,6 +184,10 @@ class SearchRecord:
         atomic.write_text(folder / TRIAL_NAME, json.dumps(content, indent=1))
 
 
-def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
+def _difference(one: dict[str, Any] | None, other: dict[str, Any]) -> str:
+    """Empty where nothing is different, or nothing is known of the earlier start."""
+    if one is None:
+        return ""
     keys = [key for key in one | other if key not in CHANGEABLE and one.get(key) != other.get(key)]
-    return "; ".join(f"{key}: {json.dumps(one.get(key))} -> {json.dumps(other.get(key))}" for key in keys)[:300]
+    text = "; ".join(f"{key}: {json.dumps(one.get(key))} -> {json.dumps(other.get(key))}" for key in keys)
+    return connection.public_text(text)[:300]

@@ -14,28 +14,32 @@ from typing import Any
 from sentalign import config
 from sentalign.sweep import page
 from sentalign.sweep.record import SearchRecord, TrialState
+from sentalign.sweep.run_seconds import RunSeconds
 from sentalign.sweep.spec.preflight import Checked
 from sentalign.sweep.spec.sweep_file import configuration
 from sentalign.sweep.trial.plan import trial_runs
-from sentalign.track import journal
+from sentalign.sweep.wording import number
 from sharding.store import atomic
 
 WEIGHTS = "model.safetensors"
 
 
-def content(checked: Checked, record: SearchRecord, ended: bool = False, with_seconds: bool = True) -> dict[str, Any]:
-    """The content of trials.json. `ended`: what is still open was interrupted. Seconds cost reading every journal."""
-    objective = checked.objective
+def content(
+    checked: Checked, record: SearchRecord, ended: bool = False, run_seconds: RunSeconds | None = None
+) -> dict[str, Any]:
+    """The content of trials.json. `ended`: what is still open was interrupted. `run_seconds`: has read the journals."""
+    objective, run_seconds = checked.objective, run_seconds or RunSeconds()
     chosen = {trial.trial: objective.chosen(trial.curve) for trial in record.trials if trial.status != "failed"}
     values = {number: point[1] for number, point in chosen.items() if point}
     return {
         "objectives": [{"metric": metric, "mode": mode} for metric, mode in objective.modes.items()],
         "constraints": [bound.as_dict() for bound in objective.bounds],
         "space": {s: d.model_dump(mode="json", exclude_defaults=True) for s, d in checked.sweep.space.items()},
-        "rungs": list(checked.rungs),
-        "max_pairs": checked.max_pairs,
+        "rungs": list(checked.schedule.rungs),
+        "max_pairs": checked.schedule.max_pairs,
+        "planned": len(record.trials) if record.is_exhausted else max(checked.sweep.trials, len(record.trials)),
         "trials": [
-            _trial(trial, chosen.get(trial.trial), ended, _seconds(checked, trial) if with_seconds else 0.0)
+            _trial(trial, chosen.get(trial.trial), ended, _seconds(checked, trial, run_seconds))
             for trial in record.trials
         ],
         "best": objective.best(values),
@@ -43,8 +47,8 @@ def content(checked: Checked, record: SearchRecord, ended: bool = False, with_se
     }
 
 
-def _seconds(checked: Checked, trial: TrialState) -> float:
-    return round(sum(map(seconds_of, trial_runs(checked.sweep, trial.trial, trial.generation))), 1)
+def _seconds(checked: Checked, trial: TrialState, run_seconds: RunSeconds) -> float:
+    return round(sum(map(run_seconds.of, trial_runs(checked.sweep, trial.trial, trial.generation))), 1)
 
 
 def _trial(
@@ -63,18 +67,6 @@ def _trial(
         "seconds": seconds,
         "curve": [[at, row] for at, row in trial.curve],
     }
-
-
-def seconds_of(run: Path) -> float:
-    """The time that a training took, over all its starts."""
-    total, started, last = 0.0, None, 0.0
-    for entry, _ in journal.follow(run):
-        if entry["kind"] == "start":
-            total += last - started if started is not None else 0.0
-            started = entry["time"]
-        if entry["kind"] != "end":  # of a training that was killed it is written much later
-            last = entry["time"]
-    return total + (last - started if started is not None else 0.0)
 
 
 def write(checked: Checked, record: SearchRecord) -> dict[str, Any]:
@@ -116,8 +108,8 @@ def nearest(checked: Checked, found: dict[str, Any]) -> str:
     """For a sweep without a trial that meets its constraints: the one that comes nearest, in words."""
     measured = [trial for trial in found["trials"] if trial["values"] and trial["status"] != "failed"]
     trial = min(measured, key=lambda trial: checked.objective.violation(trial["values"]))
-    bounds = checked.objective.bounds
-    shown = ", ".join(f"{b.metric} {trial['values'].get(b.metric, math.nan):.4g} {b.sign} {b.value:g}" for b in bounds)
+    values = trial["values"]
+    shown = ", ".join(f"{b}: {number(values.get(b.metric, math.nan))}" for b in checked.objective.bounds)
     return f"no trial meets the constraints; nearest is trial {trial['trial']} ({shown})"
 
 

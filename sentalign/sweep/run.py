@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from sentalign import config
 from sentalign.sweep import results, tracking
 from sentalign.sweep.record import SearchRecord, TrialState
 from sentalign.sweep.spec.preflight import Checked
-from sentalign.sweep.spec.settings import Sweep
 from sentalign.sweep.trial.plan import Plan
 
 Listener = Callable[[str, TrialState, SearchRecord], None]
@@ -33,29 +33,25 @@ def search(
     record = SearchRecord(sweep.out)
     record.listener = lambda event, trial: listener(event, trial, record)
     try:
-        record.start(sweep.model_dump(mode="json"))
-        if is_open(sweep, record):
-            _run(checked, record, module, launcher)
-        return results.write(checked, record)
+        record.start(sweep.model_dump(mode="json", exclude={"overrides"}), config.decisive(checked.base, measured=True))
+        try:
+            if not record.is_complete(sweep.trials):
+                _run(checked, record, module, launcher)
+        finally:
+            found = results.write(checked, record)  # before the upload, which sends them
+            if tracking.is_started(sweep):  # by this start, or by one that was killed before its upload
+                tracking.upload(checked, record)
+        return found
     finally:
         record.close()
-
-
-def is_open(sweep: Sweep, record: SearchRecord) -> bool:
-    """Whether a trial is still to run; a small space may have fewer points than `trials`, which the search finds."""
-    return len(record.trials) < sweep.trials or any(trial.is_open for trial in record.trials)
 
 
 def _run(checked: Checked, record: SearchRecord, module: str, launcher: tuple[str, ...] | None) -> None:
     from sentalign.sweep.search import tune
 
-    try:
-        with tune.cluster(checked.sweep) as ray:
-            parent_run = tracking.start_parent(checked.sweep, checked.base)
-            tune.run(checked, record, plan_of(checked, module, parent_run, launcher), ray)
-    finally:
-        results.write(checked, record)  # before the upload, which sends them
-        tracking.upload(checked, record)
+    with tune.cluster(checked.sweep) as ray:
+        parent_run = tracking.start_parent(checked.sweep, checked.base)
+        tune.run(checked, record, plan_of(checked, module, parent_run, launcher), ray)
 
 
 def plan_of(checked: Checked, module: str, parent_run: str | None, launcher: tuple[str, ...] | None) -> Plan:
@@ -65,9 +61,10 @@ def plan_of(checked: Checked, module: str, parent_run: str | None, launcher: tup
         os.getcwd(),
         module,
         tuple(checked.objective.needed),
-        checked.rungs,
-        with_checkpoint=checked.scheduler in ("hyperband", "pbt"),
-        replays=checked.scheduler == "hyperband",
+        checked.schedule.pauses,
+        with_checkpoint=checked.schedule.kind in ("hyperband", "pbt"),
+        replays=checked.schedule.kind == "hyperband",
+        keeps_snapshots=checked.schedule.kind == "pbt",
         parent_run=parent_run,
         launcher=launcher,
     )

@@ -5,6 +5,7 @@ In: a checked sweep and its record. Out: runs in MLflow, sent from the journals 
 
 from __future__ import annotations
 
+import json
 import sys
 
 from sentalign.config import Config
@@ -23,7 +24,9 @@ def start_parent(sweep: Sweep, base: Config) -> str | None:
     with Journal(sweep.out) as book:
         uri = base.track.uri and connection.absolute(base.track.uri)
         track = base.track.model_dump(mode="json") | {"uri": uri}
-        book.append("start", run=sweep.out.name, config=sweep.model_dump(mode="json"), track=track, versions={})
+        # Overrides may hold addresses with passwords, and MLflow shows what is in `config`.
+        about = json.loads(connection.public_text(sweep.model_dump_json()))
+        book.append("start", run=sweep.out.name, config=about, track=track)
     if base.track.uri is None:
         return None
     try:
@@ -31,6 +34,12 @@ def start_parent(sweep: Sweep, base: Config) -> str | None:
     except UserError as error:
         print(f"warning: {error}; the sweep continues and tries again at its end", file=sys.stderr)
         return None
+
+
+def is_started(sweep: Sweep) -> bool:
+    """Whether the sweep's own journal has a start, and no end yet."""
+    kinds = [entry["kind"] for entry, _ in journal.follow(sweep.out)]
+    return bool(kinds) and kinds[-1] != "end"
 
 
 def upload(checked: Checked, record: SearchRecord) -> None:
@@ -42,8 +51,7 @@ def upload(checked: Checked, record: SearchRecord) -> None:
             for run in trial_runs(sweep, trial.trial, generation):
                 journal.end_killed(run, status)
     with Journal(sweep.out) as book:
-        ended = all(not trial.is_open for trial in record.trials) and len(record.trials) >= sweep.trials
-        book.append("end", status="finished" if ended else "interrupted")
+        book.append("end", status="finished" if record.is_complete(sweep.trials) else "interrupted")
     if track.uri is None:
         return
     try:

@@ -19,7 +19,7 @@ from tests.processes import naming
 # pairs; `loss` is multiplied by weight_local, as the real one. Starts a child of its own, as the launcher does, which
 # would run for long, so that a leftover process is seen.
 STAND_IN = """
-import json, math, os, shutil, subprocess, sys, time
+import json, math, os, shutil, signal, subprocess, sys, time
 from pathlib import Path
 from sentalign.config import load
 from sentalign.track import journal
@@ -30,6 +30,11 @@ pace = Path(__file__).with_name("seconds")  # a file, since nodes that run alrea
 pause = float(pace.read_text() if pace.exists() else os.environ.get("STAND_IN_SECONDS", "0.1"))
 if config.loss.t2 == 13:
     sys.exit("error: thirteen is refused")
+if config.loss.t2 == 16:
+    if not (run / "failed").exists():
+        (run / "failed").touch()
+        sys.exit("error: the first start")
+    os.kill(os.getpid(), signal.SIGKILL)
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", config.run])
 checkpoints = sorted((run / "checkpoints").glob("pairs-*"))
 state = json.loads((checkpoints[-1] / "state.json").read_text())["progress"] if checkpoints else {}
@@ -38,7 +43,7 @@ done, recall = state.get("pairs", 0), state.get("recall", 0.0)
 every, total = config.train.validate_every_pairs, 24 * config.train.epochs
 quality = 1 - abs(math.log10(config.optimizer.lr) + 1) / 4 + 0.01 * config.seed
 with journal.Journal(run) as book:
-    book.append("start", run=run.name, config=config.model_dump(mode="json"), versions={}, pairs=done)
+    book.append("start", run=run.name, config=config.model_dump(mode="json"), pairs=done)
     for pairs in range(done + every, total + every, every):
         time.sleep(pause)
         book.append("metrics", step=pairs // every, pairs=pairs, loss=1.0)
@@ -52,6 +57,8 @@ with journal.Journal(run) as book:
         (part / "index.json").write_text("{}")
         whole.parent.mkdir(exist_ok=True)
         part.rename(whole)
+        for old in sorted(whole.parent.iterdir())[:-config.train.keep_checkpoints]:
+            shutil.rmtree(old)
         book.append("checkpoint", pairs=pairs)
         if config.loss.t2 == 15 and pairs == 24 and not (run / "fallen").exists():
             (run / "fallen").touch()

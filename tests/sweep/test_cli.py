@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sentalign.cli import main
-from sentalign.sweep.cli import exit_code
+from sentalign.sweep.cli import _print_table, exit_code
 
 Write = Callable[..., Path]
 
@@ -52,3 +52,31 @@ def test_a_fresh_clone_is_told_in_one_line(
 )
 def test_exit_codes(best: int | None, statuses: list[str], code: int) -> None:
     assert exit_code({"best": best, "trials": [{"status": status} for status in statuses]}) == code
+
+
+def test_the_table_in_a_pipe_is_as_wide_as_it_must_be(capsys: pytest.CaptureFixture[str]) -> None:
+    space = {f"loss.a_setting_of_a_long_name_{n}": {"uniform": [0, 1]} for n in range(6)}
+    trial = {"trial": 0, "parameters": dict.fromkeys(space, 0.25), "status": "finished", "pairs": 4352}
+    values = {"values": {"validation/average_precision": 0.5}, "by_seed": {"validation/average_precision": [0.4, 0.6]}}
+    goals = [{"metric": "validation/average_precision", "mode": "max"}]
+    _print_table({"objectives": goals, "space": space, "trials": [trial | values], "best": 0})
+    out = capsys.readouterr().out
+    assert "…" not in out
+    (heading,) = [line for line in out.splitlines() if "trial" in line]
+    assert all(name in heading for name in (*space, "validation/average_precision"))
+    assert "0.5 (0.4 to 0.6)" in out
+    assert "4,352" in out
+
+
+def test_a_dry_run_opens_the_boxes(
+    sweep_path: Write, phantom_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tune", str(sweep_path()), "--dry-run"]
+    assert main([*words, f"validation.boxes={phantom_shards.parent / 'phantoms'}"]) == 0
+    assert "compares by   validation/average_precision (max)" in capsys.readouterr().out
+    assert main([*words, f"validation.boxes={tmp_path}/none"]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert f"{tmp_path}/none" in captured.err
+    assert main([*words, "metric=validation/bogus"]) == 2
+    assert "validation/bogus: no validation writes it" in capsys.readouterr().err

@@ -11,11 +11,12 @@ from sentalign.sweep.record import SearchRecord
 from sharding.contract import UserError
 
 SETTINGS = {"space": {"a": 1}, "trials": 3}
+BASE = {"loss.tau": 0.1}
 
 
 def filled(out: Path) -> SearchRecord:
     record = SearchRecord(out)
-    record.start(SETTINGS)
+    record.start(SETTINGS, BASE)
     for value in range(4):
         record.point({"a": value})
         record.began(value)
@@ -33,7 +34,7 @@ def test_a_later_start_finds_what_was_recorded(tmp_path: Path) -> None:
     after = SearchRecord(tmp_path)
     assert after.trials == before.trials
     assert [trial.status for trial in after.trials] == ["finished", "stopped", "failed", "running"]
-    after.start(SETTINGS)
+    after.start(SETTINGS, BASE)
     assert [trial.status for trial in after.trials] == ["finished", "stopped", "waiting", "waiting"]
     assert json.loads((tmp_path / "trials" / "002" / "trial.json").read_text())["status"] == "waiting"
 
@@ -65,8 +66,31 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     filled(tmp_path).close()
     record = SearchRecord(tmp_path)
     with pytest.raises(UserError, match=r'holds a sweep of other settings \(space: {"a": 1} -> {"a": 2}\)'):
-        record.start({"space": {"a": 2}, "trials": 3})
-    record.start({"space": {"a": 1}, "trials": 9})  # more of the same
+        record.start({"space": {"a": 2}, "trials": 3}, BASE)
+    with pytest.raises(UserError, match=r"holds a sweep of other settings \(loss.tau: 0.1 -> 0.2\)"):
+        record.start(SETTINGS, {"loss.tau": 0.2})
+    record.start({"space": {"a": 1}, "trials": 9}, BASE)  # more of the same
+
+
+def test_a_refusal_shows_no_password(tmp_path: Path) -> None:
+    record = SearchRecord(tmp_path)
+    record.start({"points": ["s3://user:secret@bucket/a"]}, {"data.shards": "s3://key:secret@store:9000/a"})
+    for changed in (({}, {}), ({"points": ["s3://user:secret@bucket/a"]}, {})):
+        with pytest.raises(UserError, match="s3://") as caught:
+            record.start(*changed)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_sweep_is_complete_with_all_the_points_that_there_are(tmp_path: Path) -> None:
+    record = filled(tmp_path)
+    record.close_trial(3, "finished")
+    assert [record.is_complete(trials) for trials in (4, 5)] == [True, False]
+    record.exhausted()
+    record.close()
+    after = SearchRecord(tmp_path)
+    assert after.is_complete(5)
+    after.start(SETTINGS, BASE)  # opens the failed one
+    assert not after.is_complete(5)
 
 
 def test_two_processes_never_search_in_one_folder(tmp_path: Path) -> None:

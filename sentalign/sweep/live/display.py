@@ -16,9 +16,10 @@ from rich.live import Live
 from rich.text import Text
 
 from sentalign.sweep import content as content_of
-from sentalign.sweep.content import SweepContent, printable
+from sentalign.sweep.content import SweepContent
 from sentalign.sweep.live import progress, rows
 from sentalign.sweep.live.events import SweepEvents
+from sentalign.sweep.wording import printable
 
 SHARE = 0.005  # of the time, at most, goes into reading contents
 REFRESHES = 0.5  # a second: a table of 50 trials takes 20 ms to draw

@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from sentalign.sweep.content import ENDED, SweepContent, TrialContent, duration, number, setting_text
+from sentalign.sweep.content import ENDED, SweepContent, TrialContent
 from sentalign.sweep.live import progress
+from sentalign.sweep.wording import duration, number, settings_line
 
 
 class SweepEvents:
@@ -76,14 +77,14 @@ class SweepEvents:
         if self._parameters.setdefault(trial.number, trial.parameters) != trial.parameters:
             self._parameters[trial.number] = trial.parameters
             self._validations |= {(trial.number, line) for line in _validations(sweep, trial)}
-            settings = _settings(trial)
+            settings = settings_line(trial.parameters)
             yield "changed", f"trial {trial.number} goes on from another trial at {trial.pairs:,} pairs: {settings}"
 
     def _start(self, trial: TrialContent) -> str:
         if (attempt := self._attempts[trial.number]) > 1:
             return f"trial {trial.number} starts again, attempt {attempt}"
         verb = f"continues at {trial.pairs:,} pairs" if trial.number in self._taken_over else "starts"
-        return f"trial {trial.number} {verb}: {_settings(trial)}".rstrip(": ")
+        return f"trial {trial.number} {verb}: {settings_line(trial.parameters)}".rstrip(": ")
 
     def _ended(self, sweep: SweepContent, trial: TrialContent) -> str:
         attempt = f", attempt {n}" if (n := self._attempts[trial.number]) > 1 else ""
@@ -92,14 +93,9 @@ class SweepEvents:
         return f"trial {trial.number} {trial.status} at {trial.pairs:,} pairs{attempt}{violated}{reason}"
 
 
-def _settings(trial: TrialContent) -> str:
-    return " ".join(f"{name}={setting_text(value)}" for name, value in trial.parameters.items())
-
-
 def _validations(sweep: SweepContent, trial: TrialContent) -> Iterator[str]:
     """One line a validation that has one of the metrics that the sweep compares."""
-    metrics = dict.fromkeys([goal.metric for goal in sweep.goals] + [bound.metric for bound in sweep.bounds])
     for pairs, values in trial.curve:
-        found = ", ".join(f"{metric} {number(values[metric])}" for metric in metrics if metric in values)
+        found = ", ".join(f"{metric} {number(values[metric])}" for metric in sweep.metrics if metric in values)
         if found:
             yield f"trial {trial.number}: {pairs:,} pairs, {found}"

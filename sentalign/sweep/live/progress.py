@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from statistics import fmean
 
-from sentalign.sweep.content import ENDED, SweepContent, TrialContent, duration, number
+from sentalign.sweep.content import ENDED, SweepContent, TrialContent
+from sentalign.sweep.wording import duration
 
 STATES = ("running", "waiting", "finished", "stopped", "failed", "interrupted")
 
@@ -63,11 +64,6 @@ def states(sweep: SweepContent) -> str:
 def best_in_words(sweep: SweepContent) -> str:
     """best: trial 3, validation/average_precision 0.41 (0.39 to 0.43)."""
     assert sweep.best
-    values = [values_in_words(sweep.best, goal.metric) for goal in sweep.goals if goal.metric in sweep.best.values]
+    known = [goal.metric for goal in sweep.goals if goal.metric in sweep.best.values]
+    values = [f"{metric} {sweep.best.value_text(metric)}" for metric in known]
     return ", ".join([f"best: trial {sweep.best.number}", *values])
-
-
-def values_in_words(trial: TrialContent, metric: str) -> str:
-    ends = trial.spread(metric)
-    spread = f" ({number(ends[0])} to {number(ends[1])})" if ends and ends[0] < ends[1] else ""
-    return f"{metric} {number(trial.values[metric])}{spread}"

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from sentalign.sweep.content import SweepContent, TrialContent, duration, number, printable, setting_text
+from sentalign.sweep.content import SweepContent, TrialContent
 from sentalign.sweep.live.progress import STATES, trial_seconds_left
+from sentalign.sweep.wording import duration, number, printable, setting_text
 
 BETWEEN = 2  # free characters between two columns
 FEWEST_ROWS = 3
@@ -70,13 +71,12 @@ def _columns(sweep: SweepContent, shown: Sequence[TrialContent]) -> list[_Column
     """In the order of the table. Ranks: trial, first metric, state, pairs, left, settings, time, other metrics."""
     settings = varying(sweep)
     names = _short_names(settings)
-    metrics = list(dict.fromkeys([g.metric for g in sweep.goals] + [b.metric for b in sweep.bounds]))
     columns = [
         _Column("trial", [str(t.number) for t in shown], 0),
         _Column("state", [t.status for t in shown], 2),
         _Column("pairs", [f"{t.pairs:,}/{sweep.max_pairs:,}" for t in shown], 3),
     ]
-    for place, metric in enumerate(metrics):
+    for place, metric in enumerate(sweep.metrics):
         heading = metric.rpartition("/")[2]
         columns.append(_Column(heading, [_value(sweep, t, metric) for t in shown], 1 if place == 0 else 200 + place))
     for place, setting in enumerate(settings):

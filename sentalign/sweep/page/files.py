@@ -14,9 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from sentalign.sweep import content as content_of
-from sentalign.sweep.content import SweepContent, duration, setting_text
+from sentalign.sweep.content import SweepContent
 from sentalign.sweep.page import curves, importance, parallel, scatter, table
 from sentalign.sweep.page.scales import SettingScale, domain_text, scales
+from sentalign.sweep.wording import duration, setting_text
 from sharding import page_templates
 from sharding.store import atomic
 
@@ -61,7 +62,7 @@ def _found(out: Path, sweep: SweepContent, settings: list[SettingScale]) -> dict
     edges = {one.name for one in settings if one.at_edge(best)}
     return {
         "trial": best,
-        "values": [(metric, table.metric_text(best, metric)) for metric in table.metrics(sweep)],
+        "values": [(metric, best.value_text(metric, table.NONE)) for metric in sweep.metrics],
         "seeds": max((len(values) for values in best.by_seed.values()), default=1),
         "settings": [
             (name, setting_text(value), domain_text(sweep.space[name]), name in edges)

@@ -13,7 +13,8 @@ import numpy as np
 
 from sentalign import plot_axes
 from sentalign.plot_axes import Axis
-from sentalign.sweep.content import MetricGoal, SweepContent, TrialContent, number, setting_text
+from sentalign.sweep.content import MetricGoal, SweepContent, TrialContent
+from sentalign.sweep.wording import number, settings_line
 
 CHARACTER = 6.4  # units of a plot that a character of a tick takes, at most
 TOP, BOTTOM, RIGHT = 30, 44, 14
@@ -109,7 +110,7 @@ def mark(sweep: SweepContent, trial: TrialContent) -> str:
 def in_words(sweep: SweepContent, trial: TrialContent) -> str:
     """What is shown when the pointer is over a trial."""
     values = [f"{metric} {number(value)}" for metric, value in trial.values.items() if _is_goal(sweep, metric)]
-    chosen = [f"{name}={setting_text(value)}" for name, value in trial.parameters.items()]
+    chosen = [settings_line(trial.parameters, ", ")] if trial.parameters else []
     violated = [f"violates {bound}" for bound in sweep.violated(trial)]
     return ", ".join([f"trial {trial.number}, {trial.status}", *values, *violated, *chosen])
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from sentalign import plot_axes
 from sentalign.plot_axes import Axis
-from sentalign.sweep.content import LOG_SPACES, SweepContent, TrialContent, finite, setting_text
+from sentalign.sweep.content import LOG_SPACES, SweepContent, TrialContent, finite
+from sentalign.sweep.wording import setting_text, settings_line
 
 CHOICES = ("choice", "grid")
 EDGE = 0.02  # of a range: a best value nearer to its end calls for a wider range
@@ -93,7 +94,7 @@ def _condition_text(condition: Any) -> str:
     """A condition is a mapping of settings to values."""
     if not isinstance(condition, dict):
         return setting_text(condition)
-    return ", ".join(f"{key}={setting_text(value)}" for key, value in condition.items())
+    return settings_line(condition, ", ")
 
 
 def _bounds(domain: dict[str, Any]) -> tuple[float, float] | None:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from sentalign import plot_axes
-from sentalign.sweep.content import MetricGoal, SweepContent, TrialContent, number
+from sentalign.sweep.content import MetricGoal, SweepContent, TrialContent
 from sentalign.sweep.page.frame import Frame, frame, order, point_mark, shown_range
 from sentalign.sweep.page.scales import SettingScale
+from sentalign.sweep.wording import number
 
 SIZE = (380, 270)
 JITTER, GOLDEN = 0.5, 0.618034  # of the slot of a category; its multiples are spread evenly

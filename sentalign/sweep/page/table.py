@@ -10,7 +10,8 @@ import io
 import math
 from typing import Any
 
-from sentalign.sweep.content import SweepContent, TrialContent, duration, number, setting_text
+from sentalign.sweep.content import SweepContent, TrialContent
+from sentalign.sweep.wording import duration, setting_text
 
 NONE = "–"
 
@@ -27,21 +28,16 @@ def best_first(sweep: SweepContent) -> list[TrialContent]:
     return sorted(sweep.trials, key=key)
 
 
-def metrics(sweep: SweepContent) -> list[str]:
-    """Objectives, then the metrics of constraints."""
-    return list(dict.fromkeys([g.metric for g in sweep.goals] + [b.metric for b in sweep.bounds]))
-
-
 def cells(sweep: SweepContent) -> dict[str, Any]:
     """The table of the page: `columns`, and `rows` of a trial and its cells."""
-    names = metrics(sweep)
+    names = sweep.metrics
     columns = ["trial", "state", *names, *sweep.space, "pairs", "best at", "time"]
     return {"columns": columns, "rows": [_row(sweep, trial, names) for trial in best_first(sweep)]}
 
 
 def _row(sweep: SweepContent, trial: TrialContent, names: list[str]) -> dict[str, Any]:
     broken = {bound.metric for bound in sweep.violated(trial)}
-    values = [(metric_text(trial, metric), metric in broken) for metric in names]
+    values = [(trial.value_text(metric, NONE), metric in broken) for metric in names]
     chosen = [setting_text(trial.parameters[s]) if s in trial.parameters else NONE for s in sweep.space]
     at = NONE if trial.best_pairs is None else f"{trial.best_pairs:,}"
     time = duration(trial.seconds) if trial.seconds else NONE
@@ -55,19 +51,9 @@ def _row(sweep: SweepContent, trial: TrialContent, names: list[str]) -> dict[str
     }
 
 
-def metric_text(trial: TrialContent, metric: str) -> str:
-    """Mean, and smallest to largest where there are several seeds."""
-    if metric not in trial.values:
-        return NONE
-    ends = trial.spread(metric)
-    return number(trial.values[metric]) + (
-        f" ({number(ends[0])} to {number(ends[1])})" if ends and len({*ends}) > 1 else ""
-    )
-
-
 def as_csv(sweep: SweepContent) -> str:
     """One line a trial, values in full; the values of the seeds are separated by spaces."""
-    names = metrics(sweep)
+    names = sweep.metrics
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     seeds = [name for name in names if any(len(trial.by_seed.get(name, ())) > 1 for trial in sweep.trials)]

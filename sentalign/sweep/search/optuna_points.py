@@ -6,7 +6,6 @@ In: a checked sweep and its record. Out: a Tune searcher. The only importer of O
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +100,7 @@ class OptunaPoints(Searcher):
                 self._asked[trial_id] = asked
                 return point
             self._optuna.on_trial_complete(asked, None, error=True)
+        self._record.exhausted()
         return None
 
     def _suggest(self, trial: Any) -> None:
@@ -118,13 +118,13 @@ class OptunaPoints(Searcher):
         """Adds a trial that Optuna has not chosen in this start; one outside of the space teaches it nothing."""
         space = self._sweep.space
         chosen = self._chosen(trial)
+        is_inside = all(space[setting].contains(value) for setting, value in trial.parameters.items())
         distributions = {setting: distribution(space[setting]) for setting in trial.parameters}
         params = {setting: encode(space[setting], value) for setting, value in trial.parameters.items()}
-        if chosen:
+        if chosen and is_inside:
             values = [chosen[metric] for metric in self._checked.objective.modes]
-            with suppress(ValueError):  # outside of the space
-                told = optuna.trial.create_trial(params=params, distributions=distributions, values=values)
-                self._study.add_trial(told)
+            told = optuna.trial.create_trial(params=params, distributions=distributions, values=values)
+            self._study.add_trial(told)
 
     def _chosen(self, trial: TrialState) -> dict[str, float] | None:
         point = None if trial.status == "failed" else self._checked.objective.chosen(trial.curve)

@@ -6,7 +6,6 @@ In: a `Sweep`. Out: points, the base's own first, none twice.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -82,8 +81,7 @@ def clamped(domain: Domain, value: Any) -> Any:
     low, high = domain.extremes
     step = domain.arguments[2] if len(domain.arguments) > 2 else None
     if step:
-        low, high = math.ceil(low / step), math.floor(high / step)
-        return min(max(round(value / step), low), high) * step
+        value = round(value / step) * step  # may be beyond a bound by rounding: 3 * .1 > .3
     return type(low)(min(max(value, low), high))
 
 

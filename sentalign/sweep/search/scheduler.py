@@ -24,7 +24,7 @@ from ray.tune.schedulers import (
 from sentalign.sweep.record import SearchRecord, TrialState
 from sentalign.sweep.search.points import explored, tune_domain
 from sentalign.sweep.spec.preflight import Checked
-from sentalign.sweep.trial.snapshots import take_over
+from sentalign.sweep.trial.snapshots import is_kept, take_over
 
 PAIRS, VALIDATIONS, BY_SEED, FAILED = "pairs", "validations", "by_seed", "failed"
 FOREVER = float("inf")
@@ -46,7 +46,7 @@ class RecordedScheduler(TrialScheduler):
         self._inner: Any = inner_scheduler(checked)
         self.is_ending = False  # Tune stops all trials, which says nothing about them
         self._was_freed: set[str] = set()
-        self._by_identity = checked.scheduler in ("asha", "median")
+        self._by_identity = checked.schedule.kind in ("asha", "median")
         if self._by_identity:
             self._replay()
 
@@ -59,10 +59,11 @@ class RecordedScheduler(TrialScheduler):
             self._record.close_trial(state.trial, "failed", result[FAILED])
             return str(TrialScheduler.STOP)
         is_new = result[PAIRS] > state.pairs
-        if not is_new and (self._checked.scheduler != "hyperband" or trial.trial_id in self._was_freed):
+        if not is_new and (self._checked.schedule.kind != "hyperband" or trial.trial_id in self._was_freed):
             return str(TrialScheduler.CONTINUE)  # from before a retry
-        is_whole = result[PAIRS] >= self._checked.max_pairs
-        if is_whole and self._checked.scheduler == "pbt":
+        longest = self._checked.schedule.max_pairs
+        is_whole = result[PAIRS] >= longest
+        if is_whole and self._checked.schedule.kind == "pbt":
             decision = str(TrialScheduler.CONTINUE)  # nothing is left to train with other settings
         else:
             decision = str(self._inner.on_trial_result(tune_controller, self._known_as(trial), result))
@@ -72,7 +73,9 @@ class RecordedScheduler(TrialScheduler):
         if self._state(trial) is not state:
             self._take(state, trial)
         # A whole run is left to end by itself, if the scheduler does, so that it writes its model.
-        if is_whole and (decision == TrialScheduler.STOP or self._checked.max_pairs < self._checked.length.total):
+        if is_whole and (
+            decision == TrialScheduler.STOP or self._checked.schedule.max_pairs < self._checked.length.total
+        ):
             self._record.close_trial(state.trial, "finished")
             return str(TrialScheduler.STOP)
         return decision
@@ -84,7 +87,7 @@ class RecordedScheduler(TrialScheduler):
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """A trial that waits or is paused is stopped."""
-        self._close(trial, "finished" if self._state(trial).pairs >= self._checked.max_pairs else "stopped")
+        self._close(trial, "finished" if self._state(trial).pairs >= self._checked.schedule.max_pairs else "stopped")
         self._inner.on_trial_remove(tune_controller, self._known_as(trial))
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
@@ -93,7 +96,7 @@ class RecordedScheduler(TrialScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         chosen = self._inner.choose_trial_to_run(tune_controller)
-        if chosen is None and self._checked.scheduler == "hyperband":
+        if chosen is None and self._checked.schedule.kind == "hyperband":
             chosen = self._freed(tune_controller.get_trials())
         return chosen
 
@@ -128,15 +131,19 @@ class RecordedScheduler(TrialScheduler):
             self._record.close_trial(self._state(trial).trial, status)
 
     def _take(self, state: TrialState, trial: Any) -> None:
-        """PBT has given the trial the checkpoint of another one, and that one's changed settings."""
-        point = trial.config["point"]
+        """PBT has given the trial the checkpoint of another one, and that one's changed settings.
+
+        Where no checkpoint of that one is there any more the trial goes on from its own.
+        """
+        point, sweep = trial.config["point"], self._checked.sweep
         source = self._record.trials[point["number"]]
-        pairs = max(
-            at for at, _ in source.curve if at < self._checked.max_pairs
-        )  # from its end nothing is left to train
-        self._record.taken(state.trial, point["parameters"], source.trial, pairs)
-        assert state.source
-        take_over(self._checked.sweep, state.trial, state.generation, *state.source)  # before the source removes it
+        # From the end of a run nothing is left to train.
+        pairs = [at for at, _ in source.curve if at < self._checked.schedule.max_pairs]
+        kept = [at for at in pairs if is_kept(sweep, source.trial, source.generation, at)]
+        if kept:
+            self._record.taken(state.trial, point["parameters"], source.trial, kept[-1])
+            assert state.source
+            take_over(sweep, state.trial, state.generation, *state.source)  # before the source removes it
         trial.set_config(point_config(state))
 
     def _state(self, trial: Any) -> TrialState:
@@ -148,30 +155,33 @@ class RecordedScheduler(TrialScheduler):
 
 def inner_scheduler(checked: Checked) -> TrialScheduler:
     """Tune's own; none of them stops a trial at its last validation, before it has written its model."""
-    metric, settings = checked.objective.first, checked.sweep.scheduler
+    metric, schedule = checked.objective.first, checked.schedule
     compared: dict[str, Any] = {"metric": metric, "mode": checked.objective.modes[metric]}
-    if checked.scheduler == "asha":
+    if schedule.kind == "asha":
         return ASHAScheduler(
             time_attr=PAIRS,
-            max_t=checked.max_pairs - 1,
-            grace_period=checked.grace,
-            reduction_factor=settings.reduction_factor,
+            max_t=schedule.max_pairs - 1,
+            grace_period=schedule.first,
+            reduction_factor=checked.sweep.scheduler.reduction_factor,
             stop_last_trials=False,
             **compared,
         )
-    if checked.scheduler == "median":  # without a slice it would pause trials for others
-        return MedianStoppingRule(time_attr=PAIRS, grace_period=checked.grace, min_time_slice=FOREVER, **compared)  # type: ignore[arg-type]
-    if checked.scheduler == "hyperband":
-        longest = -(-checked.max_pairs // checked.length.validate_every)
+    if schedule.kind == "median":  # without a slice it would pause trials for others
+        forever: Any = FOREVER
+        return MedianStoppingRule(time_attr=PAIRS, grace_period=schedule.first, min_time_slice=forever, **compared)
+    if schedule.kind == "hyperband":
         return HyperBandScheduler(
-            time_attr=VALIDATIONS, max_t=longest, reduction_factor=settings.reduction_factor, **compared
+            time_attr=VALIDATIONS,
+            max_t=-(-schedule.max_pairs // checked.length.validate_every),
+            reduction_factor=checked.sweep.scheduler.reduction_factor,
+            **compared,
         )
-    if checked.scheduler == "pbt":
+    if schedule.kind == "pbt":
         space = checked.sweep.space
         mutations = {name: domain.values or tune_domain(domain) for name, domain in space.items()}
         return PopulationBasedTraining(
             time_attr=PAIRS,
-            perturbation_interval=checked.perturb_every,
+            perturbation_interval=schedule.first,
             hyperparam_mutations={"point": {"parameters": mutations}},
             custom_explore_fn=lambda config: explored(checked.sweep, config),
             log_config=False,

@@ -16,7 +16,7 @@ from ray import tune
 from sentalign.sweep.search.scheduler import FAILED, PAIRS, result_of
 from sentalign.sweep.trial import point as trial_point
 from sentalign.sweep.trial.plan import Plan
-from sentalign.sweep.trial.snapshots import keep_snapshot, take_over
+from sentalign.sweep.trial.snapshots import drop_old, take_over
 from sentalign.sweep.trial.training import TrainingFailed
 from sharding.contract import UserError
 
@@ -30,8 +30,8 @@ def run_trial(config: dict[str, Any], plan: Plan, validate_every: int) -> None:
     after = 0
 
     def report(pairs: int, by_seed: dict[str, list[float]]) -> None:
-        if plan.with_checkpoint:
-            keep_snapshot(plan.sweep, number, generation, pairs)
+        if plan.keeps_snapshots:
+            drop_old(plan.sweep, number, generation, pairs)
         _report(result_of(pairs, by_seed, validate_every), plan.with_checkpoint)
 
     try:

@@ -113,7 +113,7 @@ def run(checked: Checked, record: SearchRecord, plan: Plan, ray: Any) -> None:
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=count if searcher else 1,
-            max_concurrent_trials=None if checked.scheduler in PAUSING else sweep.concurrent,
+            max_concurrent_trials=None if checked.schedule.kind in PAUSING else sweep.concurrent,
         ),
         run_config=tune.RunConfig(
             name=EXPERIMENT,
@@ -138,9 +138,12 @@ def _points(checked: Checked, record: SearchRecord) -> tuple[Any, dict[str, Any]
 
         ended = sum(not trial.is_open for trial in record.trials)
         return OptunaPoints(checked, record), {}, max(trials, len(record.trials)) - ended
-    for parameters in random_points(checked.sweep)[len(record.trials) :]:
+    drawn = random_points(checked.sweep)
+    for parameters in drawn[len(record.trials) :]:
         record.point(parameters)
-    replay = checked.scheduler == "hyperband"
+    if len(drawn) < trials:
+        record.exhausted()
+    replay = checked.schedule.kind == "hyperband"
     waiting = [trial for trial in record.trials if trial.is_open]
     handed = record.trials if replay and waiting else waiting
     points = [point_config(trial, replay)["point"] for trial in handed]
@@ -150,7 +153,7 @@ def _points(checked: Checked, record: SearchRecord) -> tuple[Any, dict[str, Any]
 def _resources(checked: Checked, nodes: list[dict[str, float]]) -> dict[str, float]:
     """Where more trials wait than may run, their number is bounded by what each takes of a node."""
     need, at_once = resources(checked.sweep), checked.sweep.concurrent
-    if checked.scheduler in PAUSING:
+    if checked.schedule.kind in PAUSING:
         largest = max(node.get("CPU", 0) for node in nodes)
         need["cpu"] = max(need["cpu"], largest // -(-at_once // len(nodes)))
     return need

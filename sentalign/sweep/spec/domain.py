@@ -6,6 +6,7 @@ The names and bounds are those of Ray Tune's search spaces; nothing is drawn her
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,6 +46,9 @@ class Domain(StrictModel):
         for step in steps:
             if not 0 < step <= high - low:
                 raise ValueError(f"the step of {name} must be above 0 and at most the width {high - low:g}")
+            if not (is_multiple(low, step) and is_multiple(high, step)):
+                inner = f"[{math.ceil(low / step) * step:g}, {math.floor(high / step) * step:g}, {step:g}]"
+                raise ValueError(f"the bounds of {name} must be multiples of its step, as in {inner}")
 
     @property
     def distribution(self) -> str:
@@ -68,6 +72,21 @@ class Domain(StrictModel):
             return self.values
         low, high = self.arguments[:2]
         return [low, high - 1 if self.distribution == "randint" else high]
+
+    def contains(self, value: Any) -> bool:
+        """Whether the value can be drawn."""
+        if self.values is not None:
+            return value in self.values
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        low, high = self.extremes
+        steps = [1] if self.distribution == "randint" else self.arguments[2:]
+        return low <= value <= high and all(is_multiple(value, step) for step in steps)
+
+
+def is_multiple(value: float, step: float) -> bool:
+    """As Ray Tune has it, up to rounding."""
+    return math.isclose(value / step, round(value / step))
 
 
 DISTRIBUTIONS = tuple(name for name in Domain.model_fields if name != "when")
@@ -107,8 +126,29 @@ def active(space: Space, values: Parameters) -> Parameters:
 
 
 def condition_of(space: Space, setting: str) -> Parameters:
-    """Values of other settings under which a setting is part of a point."""
-    point: Parameters = {}
+    """Values of other settings under which a setting is part of a point. Raises ValueError where there are none."""
+    return {other: values[0] for other, values in requirements(space, setting).items()}
+
+
+def requirements(space: Space, setting: str) -> dict[str, list[Any]]:
+    """The values that each other setting must have one of, by the conditions of the setting and of those others.
+
+    Raises ValueError where they never have.
+    """
+    found: dict[str, list[Any]] = {}
     for other, wanted in space[setting].when.items():
-        point |= condition_of(space, other) | {other: wanted[0] if isinstance(wanted, list) else wanted}
-    return point
+        choices = wanted if isinstance(wanted, list) else [wanted]
+        own = {other: [value for value in choices if _can_be(space[other], value)]}
+        for name, values in [*requirements(space, other).items(), *own.items()]:
+            found[name] = [value for value in found.get(name, values) if value in values]
+    for name, values in found.items():
+        if not values:
+            conditions = " and ".join(f"{other} is {wanted}" for other, wanted in space[setting].when.items())
+            raise ValueError(f"space.{setting}.when never holds: {conditions} in no point, by the values of {name}")
+    return found
+
+
+def _can_be(domain: Domain, value: Any) -> bool:
+    """Whether a draw can equal the value; no draw of an interval without steps does."""
+    is_discrete = domain.values is not None or domain.distribution in ("quniform", "qloguniform", "randint", "qrandint")
+    return is_discrete and domain.contains(value)

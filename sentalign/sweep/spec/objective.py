@@ -1,53 +1,24 @@
 """What trials are compared by: metrics with modes, constraints, the best trial and the Pareto set.
 
 In: a `Sweep` and its base's configuration; the curves of trials. Out: an `Objective`. What may be compared at all
-is in `sweep.objective`.
+is in comparable_metrics.py.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sentalign.config import Config
-from sentalign.sweep.objective import default_objective, refusal
+from sentalign.sweep.spec.bound import Bound
+from sentalign.sweep.spec.comparable_metrics import UNORDERED, absence, default_objective, refusal
 from sentalign.sweep.spec.settings import Mode, Sweep
 from sharding.contract import UserError
 
 Curve = list[tuple[int, dict[str, float]]]  # pairs and the metrics there
 SMALLER_IS_BETTER = re.compile(r"loss|(^|/)(local|global)_|attribution_|replaced|wait")
-BOUND = re.compile(r"\s*(>=|<=)\s*([-+.\deE]+)\s*")
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A constraint on a metric."""
-
-    metric: str
-    sign: str
-    value: float
-
-    @classmethod
-    def parse(cls, metric: str, text: str) -> Bound:
-        """`>= 0.95` or `<= 3`. Raises UserError."""
-        match = BOUND.fullmatch(text)
-        try:
-            return cls(metric, match.group(1), float(match.group(2)))  # type: ignore[union-attr]
-        except (AttributeError, ValueError):
-            raise UserError(f'constraints.{metric}: {text!r} is no bound; write for example ">= 0.95"') from None
-
-    def violation(self, values: Mapping[str, float]) -> float:
-        """How far the metric is beyond the bound; 0 where it holds, inf without a value."""
-        if self.metric not in values:
-            return math.inf
-        beyond = self.value - values[self.metric]
-        return max(0.0, beyond if self.sign == ">=" else -beyond)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"metric": self.metric, "at_least" if self.sign == ">=" else "at_most": self.value}
 
 
 @dataclass(frozen=True)
@@ -115,9 +86,22 @@ def objective_of(sweep: Sweep, base: Config) -> Objective:
     for name in modes:
         if reason := refusal(name, sweep.space):
             raise UserError(f"metric {name} cannot compare these trials: {reason}")
+        if reason := UNORDERED.get(name.removeprefix("validation/")):
+            raise UserError(f"metric {name} {reason}")
     bounds = tuple(Bound.parse(name, text) for name, text in sweep.constraints.items())
+    _check_written(sweep, base, [*modes, *(bound.metric for bound in bounds)])
     # Several metrics have no common best; a trial that took over another one had other settings before.
-    return Objective(dict(modes), bounds, at_end=len(modes) > 1 or sweep.scheduler.kind == "pbt")
+    return Objective(dict(modes), bounds, at_end=len(modes) > 1 or sweep.scheduler_kind == "pbt")
+
+
+def _check_written(sweep: Sweep, base: Config, metrics: Iterable[str]) -> None:
+    """Raises UserError where no validation of some trial would write a metric."""
+    batches = sweep.space["data.batch"].extremes if "data.batch" in sweep.space else []
+    smallest = base.data.model_copy(update={"batch": min([base.data.batch, *batches])})
+    for name in metrics:
+        if reason := absence(name, base.model_copy(update={"data": smallest})):
+            kind = "constraints." if name in sweep.constraints else "metric "
+            raise UserError(f"{kind}{name}: {reason}")
 
 
 def default_mode(metric: str) -> Mode:

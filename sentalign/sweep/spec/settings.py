@@ -11,9 +11,14 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from sentalign.config import StrictModel
-from sentalign.sweep.spec.domain import Domain, in_order
+from sentalign.sweep.spec.domain import Domain, condition_of, in_order
 
 Mode = Literal["min", "max"]
+READ_BY = {  # settings of the scheduler that only some kinds read
+    "grace_pairs": ("asha", "median"),
+    "reduction_factor": ("asha", "hyperband"),
+    "perturb_every_pairs": ("pbt",),
+}
 
 
 class Scheduler(StrictModel):
@@ -23,12 +28,12 @@ class Scheduler(StrictModel):
         None, description="null: asha for one metric, none for several"
     )
     grace_pairs: int | None = Field(
-        None, ge=1, description="pairs before which no trial is stopped; null: a ninth of a run, whole validations"
+        None, ge=1, description="asha, median: pairs before which no trial is stopped; null: a ninth, whole validations"
     )
     max_pairs: int | None = Field(None, ge=1, description="pairs at which every trial is stopped; null: a whole run")
-    reduction_factor: float = Field(3, gt=1, description="one in this many trials continues at each rung")
+    reduction_factor: float = Field(3, gt=1, description="asha, hyperband: one in this many trials goes on")
     perturb_every_pairs: int | None = Field(
-        None, ge=1, description="pbt: pairs after which a trial may take over another one; null: as grace_pairs"
+        None, ge=1, description="pbt: pairs after which a trial may take over another one; null: a ninth"
     )
 
     @model_validator(mode="after")
@@ -84,7 +89,8 @@ class Sweep(StrictModel):
 
     @model_validator(mode="after")
     def _conditions_have_an_order(self) -> Sweep:
-        list(in_order(self.space))
+        for setting, _ in in_order(self.space):
+            condition_of(self.space, setting)
         return self
 
     @model_validator(mode="after")
@@ -104,6 +110,23 @@ class Sweep(StrictModel):
             if conditional := [setting for setting, domain in self.space.items() if domain.when]:
                 raise ValueError(f"scheduler pbt takes no conditions, and space.{conditional[0]} has one")
         return self
+
+    @model_validator(mode="after")
+    def _scheduler_reads_its_settings(self) -> Sweep:
+        for name, kinds in READ_BY.items():
+            # The default changes nothing, so that another kind takes only a word.
+            is_given = getattr(self.scheduler, name) != Scheduler.model_fields[name].default
+            if is_given and self.scheduler_kind not in kinds:
+                raise ValueError(
+                    f"scheduler.{name} is read by {' and '.join(kinds)}, not by kind {self.scheduler_kind}; "
+                    "leave it out, or choose another kind"
+                )
+        return self
+
+    @property
+    def scheduler_kind(self) -> str:
+        """The kind that is given, or what null stands for."""
+        return self.scheduler.kind or ("none" if len(self.metrics) > 1 else "asha")
 
     @property
     def parallel_seeds(self) -> int:

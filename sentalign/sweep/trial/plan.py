@@ -21,7 +21,8 @@ class Plan:
 
     `needed`: the metrics without which a validation is no report. `pauses`: pairs at which trainings that run one after
     another wait for each other. `with_checkpoint`: a report waits for the checkpoint of its validation. `replays`:
-    Tune gets each report once, and again in a later start (Hyperband).
+    Tune gets each report once, and again in a later start (Hyperband). `keeps_snapshots`: another trial may take over
+    the checkpoint of a validation (PBT).
     """
 
     sweep: Sweep
@@ -31,6 +32,7 @@ class Plan:
     pauses: tuple[int, ...] = ()
     with_checkpoint: bool = False
     replays: bool = False
+    keeps_snapshots: bool = False
     parent_run: str | None = None
     launcher: tuple[str, ...] | None = None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sentalign.launch import local_ranks
 from sentalign.sweep.spec.domain import Parameters
+from sentalign.sweep.trial import snapshots
 from sentalign.sweep.trial.plan import Plan, seeds_of, train_command, trial_runs
 from sentalign.sweep.trial.training import Training, TrainingFailed
 
@@ -106,4 +107,5 @@ def _training(plan: Plan, run: Path, parameters: Parameters, seed: int | None, p
     gpus = gpus[place * count : (place + 1) * count]
     command = partial(train_command, plan, run, parameters, seed, gpus)
     environment = local_ranks.environment(os.environ, plan.sweep.ranks * plan.sweep.parallel_seeds, gpus)
-    return Training(run, command, plan.folder, environment, plan.sweep.retries)
+    keep = partial(snapshots.keep, run) if plan.keeps_snapshots else None
+    return Training(run, command, plan.folder, environment, plan.sweep.retries, keep)

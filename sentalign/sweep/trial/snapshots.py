@@ -6,22 +6,39 @@ In: the run folders of a trial. Out: hard links to its checkpoints, and run fold
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from sentalign.checkpoint import fork
 from sentalign.sweep.spec.settings import Sweep
 from sentalign.sweep.trial.plan import trial_runs
 
-FOLDER, KEPT = "snapshots", 3  # validations that another trial may still take over
+FOLDER, KEPT = "snapshots", 3  # reported validations that another trial may still take over
 
 
-def keep_snapshot(sweep: Sweep, number: int, generation: int, pairs: int) -> None:
-    """Keeps the checkpoints of a validation beyond what the trainings themselves keep; nothing for other schedulers."""
-    if sweep.scheduler.kind != "pbt":
-        return
-    for run in trial_runs(sweep, number, generation):
+def keep(run: Path, pairs: int) -> None:
+    """Keeps a checkpoint beyond what the training itself keeps: until it is reported, which waits for other starts.
+
+    To be called as soon as it is written; one that is gone is left out.
+    """
+    try:
         fork.keep(run, pairs, run / FOLDER)
-        for old in sorted((run / FOLDER).glob("pairs-*"))[:-KEPT]:
+    except OSError:
+        if fork.checkpoint(run, pairs).is_dir():
+            raise
+
+
+def drop_old(sweep: Sweep, number: int, generation: int, pairs: int) -> None:
+    """Removes what a trial that has reported so many pairs no longer gives to others."""
+    for run in trial_runs(sweep, number, generation):
+        reported = [path for path in sorted((run / FOLDER).glob("pairs-*")) if path.name <= fork.name_of(pairs)]
+        for old in reported[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def is_kept(sweep: Sweep, number: int, generation: int, pairs: int) -> bool:
+    """Whether the checkpoints of all starts are there."""
+    runs = trial_runs(sweep, number, generation)
+    return all((run / FOLDER / fork.name_of(pairs)).is_dir() for run in runs)
 
 
 def take_over(sweep: Sweep, number: int, generation: int, source: int, source_generation: int, pairs: int) -> None:

@@ -39,16 +39,20 @@ class Training:
         folder: str,
         environment: Mapping[str, str],
         retries: int,
+        keep: Callable[[int], None] | None = None,
     ) -> None:
-        """`command` is asked at each start: it holds a free port."""
+        """`command` is asked at each start: it holds a free port. `keep` is told of each checkpoint of a validation,
+        before the training removes it.
+        """
         self.run, self._command, self._folder, self._environment = run, command, folder, environment
         self.values: dict[int, dict[str, float]] = {}
         self.saved = -1
         self.is_finished = False
-        self._retries, self._offset = retries, 0
+        self._retries, self._offset, self._keep = retries, 0, keep
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: BinaryIO | None = None
         self._failure: tuple[str, int] | None = None
+        self._log_start = 0  # of the lines of this start
         self.read()
 
     @property
@@ -62,6 +66,7 @@ class Training:
         self.run.mkdir(parents=True, exist_ok=True)
         self._lock = self._lock or _locked(self.run / LOCK_NAME)
         with open(self.run / LOG_NAME, "ab") as log:
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 process_group_guard.command(self._command()),
                 cwd=self._folder,
@@ -86,10 +91,13 @@ class Training:
         self._retry(code)
 
     def _retry(self, code: int) -> None:
-        error = "training was stopped from outside, by SIGTERM or SIGUSR1" if code == 0 else self._error(code)
-        failure = (error, self.saved)
+        told, last = self._told()
+        error = f"training ended with {code}: {told or last or 'no output'}"
+        if code == 0:
+            told, error = "", "training was stopped from outside, by SIGTERM or SIGUSR1"
+        failure = (told, self.saved)
         # The same error at the same place is no accident.
-        if self._retries <= 0 or code == USER_ERROR or (failure == self._failure and error.startswith("error:")):
+        if self._retries <= 0 or code == USER_ERROR or (told and failure == self._failure):
             raise TrainingFailed(error)
         self._retries, self._failure = self._retries - 1, failure
         self.start()
@@ -100,6 +108,8 @@ class Training:
             self._offset = end
             if entry["kind"] == "checkpoint":
                 self.saved = entry["pairs"]
+                if self._keep and self.saved in self.values:
+                    self._keep(self.saved)
             elif entry["kind"] == "start":
                 self.is_finished = False
             elif entry["kind"] == "end":
@@ -134,12 +144,13 @@ class Training:
             self._lock.close()
             self._lock = None
 
-    def _error(self, code: int) -> str:
-        """The error line of the log, else its last line, with the exit code."""
-        text = (self.run / LOG_NAME).read_text(errors="replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+    def _told(self) -> tuple[str, str]:
+        """The last line that begins with `error:`, and the last of all, in what this start has written; else empty."""
+        with open(self.run / LOG_NAME, "rb") as log:
+            log.seek(self._log_start)
+            lines = [line.strip()[:300] for line in log.read().decode(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("error:")]
-        return f"training ended with {code}: {(errors or lines or ['no output'])[-1][:300]}"
+        return (errors or [""])[-1], (lines or [""])[-1]
 
 
 def _locked(path: Path) -> BinaryIO:

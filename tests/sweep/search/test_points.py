@@ -90,8 +90,8 @@ def test_points_that_no_training_takes_are_left_out(sweep_path: Write) -> None:
     [
         ({"uniform": [1, 2]}, 2.4, 2.0),
         ({"loguniform": [1, 2]}, 0.8, 1.0),
-        ({"quniform": [0.1, 1, 0.25]}, 0.01, 0.25),
-        ({"quniform": [0.1, 1, 0.25]}, 0.65, 0.75),
+        ({"quniform": [0.25, 1, 0.25]}, 0.01, 0.25),
+        ({"quniform": [0.25, 1, 0.25]}, 0.65, 0.75),
         ({"randint": [3, 6]}, 7.2, 5),
         ({"randint": [3, 6]}, 4.4, 4),
         ({"qrandint": [4, 12, 4]}, 9, 8),

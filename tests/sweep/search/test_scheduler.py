@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from sentalign.checkpoint import fork
 from sentalign.sweep.record import SearchRecord
 from sentalign.sweep.search.scheduler import RecordedScheduler, point_config, result_of
 from sentalign.sweep.spec.preflight import Checked
+from sentalign.sweep.trial import snapshots
+from sentalign.sweep.trial.plan import trial_runs
 from tests.sweep.conftest import checked_of
 
 Write = Callable[..., Path]
@@ -30,7 +34,7 @@ def tune_trial(record: SearchRecord, number: int) -> TuneTrial:
 
 def record_of(checked: Checked, out: Path, count: int) -> SearchRecord:
     record = SearchRecord(out)
-    record.start({})
+    record.start({}, {})
     for number in range(len(record.trials), count):
         record.point({"optimizer.lr": number})
     return record
@@ -136,6 +140,43 @@ def test_a_whole_training_takes_over_no_other(sweep_path: Write, tmp_path: Path)
     """Tune's scheduler, which does not even know the trial here, is not asked."""
     checked = checked_of(sweep_path(scheduler={"kind": "pbt"}, trials=2))
     record = record_of(checked, tmp_path / "out", 2)
-    result = result_of(checked.max_pairs, {RECALL: [0.1]}, checked.length.validate_every)
+    result = result_of(checked.schedule.max_pairs, {RECALL: [0.1]}, checked.length.validate_every)
     assert RecordedScheduler(checked, record).on_trial_result(None, tune_trial(record, 0), result) == "CONTINUE"
-    assert (record.trials[0].pairs, record.trials[0].generation) == (checked.max_pairs, 0)
+    assert (record.trials[0].pairs, record.trials[0].generation) == (checked.schedule.max_pairs, 0)
+
+
+def checkpoint(run: Path, pairs: int) -> None:
+    """As a training leaves one, and a snapshot of it."""
+    folder = run / "checkpoints" / fork.name_of(pairs)
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(json.dumps({"progress": {"pairs": pairs, "best": 1.0}}))
+    (folder / "index.json").write_text("{}")
+    (run / "tokenizer").mkdir(exist_ok=True)
+    snapshots.keep(run, pairs)
+
+
+def test_a_trial_takes_over_the_newest_checkpoint_that_is_there(sweep_path: Write, tmp_path: Path) -> None:
+    """Of all starts of the other trial; without any it goes on from its own."""
+    checked = checked_of(sweep_path(scheduler={"kind": "pbt"}, trials=2, seeds=2))
+    record = record_of(checked, checked.sweep.out, 2)
+    for pairs in (8, 16, 24):
+        record.report(0, pairs, {RECALL: 0.5}, {RECALL: [0.5, 0.5]}, "CONTINUE")
+    first, second = trial_runs(checked.sweep, 0)
+    checkpoint(first, 16)
+    scheduler, changed = RecordedScheduler(checked, record), {"optimizer.lr": 0.7}
+
+    def take() -> TuneTrial:
+        trial = tune_trial(record, 0)  # Tune's copy of the configuration of the other trial
+        trial.config["point"]["parameters"] = changed
+        trial.set_config = lambda config: setattr(trial, "config", config)
+        scheduler._take(record.trials[1], trial)
+        return trial
+
+    assert take().config["point"]["number"] == 1
+    assert (record.trials[1].generation, record.trials[1].parameters) == (0, {"optimizer.lr": 1})
+    checkpoint(first, 24)
+    checkpoint(second, 16)
+    assert take().config["point"]["parameters"] == changed
+    assert record.trials[1].source == (0, 0, 16)
+    for run in trial_runs(checked.sweep, 1, generation=1):
+        assert (run / "checkpoints" / fork.name_of(16) / "state.json").is_file()

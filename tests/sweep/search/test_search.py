@@ -250,7 +250,7 @@ def test_the_other_schedulers_resume_too(
     sweep_path: Write, launcher: tuple[str, ...], tmp_path: Path, kind: str
 ) -> None:
     """Hyperband's halvings wait for all trials of a bracket: the same come out as without the kill."""
-    scheduler = {"kind": kind, "perturb_every_pairs": 8}
+    scheduler = {"kind": kind, "perturb_every_pairs": 8} if kind == "pbt" else {"kind": kind}
     path, folder = sweep_path(trials=7, concurrent=4, cpus=0.5, scheduler=scheduler), tmp_path / "sweep"
     process = Command(launcher, seconds=0.5).start(path)
     within(120, lambda: events(folder, "report") >= 20 or process.poll() is not None)
@@ -272,3 +272,21 @@ def test_the_other_schedulers_resume_too(
         assert taken
         assert all(trial["pairs"] == 72 for trial in trials)
         assert all(1e-3 <= trial["parameters"]["optimizer.lr"] <= 10 for trial in trials)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hyperband", "pbt", "median"])
+def test_the_other_schedulers_compare_means_of_starts_one_after_another(
+    sweep_path: Write, launcher: tuple[str, ...], tmp_path: Path, kind: str
+) -> None:
+    scheduler = {"kind": kind, "perturb_every_pairs": 16} if kind == "pbt" else {"kind": kind}
+    path = sweep_path(trials=6, seeds=2, concurrent=6, cpus=0.3, scheduler=scheduler)
+    code, _, err = Command(launcher, seconds=0.5)(path)
+    assert code == 0, err
+    trials = content(tmp_path / "sweep")["trials"]
+    assert {trial["status"] for trial in trials} <= {"finished", "stopped"}
+    assert any(trial["pairs"] == 72 for trial in trials)
+    assert all(len(values) == 2 for trial in trials for values in trial["by_seed"].values())
+    assert kind != "pbt" or events(tmp_path / "sweep", "taken")
+    first = [tmp_path / "sweep" / "trials" / f"{trial['trial']:03d}" / "seed-0" / "journal.jsonl" for trial in trials]
+    assert max(path.read_text().count('"kind":"start"') for path in first) > 1, "it has waited for the other start"

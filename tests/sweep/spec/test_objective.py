@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentalign.sweep.spec import sweep_file
-from sentalign.sweep.spec.objective import Bound, Objective, objective_of
+from sentalign.sweep.spec.bound import Bound
+from sentalign.sweep.spec.objective import Objective, objective_of
 from sharding.contract import UserError
 
 Write = Callable[..., Path]
@@ -57,6 +58,7 @@ def test_bounds() -> None:
     low, high = Bound.parse(SIDE, ">= .95"), Bound.parse(SIDE, " <=3e0 ")
     assert (low.violation({SIDE: 0.95}), low.violation({SIDE: 0.9})) == (0, pytest.approx(0.05))
     assert (high.violation({SIDE: 2}), high.violation({SIDE: 4}), high.violation({})) == (0, 1, float("inf"))
+    assert (str(low), str(high)) == (f"{SIDE} >= 0.95", f"{SIDE} <= 3")
     assert (low.as_dict(), high.as_dict()) == ({"metric": SIDE, "at_least": 0.95}, {"metric": SIDE, "at_most": 3.0})
 
 

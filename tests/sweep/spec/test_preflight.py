@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from sentalign.sweep.spec.preflight import Checked, RunLength, check, default_grace, rungs_of
+from sentalign.config import Config
+from sentalign.sweep.spec.preflight import Checked, check
+from sentalign.sweep.spec.schedule import RunLength, Schedule
 from sentalign.sweep.spec.sweep_file import load
 from sharding.contract import UserError
 
@@ -22,22 +24,8 @@ def checked(path: Path) -> Checked:
 def test_a_sweep_that_can_start(sweep_path: Write) -> None:
     """24 training pairs, batch 8, 3 epochs."""
     found = checked(sweep_path())
-    assert found.length == RunLength(total=72, validate_every=8, batch=8)
-    assert (found.scheduler, found.grace, found.rungs, found.warnings) == ("asha", 8, (8, 24), ())
-
-
-def test_the_demo_is_halved_twice() -> None:
-    """28 epochs of 34 batches of 64, validated every two epochs."""
-    length = RunLength(28 * 34 * 64, 4352, 64)
-    assert default_grace(length) == 8704
-    assert rungs_of(8704, 3, length.total) == (8704, 26112)
-
-
-def test_rungs_end_before_the_run_does() -> None:
-    assert rungs_of(8, 3, 72) == (8, 24)
-    assert rungs_of(8, 3, 73) == (8, 24, 72)
-    assert rungs_of(8, 2, 17) == (8, 16)
-    assert rungs_of(8, 2, 8) == ()
+    assert found.length == RunLength(total=72, validate_every=8)
+    assert found.schedule == Schedule("asha", 72, 8, (8, 24), (8, 24), ())
 
 
 @pytest.mark.parametrize(
@@ -53,8 +41,24 @@ def test_rungs_end_before_the_run_does() -> None:
         ({"space": {"data.validation_split": {"choice": ["validate", "test"]}}}, "validation_split=test"),
         ({"overrides": {"data.validation_split": "nothing"}}, "no training writes validation/recall"),
         ({"metric": "validation/loss", "space": {"loss.tau": {"uniform": [0.1, 0.2]}}}, "cannot compare these trials"),
-        ({"scheduler": {"max_pairs": 100}}, "max_pairs 100 is never reached: a run has 72 pairs and validates every 8"),
-        ({"scheduler": {"grace_pairs": 72}}, "grace_pairs 72 stops no trial early: a run has 72 pairs"),
+        ({"metric": "validation/bogus"}, "metric validation/bogus: no validation writes it; those are.* side_margin"),
+        ({"metric": "validation/recal"}, r"no validation writes it; did you mean validation/recall\?"),
+        ({"metric": "recall"}, r"no validation writes it; did you mean validation/recall\?"),
+        ({"metric": "validation/pointing"}, "measured with boxes, and validation.boxes names none"),
+        ({"constraints": {"validation/bogus": ">= 1"}}, "constraints.validation/bogus: no validation writes it"),
+        ({"constraints": {"validation/side": ">= 1"}}, "constraints.validation/side: it is measured with boxes"),
+        ({"metric": "validation/retrieval_recall"}, "needs 16 candidates, and data.batch is 8"),
+        (
+            {"metric": "validation/attribution_dx"},
+            "has a sign, .* compare validation/attribution_length",
+        ),
+        ({"metrics": {"validation/recall": "max", "validation/attribution_dy": "min"}}, "attribution_dy has a sign"),
+        (
+            {"space": {"train.epochs": {"randint": [1, 4]}}},
+            "space.train.epochs: with 1 a run has 24 pairs .*, but a run has 72 pairs .* unlike length do not compare",
+        ),
+        ({"space": {"train.validate_every_pairs": {"choice": [8, 24]}}}, "space.train.validate_every_pairs: with 24"),
+        ({"space": {"data.train_split": {"choice": ["train", "validate"]}}}, "space.data.train_split: with validate a"),
         (
             {"scheduler": {"kind": "pbt"}, "space": {"data.mirror": {"choice": [0.5, 1]}}},
             "cannot change data.mirror within",
@@ -79,18 +83,28 @@ def test_what_every_trial_would_fail_with(sweep_path: Write, changed: dict[str, 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "message"),
-    [
-        ({"grace_pairs": 33}, "46% of a run passes before the first decision at 33 pairs: a run has 72 pairs"),
-        ({"grace_pairs": 4}, "at 4 pairs, waits for the first validation: a run has 72 pairs and validates every 8"),
-        ({"grace_pairs": 22}, "the rung at 66 pairs decides nothing, the next validation is the last: a run has 72"),
-    ],
-)
-def test_rungs_that_are_of_little_use_are_a_warning(sweep_path: Write, scheduler: Any, message: str) -> None:
-    assert any(message in warning for warning in checked(sweep_path(scheduler=scheduler)).warnings)
+def test_settings_of_the_data_that_leave_the_length_may_vary(sweep_path: Write) -> None:
+    space = {
+        "data.mirror": {"choice": [0.0, 0.5]},
+        "data.batch": {"choice": [8, 12]},
+        "data.augment.shift": {"uniform": [0, 0.1]},
+    }
+    assert checked(sweep_path(space=space, metric="validation/attribution_length")).length.total == 72
 
 
-def test_several_metrics_stop_no_trial_early(sweep_path: Write) -> None:
-    found = checked(sweep_path(metrics={"validation/recall": "max", "validation/side_margin": "max"}))
-    assert (found.scheduler, found.rungs) == ("none", ())
+def test_metrics_of_single_words_are_known(sweep_path: Write) -> None:
+    assert checked(sweep_path(metric="validation/word_recall/edema")).objective.first == "validation/word_recall/edema"
+
+
+def test_boxes_are_opened_once_before_anything_starts(sweep_path: Write) -> None:
+    opened = []
+
+    def check_boxes(base: Config) -> None:
+        opened.append(base.validation.boxes)
+        raise UserError("no boxes there")
+
+    check(load(sweep_path()), check_boxes)
+    assert opened == []
+    with pytest.raises(UserError, match="no boxes there"):
+        check(load(sweep_path(), ["validation.boxes=/nowhere"]), check_boxes)
+    assert opened == ["/nowhere"]

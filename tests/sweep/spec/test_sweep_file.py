@@ -84,6 +84,12 @@ SPACE = {"optimizer.lr": {"uniform": [1, 2]}}
         ({"space": {"loss.t1": {"loguniform": [0, 1]}}}, "above 0"),
         ({"space": {"loss.t1": {"quniform": [1, 2, 5]}}}, "step of quniform"),
         ({"space": {"loss.t1": {"qrandint": [1, 2, 0]}}}, "step of qrandint"),
+        (
+            {"space": {"loss.tau": {"quniform": [0.05, 0.33, 0.1]}}},
+            r"bounds of quniform must be multiples of its step, as in \[0.1, 0.3, 0.1\]",
+        ),
+        ({"space": {"data.block": {"qrandint": [100, 1000, 64]}}}, r"as in \[128, 960, 64\]"),
+        ({"space": {"loss.tau": {"qloguniform": [0.05, 1.0, 0.1]}}}, r"as in \[0.1, 1, 0.1\]"),
         ({"space": {"loss.t1": {"uniform": [1, 2], "choice": [1]}}}, "exactly one of"),
         ({"space": {"loss.t1": {"when": {"loss.t2": 1}}}}, "exactly one of"),
         ({"space": {"loss.t1": {"normal": [1, 2]}}}, "normal"),
@@ -96,6 +102,48 @@ SPACE = {"optimizer.lr": {"uniform": [1, 2]}}
                 }
             },
             "circle",
+        ),
+        (
+            {
+                "space": {
+                    "loss.attention": {"choice": ["paper", "cosine"]},
+                    "loss.tau": {"uniform": [0.1, 0.2], "when": {"loss.attention": "cosin"}},
+                }
+            },
+            "space.loss.tau.when never holds: loss.attention is cosin in no point, by the values of loss.attention",
+        ),
+        (
+            {
+                "space": {
+                    "loss.tau": {"uniform": [0.1, 0.2]},
+                    "loss.t1": {"uniform": [1, 2], "when": {"loss.tau": 0.15}},
+                }
+            },
+            "space.loss.t1.when never holds: loss.tau is 0.15 in no point",
+        ),
+        (
+            {
+                "space": {
+                    "loss.t3": {"choice": [5, 10]},
+                    "loss.t2": {"choice": [1, 2], "when": {"loss.t3": 5}},
+                    "loss.t1": {"choice": [1, 2], "when": {"loss.t3": 10, "loss.t2": 1}},
+                }
+            },
+            "space.loss.t1.when never holds: loss.t2 is 1 and loss.t3 is 10 in no point, by the values of loss.t3",
+        ),
+        (
+            {"scheduler": {"kind": "hyperband", "grace_pairs": 8}},
+            "grace_pairs is read by asha and median, not",
+        ),
+        (
+            {"scheduler": {"kind": "median", "reduction_factor": 2}},
+            "reduction_factor is read by asha and hyper",
+        ),
+        ({"scheduler": {"kind": "pbt", "reduction_factor": 2}}, "not by kind pbt"),
+        ({"scheduler": {"perturb_every_pairs": 8}}, "scheduler.perturb_every_pairs is read by pbt, not by kind asha"),
+        (
+            {"metrics": {"validation/recall": "max", "validation/side": "max"}, "scheduler": {"grace_pairs": 8}},
+            "not by kind none",
         ),
         ({"space": {"train.zero_stage": {"choice": [1, 7]}}}, "train.zero_stage"),
         ({"space": SPACE, "points": [{"loss.tau": 1}]}, "loss.tau is not in the space"),

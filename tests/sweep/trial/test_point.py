@@ -15,11 +15,15 @@ from typing import Any
 
 import pytest
 
+from sentalign.checkpoint import fork
+from sentalign.sweep.run import plan_of
 from sentalign.sweep.spec import sweep_file
+from sentalign.sweep.trial import snapshots
 from sentalign.sweep.trial.plan import Plan, train_command, trial_runs
 from sentalign.sweep.trial.point import execute
 from sentalign.sweep.trial.training import LOG_NAME, TrainingFailed
 from tests.processes import within
+from tests.sweep.conftest import checked_of
 
 Write = Callable[..., Path]
 Running = Callable[[Path], list[str]]
@@ -109,11 +113,60 @@ def test_starts_one_after_another_wait_for_each_other_at_the_rungs(
         assert 16 <= second < 960
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "stops"),
+    [
+        ({"kind": "pbt", "perturb_every_pairs": 32}, 2),
+        ({"kind": "hyperband"}, 4),
+        ({"kind": "median", "grace_pairs": 40}, 2),
+    ],
+)
+def test_starts_one_after_another_wait_for_each_other_wherever_trials_are_compared(
+    sweep_path: Write, launcher: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, scheduler: dict[str, Any], stops: int
+) -> None:
+    """Also where the training keeps fewer checkpoints than it makes until then; PBT takes over those of reports."""
+    monkeypatch.setattr("sentalign.sweep.trial.point.POLL_SECONDS", 0.05)
+    monkeypatch.setenv("STAND_IN_SECONDS", "0.2")
+    path = sweep_path(seeds=2, scheduler=scheduler, overrides={"train.validate_every_pairs": 16, "train.epochs": 3})
+    of = plan_of(checked_of(path), "some.module", None, launcher)
+    runs, reported = trial_runs(of.sweep, 0), []
+
+    def report(pairs: int, by_seed: object) -> None:
+        if of.keeps_snapshots:
+            assert all((run / snapshots.FOLDER / fork.name_of(pairs)).is_dir() for run in runs)
+            snapshots.drop_old(of.sweep, 0, 0, pairs)
+        finished = '"finished"' in (runs[0] / "journal.jsonl").read_text()
+        reported.append((pairs, finished))
+
+    execute(of, 0, {"optimizer.lr": 0.1}, report)
+    assert [pairs for pairs, _ in reported] == [16, 32, 48, 64, 80]
+    compared = [pairs for pairs in of.pauses if pairs < 80]
+    assert not any(finished for pairs, finished in reported if pairs in compared), "before the first start has ended"
+    assert len(compared) == stops
+    if of.keeps_snapshots:
+        kept = sorted(path.name for path in (runs[1] / snapshots.FOLDER).iterdir())
+        assert kept == [fork.name_of(pairs) for pairs in (48, 64, 80)]
+
+
+def test_a_start_does_not_go_beyond_the_end_of_a_trial_while_others_wait(sweep_path: Write) -> None:
+    of = plan_of(checked_of(sweep_path(seeds=2), "scheduler.kind=none", "scheduler.max_pairs=24"), "", None, None)
+    assert of.pauses == (24,)
+
+
 def test_the_error_of_a_failed_training_is_reported(sweep_path: Write, launcher: tuple[str, ...]) -> None:
     of = plan(sweep_path(), launcher, "loss.t2=13")
     with pytest.raises(TrainingFailed, match="ended with 1: error: thirteen is refused"):
         run(of, {})
-    assert "thirteen" in (trial_runs(of.sweep, 0)[0] / LOG_NAME).read_text()
+    log = (trial_runs(of.sweep, 0)[0] / LOG_NAME).read_text()
+    assert log.count("error: thirteen is refused") == 2, "the same error at the same place is not tried a third time"
+
+
+def test_the_error_is_that_of_the_last_start(sweep_path: Write, launcher: tuple[str, ...]) -> None:
+    """One that is killed says nothing, whatever an earlier one has said."""
+    of = plan(sweep_path(), launcher, "loss.t2=16", "retries=1")
+    with pytest.raises(TrainingFailed, match=r"ended with -?[0-9]+: no output"):
+        run(of, {})
+    assert "the first start" in (trial_runs(of.sweep, 0)[0] / LOG_NAME).read_text()
 
 
 def test_a_training_that_falls_is_continued(sweep_path: Write, launcher: tuple[str, ...]) -> None:

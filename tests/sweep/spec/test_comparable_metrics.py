@@ -9,8 +9,8 @@ import pytest
 from sentalign import config
 from sentalign.config.listing import settings as all_settings
 from sentalign.loss import retrieval
-from sentalign.sweep import objective
-from sentalign.sweep.objective import BOXED, LABEL_FREE, default_objective, refusal, scaled_losses
+from sentalign.sweep.spec import comparable_metrics
+from sentalign.sweep.spec.comparable_metrics import BOXED, LABEL_FREE, default_objective, refusal, refuse_test_split
 from sharding.contract import UserError
 
 LOSSES = ("loss", "local_tv", "local_vt", "global_tv", "global_vt")
@@ -26,20 +26,20 @@ FREE = ("optimizer.lr", "optimizer.weight_decay", "seed", "data.mirror", "model.
 
 @pytest.mark.parametrize("setting", SCALING)
 def test_the_loss_is_refused_where_a_setting_scales_it_and_the_defaults_are_not(setting):
-    reasons = scaled_losses([*FREE, setting])
-    assert "validation/loss" in reasons
-    assert not {BOXED, "validation/pointing", "validation/cnr", "validation/side"} & reasons.keys()
-    reason = reasons["validation/loss"]
+    settings = [*FREE, setting]
+    reason = refusal("validation/loss", settings)
+    assert reason
     assert setting in reason
     assert "\n" not in reason
+    for metric in (BOXED, "validation/pointing", "validation/cnr", "validation/side", LABEL_FREE):
+        assert refusal(metric, settings) is None
     assert BOXED in reason
-    assert LABEL_FREE not in reasons
     assert LABEL_FREE in reason
 
 
 def test_a_space_that_scales_nothing_leaves_all_metrics():
-    assert scaled_losses(FREE) == {}
-    assert scaled_losses([]) == {}
+    metrics = [f"validation/{name}" for name in (*LOSSES, "recall", "side", "word_recall/edema", "attribution_length")]
+    assert not [metric for metric in metrics if refusal(metric, FREE) or refusal(metric, [])]
 
 
 def test_the_reason_is_one_line_with_a_way_out():
@@ -76,13 +76,11 @@ def test_the_reason_is_one_line_with_a_way_out():
 )
 def test_which_setting_scales_which_metric(setting, metric, scaled):
     assert (refusal(metric, [setting]) is not None) is scaled
-    listed = scaled_losses([setting])
-    assert (metric in listed) is (scaled and "word_recall/" not in metric)
 
 
 def test_every_pattern_names_a_setting_that_there_is():
     names = [setting.name for setting in all_settings()]
-    for scaling in objective.SCALINGS:
+    for scaling in comparable_metrics.SCALINGS:
         assert any(re.fullmatch(scaling.settings, name) for name in names), scaling.settings
 
 
@@ -102,10 +100,10 @@ def test_the_default_is_localization_where_there_are_boxes_and_retrieval_elsewhe
     assert default_objective(checked(validation={"boxes": "phantoms"})) == ("validation/average_precision", "max")
     assert default_objective(checked()) == ("validation/retrieval_recall", "max")
     assert default_objective(checked(data={"batch": 8})) == ("validation/recall", "max"), "too few candidates"
-    assert objective.CANDIDATES == retrieval.CANDIDATES
+    assert comparable_metrics.CANDIDATES == retrieval.CANDIDATES
 
 
 @pytest.mark.parametrize("split", ["test", "Test"])
 def test_the_test_split_is_refused(split):
     with pytest.raises(UserError, match="a sweep that chooses by the test split leaves nothing to test its choice on"):
-        default_objective(checked(data={"validation_split": split}))
+        refuse_test_split(checked(data={"validation_split": split}))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from sentalign.config import Config
@@ -23,6 +24,9 @@ RETRIEVAL = ("retrieval_recall", "text_to_image_recall", "image_to_text_recall")
 MARGINS = ("side_margin", "side_preferred")
 OFFSETS = ("attribution_dx", "attribution_dy", "attribution_length")
 BOXES = ("pointing", "average_precision", "side", "cnr")
+NAMES = (*LOSSES, *RECALLS, *RETRIEVAL, *MARGINS, *OFFSETS, *BOXES, "cases")  # of all that a validation writes
+SIGNED = "has a sign, and is best at 0; compare validation/attribution_length"
+UNORDERED = {"attribution_dx": SIGNED, "attribution_dy": SIGNED, "cases": "counts what was measured, not how well"}
 
 
 @dataclass(frozen=True)
@@ -61,17 +65,6 @@ SCALINGS = (
 )
 
 
-def scaled_losses(settings: Iterable[str]) -> dict[str, str]:
-    """The metrics of a validation that one of the dotted settings scales, each with the reason in one line.
-
-    Metrics of single words (`validation/word_recall/WORD`) are not listed; `refusal` knows them.
-    """
-    names = (*LOSSES, *RECALLS[:2], *RETRIEVAL, *MARGINS, *OFFSETS, *BOXES)
-    settings = list(settings)
-    reasons = {f"validation/{name}": refusal(f"validation/{name}", settings) for name in names}
-    return {name: reason for name, reason in reasons.items() if reason}
-
-
 def refusal(metric: str, settings: Iterable[str]) -> str | None:
     """Why trials that differ in these settings cannot be compared by the metric, and by what they can; None: they can.
 
@@ -86,6 +79,22 @@ def refusal(metric: str, settings: Iterable[str]) -> str | None:
     return f"{how}, so that trials would rank by that setting{advice}"
 
 
+def absence(metric: str, config: Config) -> str | None:
+    """Why no validation of such a training writes the metric; None: it does, where the data have what it counts."""
+    name = metric.removeprefix("validation/")
+    if name == metric or not any(re.fullmatch(known, name) for known in NAMES):
+        names = [known for known in NAMES if not known.endswith("+")]
+        close = get_close_matches(name, names, 1)
+        return "no validation writes it; " + (
+            f"did you mean validation/{close[0]}?" if close else f"those are, with validation/: {', '.join(names)}"
+        )
+    if name in (*BOXES, "cases") and not config.validation.boxes:
+        return "it is measured with boxes, and validation.boxes names none"
+    if name in RETRIEVAL and config.data.batch < CANDIDATES:
+        return f"it needs {CANDIDATES} candidates, and data.batch is {config.data.batch}"
+    return None
+
+
 def _how(metric: str, settings: Iterable[str]) -> str | None:
     name = metric.removeprefix("validation/")
     for setting in settings:
@@ -96,11 +105,7 @@ def _how(metric: str, settings: Iterable[str]) -> str | None:
 
 
 def default_objective(config: Config) -> tuple[str, Literal["max"]]:
-    """(metric, mode): localization where boxes are configured, else retrieval recall, which no setting scales.
-
-    Raises UserError where validation reads the test split.
-    """
-    refuse_test_split(config)
+    """(metric, mode): localization where boxes are configured, else retrieval recall, which no setting scales."""
     if config.validation.boxes:
         return BOXED, "max"
     return (LABEL_FREE if config.data.batch >= CANDIDATES else IN_BATCH), "max"

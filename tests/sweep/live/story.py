@@ -6,7 +6,7 @@ import copy
 import sys
 import time
 
-from sentalign.sweep.live import SweepDisplay
+from sentalign.sweep.live import SweepDisplay, display
 from tests.sweep.page import made
 
 
@@ -35,9 +35,10 @@ def content(count, share):
 
 
 def play(count, steps, pause):
-    with SweepDisplay() as display:
+    display.SHARE, display.REFRESHES = 1, 4  # every content is drawn, on a busy machine too
+    with SweepDisplay() as shown:
         for step in range(steps + 1):
-            display.update(content(count, step / steps))
+            shown.update(content(count, step / steps))
             time.sleep(pause)
 
 

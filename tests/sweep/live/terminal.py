@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -14,10 +15,14 @@ from pathlib import Path
 import pyte
 
 ROOT = Path(__file__).resolve().parents[3]
+FRAME_START = rb"(?=\r\x1b\[2K)"  # rich's: back to the line's beginning, erase it, then the lines above
 
 
 def screens(code, columns, lines, **environment):
-    """Runs Python `code` with the terminal as its stderr. Out: the screens after each write, and stdout."""
+    """Runs Python `code` with the terminal as its stderr. Out: the screens after each whole frame, and stdout.
+
+    A terminal hands on at most 4 KiB at a time, so that what one read returns may end in the middle of a frame.
+    """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
@@ -27,8 +32,8 @@ def screens(code, columns, lines, **environment):
         os.close(slave)
         screen = pyte.HistoryScreen(columns, lines, history=10_000)
         stream, found = pyte.ByteStream(screen), []
-        while written := _read(master):
-            stream.feed(written)
+        for frame in re.split(FRAME_START, b"".join(iter(lambda: _read(master), b""))):
+            stream.feed(frame)
             history = ["".join(row[x].data for x in range(columns)) for row in screen.history.top]
             found.append([line.rstrip() for line in [*history, *screen.display]])
         os.close(master)

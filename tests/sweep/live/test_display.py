@@ -25,7 +25,7 @@ def played(count, steps, pause):
 
 
 def test_a_terminal_shows_a_table_that_is_updated_in_place():
-    seen, stdout = screens(played(12, 4, 1), 150, 24)
+    seen, stdout = screens(played(12, 4, 0.7), 150, 24)
     assert stdout == ""
     running = [screen for screen in seen if any(re.match(r"\d+ +running ", line) for line in screen)]
     assert running, "the table was drawn while trials ran"
@@ -41,7 +41,7 @@ def test_a_terminal_shows_a_table_that_is_updated_in_place():
 
 
 def test_a_small_terminal_shows_what_matters_most():
-    seen, _ = screens(played(30, 3, 1.5), 60, 14)
+    seen, _ = screens(played(30, 3, 1), 60, 14)
     tables = [screen for screen in seen if any("running" in line for line in screen)]
     assert tables
     for screen in tables:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Ray cluster of several machines for `sentalign tune`; one trial runs on one machine.
+# A Ray cluster of several machines for `sentalign tune`.
 #   launchers/ray.sh head [option of ray start ...]                 on the first machine
 #   launchers/ray.sh join FIRST:6379 [option of ray start ...]      on each of the others
 #   RAY_AUTH_MODE=token RAY_ADDRESS=FIRST:6379 sentalign tune configs/sweep.yaml
@@ -24,6 +24,11 @@ node_ip() {
     [ -n "$address" ] || { echo "error: interface $INTERFACE has no IPv4 address (ip -brief address)" >&2; exit 2; }
     echo "--node-ip-address=$address"
 }
+
+# For trainings over several machines, which Ray starts with the environment of `ray start`.
+if [ -n "${INTERFACE:-}" ]; then
+    export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-$INTERFACE}" NCCL_SOCKET_IFNAME="${NCCL_SOCKET_IFNAME:-$INTERFACE}"
+fi
 
 case "${1:-}" in
 head)

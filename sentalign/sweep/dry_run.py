@@ -30,6 +30,7 @@ def plan(checked: Checked) -> dict[str, Any]:
         "most_pairs": sweep.trials * sweep.seeds * checked.schedule.max_pairs,
         "concurrent": sweep.concurrent,
         "trial_takes": each,
+        "nodes": sweep.nodes,
         "points": points,
     }
 
@@ -38,6 +39,7 @@ def text(checked: Checked) -> str:
     """The same for a reader."""
     found = plan(checked)
     take = found["trial_takes"]
+    spread = f", each training on {found['nodes']} nodes" if found["nodes"] > 1 else ""
     rungs = ", ".join(f"{pairs:,}" for pairs in found["rungs"])
     lines = [
         f"compares by   {', '.join(f'{metric} ({mode})' for metric, mode in found['objectives'].items())}",
@@ -47,7 +49,7 @@ def text(checked: Checked) -> str:
         f"scheduler     {found['scheduler']}{f', rungs at {rungs} pairs' if rungs else ''}",
         f"trials        {found['trials']} by {found['searcher']}, {checked.sweep.seeds} training(s) each, at most "
         f"{found['most_pairs']:,} pairs",
-        f"at once       {found['concurrent']} trial(s), each {take['cpus']:g} CPU and {take['gpus']} GPU",
+        f"at once       {found['concurrent']} trial(s), each {take['cpus']:g} CPU and {take['gpus']} GPU{spread}",
         *(f"point {number:<7} {settings_line(point)}" for number, point in enumerate(found["points"])),
     ]
     return "\n".join(lines)

@@ -33,8 +33,8 @@ from sharding.store import atomic
 FOLDER, LOCK, TRIAL_NAME = "search", "lock", "trial.json"
 # What another start of the same sweep may change: how much is tried and how fast, not what is tried or compared.
 CHANGEABLE = {
-    "out", "base", "trials", "concurrent", "seeds_at_once", "ranks", "cpus", "gpus", "retries", "max_failures",
-    "time_budget", "overrides",  # these are in the settings of the base
+    "out", "base", "trials", "concurrent", "seeds_at_once", "nodes", "ranks", "cpus", "gpus", "retries", "max_failures",
+    "time_budget", "first_step", "overrides",  # these are in the settings of the base
 }  # fmt: skip
 
 Listener = Callable[[str, "TrialState"], None]

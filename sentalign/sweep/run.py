@@ -6,12 +6,14 @@ In: a `Sweep`. Out: `out/best.yaml`, `out/trials.json`, a page, a folder a trial
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from sentalign import config
 from sentalign.sweep import results, tracking
 from sentalign.sweep.record import SearchRecord, TrialState
+from sentalign.sweep.search import multinode
 from sentalign.sweep.spec.preflight import Checked
 from sentalign.sweep.trial.plan import Plan
 
@@ -50,14 +52,19 @@ def _run(checked: Checked, record: SearchRecord, module: str, launcher: tuple[st
     from sentalign.sweep.search import tune
 
     with tune.cluster(checked.sweep) as ray:
+        if checked.sweep.first_step and not any(trial.pairs for trial in record.trials):
+            tune.try_first_step(plan_of(checked, module, None, launcher), ray)
         parent_run = tracking.start_parent(checked.sweep, checked.base)
         tune.run(checked, record, plan_of(checked, module, parent_run, launcher), ray)
 
 
 def plan_of(checked: Checked, module: str, parent_run: str | None, launcher: tuple[str, ...] | None) -> Plan:
     """What the trials of a sweep share."""
+    sweep = checked.sweep
+    if sweep.nodes > 1:
+        launcher = multinode.command(sweep, launcher or (sys.executable, "-m", module))
     return Plan(
-        checked.sweep,
+        sweep,
         os.getcwd(),
         module,
         tuple(checked.objective.needed),

@@ -7,14 +7,18 @@ is a report too, so that Ray neither prints nor retries it; Ray retries what it 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 from sentalign.sweep.search.scheduler import FAILED, PAIRS, result_of
+from sentalign.sweep.trial import first_step
 from sentalign.sweep.trial import point as trial_point
+from sentalign.sweep.trial.first_step import FirstStep
 from sentalign.sweep.trial.plan import Plan
 from sentalign.sweep.trial.snapshots import drop_old, take_over
 from sentalign.sweep.trial.training import TrainingFailed
@@ -43,10 +47,23 @@ def run_trial(config: dict[str, Any], plan: Plan, validate_every: int) -> None:
                 _report(result_of(pairs, by_seed, validate_every), plan.with_checkpoint)
         if generation:
             take_over(plan.sweep, number, generation, *point["source"])
+        _name_cluster(plan)
         if point["is_open"]:
             trial_point.execute(plan, number, point["parameters"], report, generation, after)
     except (TrainingFailed, UserError, OSError) as error:
         tune.report({FAILED: " ".join(str(error).split()), PAIRS: 0})
+
+
+def run_first_step(plan: Plan) -> FirstStep:
+    """`first_step.run` as a task of Ray."""
+    _name_cluster(plan)
+    return first_step.run(plan)
+
+
+def _name_cluster(plan: Plan) -> None:
+    """A training over several nodes is a driver of its own on this cluster."""
+    if plan.sweep.nodes > 1:
+        os.environ.setdefault("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
 
 
 def _report(result: dict[str, Any], with_checkpoint: bool) -> None:

@@ -1,7 +1,7 @@
 """Runs a search on a Ray cluster: Tune with the searcher and the scheduler of the sweep; the only caller of Tuner.
 
-In: a checked sweep, its record, the plan of its trials. Out: the record, filled. A trial runs on one node; on a cluster
-of several, `out` and the working folder must be on a disk that all nodes share.
+In: a checked sweep, its record, the plan of its trials. Out: the record, filled. On a cluster of several nodes, `out`
+and the working folder must be on a disk that all nodes share.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,11 @@ from functools import partial
 from typing import Any
 
 from sentalign.sweep.record import SearchRecord
+from sentalign.sweep.search import placement
 from sentalign.sweep.search.points import random_points
 from sentalign.sweep.spec.preflight import Checked
 from sentalign.sweep.spec.settings import Sweep
-from sentalign.sweep.trial.plan import Plan
+from sentalign.sweep.trial.plan import RAY_FOLDER, Plan
 from sharding import ray_cluster
 from sharding.contract import UserError
 
@@ -43,7 +45,7 @@ def cluster(sweep: Sweep) -> Iterator[Any]:
     ray = ray_cluster.start()
     try:
         with _terminable():
-            check_fit(sweep, node_resources(ray))
+            print(placement.in_words(sweep, placement.node_resources(ray)), file=sys.stderr)
             yield ray
     finally:
         ray.shutdown()
@@ -70,25 +72,17 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
-def node_resources(ray: Any) -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def try_first_step(plan: Plan, ray: Any) -> None:
+    """Trains one step where a trial would run, and says what it took. Raises UserError: what every trial would meet."""
+    from sentalign.sweep.search.trial_function import run_first_step
 
-
-def resources(sweep: Sweep) -> dict[str, float]:
-    """What a trial takes: all its trainings that run at the same time, on one node."""
-    return {"cpu": sweep.cpus * sweep.parallel_seeds, "gpu": float(sweep.gpus * sweep.parallel_seeds)}
-
-
-def check_fit(sweep: Sweep, nodes: list[dict[str, float]]) -> None:
-    """Raises UserError where no node is large enough for a trial: Ray would wait forever."""
-    need = resources(sweep)
-    if any(node.get("CPU", 0) >= need["cpu"] and node.get("GPU", 0) >= need["gpu"] for node in nodes):
-        return
-    shapes = ", ".join(sorted({f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes}))
-    raise UserError(
-        f"a trial takes {need['cpu']:g} CPU and {need['gpu']:g} GPU on one node, and the nodes have {shapes}; "
-        "lower cpus, or gpus and ranks, or seeds_at_once"
-    )
+    sweep, nodes = plan.sweep, placement.node_resources(ray)
+    takes = placement.tune_resources(sweep, nodes, pauses=False)
+    options = {"num_cpus": takes["cpu"], "num_gpus": takes["gpu"], "max_retries": 0}
+    found = ray.get(ray.remote(run_first_step).options(**options).remote(plan))
+    if found.error:
+        raise UserError(f"the first step of the base failed, as it would in every trial: {found.error}")
+    print(placement.memory_in_words(sweep, nodes, found), file=sys.stderr)
 
 
 def run(checked: Checked, record: SearchRecord, plan: Plan, ray: Any) -> None:
@@ -100,24 +94,25 @@ def run(checked: Checked, record: SearchRecord, plan: Plan, ray: Any) -> None:
     from sentalign.sweep.search.trial_function import run_trial
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost node is a line of the record, no traceback
-    shutil.rmtree(checked.sweep.out / "ray", ignore_errors=True)  # of an earlier start; the record holds all
+    shutil.rmtree(checked.sweep.out / RAY_FOLDER, ignore_errors=True)  # of an earlier start; the record holds all
     sweep, scheduler = checked.sweep, RecordedScheduler(checked, record)
+    nodes, pauses = placement.node_resources(ray), checked.schedule.kind in PAUSING
     function = partial(run_trial, plan=plan, validate_every=checked.length.validate_every)
     searcher, space, count = _points(checked, record)
     if count == 0:
         return
     tune.Tuner(
-        tune.with_resources(function, _resources(checked, node_resources(ray))),
+        tune.with_resources(function, placement.tune_resources(sweep, nodes, pauses)),
         param_space=space,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=count if searcher else 1,
-            max_concurrent_trials=None if checked.schedule.kind in PAUSING else sweep.concurrent,
+            max_concurrent_trials=None if pauses else placement.at_once(sweep, nodes),
         ),
         run_config=tune.RunConfig(
             name=EXPERIMENT,
-            storage_path=str(sweep.out / "ray"),
+            storage_path=str(sweep.out / RAY_FOLDER),
             verbose=0,
             stop=SearchEnd(sweep, record, scheduler, time.monotonic()),
             failure_config=tune.FailureConfig(max_failures=sweep.retries),
@@ -148,12 +143,3 @@ def _points(checked: Checked, record: SearchRecord) -> tuple[Any, dict[str, Any]
     handed = record.trials if replay and waiting else waiting
     points = [point_config(trial, replay)["point"] for trial in handed]
     return None, {"point": tune.grid_search(points)}, len(points)
-
-
-def _resources(checked: Checked, nodes: list[dict[str, float]]) -> dict[str, float]:
-    """Where more trials wait than may run, their number is bounded by what each takes of a node."""
-    need, at_once = resources(checked.sweep), checked.sweep.concurrent
-    if checked.schedule.kind in PAUSING:
-        largest = max(node.get("CPU", 0) for node in nodes)
-        need["cpu"] = max(need["cpu"], largest // -(-at_once // len(nodes)))
-    return need

@@ -1,7 +1,7 @@
 """What is checked once, before anything starts: data, batch, splits, boxes, objective, and the length of a run.
 
-In: a `Sweep`. Out: a `Checked` sweep, or UserError. What each trial would find wrong, and fail with, is found here;
-whether a trial fits into memory is not.
+In: a `Sweep`. Out: a `Checked` sweep, or UserError. What each trial would find wrong, and fail with, is found here, or
+by the first step (trial/first_step.py), which shows the memory too.
 """
 
 from __future__ import annotations

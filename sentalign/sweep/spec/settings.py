@@ -60,8 +60,9 @@ class Sweep(StrictModel):
     seeds: int = Field(1, ge=1, description="trainings of each point, from different starts; means are compared")
     seeds_at_once: int = Field(1, ge=1, description="trainings of a point at the same time; cpus and gpus are of one")
     concurrent: int = Field(1, ge=1, description="trials at the same time, at most")
-    ranks: int = Field(1, ge=1, description="processes of one training, all on one node")
-    cpus: float = Field(1, gt=0, description="CPU cores that one training takes")
+    nodes: int = Field(1, ge=1, description="nodes that one training spans, by Ray Train; each takes an equal share")
+    ranks: int = Field(1, ge=1, description="processes of one training, on all its nodes together")
+    cpus: float = Field(1, gt=0, description="CPU cores that one training takes, on all its nodes together")
     gpus: int = Field(0, ge=0, description="GPUs that one training takes: none, or one a rank")
     metric: str | None = Field(None, description="metric that is compared; null: localization, else label-free recall")
     mode: Mode | None = Field(None, description="null: max, but min for losses and offsets")
@@ -70,6 +71,7 @@ class Sweep(StrictModel):
         default_factory=dict, description='bounds of other metrics, for example "validation/side": ">= 0.95"'
     )
     retries: int = Field(2, ge=0, description="restarts of a failed or lost training, each from its checkpoint")
+    first_step: bool = Field(True, description="try one step of the base first: errors and memory of all trials")
     max_failures: int | None = Field(None, ge=1, description="failed trials that end the sweep; null: any number")
     time_budget: float | None = Field(
         None, gt=0, description="minutes after which the sweep ends; the same command goes on; null: none"
@@ -79,6 +81,17 @@ class Sweep(StrictModel):
     def _a_gpu_for_each_rank(self) -> Sweep:
         if self.gpus not in (0, self.ranks):
             raise ValueError(f"gpus {self.gpus} must be 0 or equal ranks {self.ranks}")
+        return self
+
+    @model_validator(mode="after")
+    def _nodes_share_the_ranks(self) -> Sweep:
+        if self.ranks % self.nodes:
+            raise ValueError(f"ranks {self.ranks} must be a multiple of nodes {self.nodes}")
+        if self.nodes > 1 and self.scheduler.kind in ("hyperband", "pbt"):
+            raise ValueError(
+                f"scheduler {self.scheduler.kind} pauses trials, which trainings over {self.nodes} nodes cannot; "
+                "choose asha, median or none"
+            )
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,8 @@ from sentalign.sweep.spec.domain import Parameters
 from sentalign.sweep.spec.settings import Sweep
 from sentalign.sweep.spec.sweep_file import configuration, trial_overrides
 
+RAY_FOLDER = "ray"  # in the sweep's folder: what Ray writes, removed at each start
+
 
 @dataclass(frozen=True)
 class Plan:

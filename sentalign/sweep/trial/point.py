@@ -34,7 +34,7 @@ def execute(
     """
     runs, at_once = trial_runs(plan.sweep, number, generation), plan.sweep.parallel_seeds
     seeds = seeds_of(plan, parameters)
-    trainings = [_training(plan, run, parameters, seeds[k], k % at_once) for k, run in enumerate(runs)]
+    trainings = [training_of(plan, run, parameters, seeds[k], k % at_once) for k, run in enumerate(runs)]
     means = _Reports(plan, trainings, report, after)
     groups = [trainings[first : first + at_once] for first in range(0, len(trainings), at_once)]
     try:
@@ -100,8 +100,8 @@ class _Reports:
         }
 
 
-def _training(plan: Plan, run: Path, parameters: Parameters, seed: int | None, place: int) -> Training:
-    """`place`: the number of the training among those that run at the same time."""
+def training_of(plan: Plan, run: Path, parameters: Parameters, seed: int | None, place: int) -> Training:
+    """One training that has not started. `place`: the number of the training among those that run at the same time."""
     count = plan.sweep.gpus
     gpus = local_ranks.visible_gpus(os.environ, count * plan.sweep.parallel_seeds)  # Ray chose them
     gpus = gpus[place * count : (place + 1) * count]

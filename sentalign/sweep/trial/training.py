@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
+
 from sentalign.launch import process_group_guard
 from sentalign.track import journal
 
@@ -117,6 +119,15 @@ class Training:
             elif entry["kind"] != "metrics" and "pairs" in entry:
                 self.values.setdefault(entry["pairs"], {}).update(journal.metrics(entry))
 
+    def memory(self) -> int:
+        """Bytes of this host that its processes have now; what they share counts once."""
+        if self._process is None:
+            return 0
+        with suppress(psutil.Error):
+            family = psutil.Process(self._process.pid).children(recursive=True)
+            return sum(map(_own_bytes, family))
+        return 0
+
     def stop(self) -> None:
         """Lets a running training save its state, and ends it."""
         if self._process:
@@ -151,6 +162,13 @@ class Training:
             lines = [line.strip()[:300] for line in log.read().decode(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("error:")]
         return (errors or [""])[-1], (lines or [""])[-1]
+
+
+def _own_bytes(process: psutil.Process) -> int:
+    with suppress(psutil.Error):  # it has ended meanwhile
+        found = process.memory_full_info()
+        return int(getattr(found, "pss", found.uss))
+    return 0
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -17,9 +17,6 @@ from typing import Any
 import pytest
 
 from sentalign import config
-from sentalign.sweep.search import tune
-from sentalign.sweep.spec import sweep_file
-from sharding.contract import UserError
 from tests.processes import within
 
 Write = Callable[..., Path]
@@ -75,16 +72,6 @@ def outcome(folder: Path) -> list[tuple[Any, ...]]:
     found = content(folder)
     names = ("trial", "parameters", "status", "pairs", "values", "by_seed", "curve")
     return [found["best"], *(tuple(trial[name] for name in names) for trial in found["trials"])]
-
-
-def test_a_trial_larger_than_every_node_is_refused(sweep_path: Write) -> None:
-    sweep = sweep_file.load(sweep_path(cpus=4, seeds=2, seeds_at_once=2))
-    with pytest.raises(UserError, match="takes 8 CPU and 0 GPU on one node, and the nodes have 2 CPU and 0 GPU"):
-        tune.check_fit(sweep, [{"CPU": 2.0}, {"CPU": 2.0}])
-    tune.check_fit(sweep, [{"CPU": 2.0}, {"CPU": 8.0, "GPU": 1.0}])
-    sweep = sweep_file.load(sweep_path(gpus=2, ranks=2))
-    with pytest.raises(UserError, match="lower cpus, or gpus and ranks"):
-        tune.check_fit(sweep, [{"CPU": 64.0, "GPU": 1.0}] * 2)
 
 
 @pytest.mark.slow
@@ -199,11 +186,26 @@ def test_failed_trials_are_one_line_and_an_exit_code(
     assert "Traceback" not in out + err
     assert Command(launcher)(path)[0] == 3
     path = sweep_path(space={"loss.t1": {"uniform": [1, 2]}}, trials=9, out=str(tmp_path / "all"), max_failures=2)
-    code, _, err = Command(launcher)(path, "loss.t2=13")
+    code, _, err = Command(launcher)(path, "loss.t2=13", "first_step=false")
     assert code == 1
     statuses = [trial["status"] for trial in content(tmp_path / "all")["trials"]]
     assert statuses.count("failed") == 2
     assert "error: no trial succeeded" in err
+
+
+@pytest.mark.slow
+def test_what_every_trial_would_fail_with_is_one_line_before_any_starts(
+    sweep_path: Write, launcher: tuple[str, ...], running: Running, tmp_path: Path
+) -> None:
+    path, folder = sweep_path(), tmp_path / "sweep"
+    code, _, err = Command(launcher)(path, "loss.t2=13")
+    assert (code, events(folder, "began")) == (2, 0)
+    message = "error: the first step of the base failed, as it would in every trial: training ended with 1: "
+    assert err.splitlines()[-1] == f"{message}error: thirteen is refused (see {folder}/first-step/train.log)"
+    assert "Traceback" not in err
+    assert Command(launcher)(path, "out=" + str(tmp_path / "other"))[0] == 0
+    assert not running(folder)
+    assert not (tmp_path / "other" / "first-step").exists()
 
 
 @pytest.mark.slow

@@ -1,38 +1,40 @@
 """A picture → whether it shows text beyond side markers, by the OCR engine tesseract of the system.
 
 In: the grey picture as it is displayed. Out: yes or no. What was read may be a name: it stays inside of this module, no
-file is written, and the engine gets the picture through a pipe. The engine is optional; `engine` names it.
+file is written, and the engine gets the lines of text through a pipe. The engine is optional; `engine` names it.
 """
 
 # H rows, W columns
 from __future__ import annotations
 
-import itertools
+import difflib
 import os
 import re
 import subprocess
 
-import numpy as np
-from PIL import Image
-
 from sharding.contract import Reason, Rejected, UserError
+from sharding.pixels.checks import text_lines
 from sharding.pixels.picture import Grey
 
 COMMAND = "tesseract"
-LONGEST = 1024  # pixels of the side that is searched: more finds ribs and noise, less loses small letters
-WIDEST = 13  # pixels; the strokes of letters are thinner, and what is wider is no letter
 SHORTEST = 32  # pixels; in a smaller picture nobody can read a name
 TABLE = b"level\t"  # begins what the engine writes, also if it reads nothing
 SPARSE = ("stdin", "stdout", "-l", "eng", "--psm", "11", "tsv")  # text anywhere, in no order
-CONFIDENT = 70  # per cent, of a word of letters
-DIGITS_CONFIDENT = 75  # ribs and wires look like 1, 4 and 7
 LETTERS, DIGITS = 3, 4  # of a word, to be one
+CONFIDENT = 70  # per cent, of a word of letters
+SHORT_CONFIDENT = 80  # of three letters, which wires and ribs also make
+DIGITS_CONFIDENT = 75  # ribs and wires look like 1, 4 and 7
+DATE, DATE_CONFIDENT = re.compile(r"\W*\d{1,4}([./-])\d{1,2}\1\d{2,4}\W*"), 30  # by chance nothing looks like a date
+# What technologists and devices put beside the patient: sides, projections, positions, places.
 MARKERS = """
     LEFT RIGHT LINKS RECHTS GAUCHE DROITE DROIT IZQ IZQUIERDA DER DERECHA ESQ DIR LAT LATERAL LATERALE OBL OBLIQUE LAO
-    RAO LPO RPO APL PAL AXIAL ERECT UPRIGHT STANDING STEHEND DEBOUT SITTING SITZEND SEATED SUPINE LIEGEND LYING COUCHE
-    PRONE DECUB DECUBITUS SEMI SEMIERECT SEMISUPINE SEMIUPRIGHT RECUMBENT PORTABLE PORT MOBILE MOBIL BED BEDSIDE BETT
-    LIT CHEST THORAX TORAX INSP INSPIRATION EXP EXPIRATION GRID TROLLEY WHEELCHAIR CHAIR RESUS ICU ITU CCU NICU HDU AED
-"""  # what technologists put beside the patient: sides, projections, positions, exposure
+    RAO LPO RPO APL PAL AXIAL LDR RDR ERECT UPRIGHT UPRT STANDING STEHEND DEBOUT PIE SITTING SITZEND SEATED SEDUTO
+    SENTADO ASSIS SUPINE SUPINO LIEGEND LYING COUCHE PRONE DECUB DECUBITUS REC SEMI SEMIERECT SEMISUPINE SEMIUPRIGHT
+    RECUMBENT PORTABLE PORT MOBILE MOB MOBIL BED BEDSIDE BETT LIT CHEST THORAX TORAX TORACE INSP INSPIRATION EXP
+    EXPIRATION GRID TROLLEY WHEELCHAIR CHAIR RESUS ICU ITU CCU CCD NICU HDU AED WARNING NOT FOR DIAGNOSTIC USE
+"""
+EXPOSURE = {"HRS", "HR", "KV", "KVP", "MAS"}  # after the number: 18:20HRS, 85kV
+MISREAD = 0.82  # likeness of a marker with one letter of six that was misread
 
 
 def engine() -> str:
@@ -56,44 +58,25 @@ def shows_text(grey_HW: Grey) -> bool:
     """
     if min(grey_HW.shape) < SHORTEST:
         return False
-    picture_HW = _smaller(grey_HW)
-    found = itertools.chain.from_iterable(_words(_strokes(one_HW)) for one_HW in (picture_HW, 255 - picture_HW))
-    return any(is_identifying(word, confidence) for word, confidence in found)
+    return any(is_identifying(*word) for sheet_HW in text_lines.sheets(grey_HW) for word in _words(sheet_HW))
 
 
 def is_identifying(word: str, confidence: float) -> bool:
     """Whether a word was read with enough confidence (per cent), and is no marker."""
-    letters, digits = re.sub(r"[\W\d_]", "", word), re.sub(r"\D", "", word)
-    if len(digits) >= DIGITS and confidence >= DIGITS_CONFIDENT:
+    parts = [part.upper() for part in re.split(r"[\W\d_]+", word)]
+    if any(_is_name(part, confidence) for part in parts):
         return True
-    return len(letters) >= LETTERS and confidence >= CONFIDENT and letters.upper() not in MARKERS.split()
+    if DATE.fullmatch(word) and confidence >= DATE_CONFIDENT:
+        return True
+    is_number = len(re.sub(r"\D", "", word)) >= DIGITS and confidence >= DIGITS_CONFIDENT
+    return is_number and parts[-1] not in EXPOSURE
 
 
-def _smaller(grey_HW: Grey) -> Grey:
-    picture = Image.fromarray(grey_HW)
-    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
-    return np.asarray(picture)
-
-
-def _strokes(grey_HW: Grey) -> Grey:
-    """Bright strokes alone (a white top-hat), dark on white: the engine has one threshold for a whole picture."""
-    opened_HW = grey_HW
-    for extreme in (np.minimum, np.maximum):
-        for axis in (0, 1):
-            opened_HW = _running(extreme, opened_HW, axis)
-    return 255 - (grey_HW - opened_HW)
-
-
-def _running(extreme: np.ufunc, values_HW: Grey, axis: int) -> Grey:
-    """The extreme of the WIDEST values around each along an axis, by windows that double."""
-    margins = [(0, 0), (0, 0)]
-    margins[axis] = (WIDEST // 2, WIDEST // 2)
-    found_HW, width = np.pad(values_HW, margins, mode="edge").swapaxes(0, axis), 1
-    while width < WIDEST:
-        step = min(width, WIDEST - width)
-        found_HW = extreme(found_HW[:-step], found_HW[step:])
-        width += step
-    return found_HW.swapaxes(0, axis)
+def _is_name(part: str, confidence: float) -> bool:
+    if len(part) < LETTERS or confidence < (SHORT_CONFIDENT if len(part) == LETTERS else CONFIDENT):
+        return False
+    marker = re.sub("^(?:AP|PA)(?=.{4})", "", part)  # APERECT
+    return part not in EXPOSURE and not difflib.get_close_matches(marker, MARKERS.split(), 1, MISREAD)
 
 
 def _words(grey_HW: Grey) -> list[tuple[str, float]]:

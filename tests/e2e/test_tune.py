@@ -7,6 +7,7 @@ import json
 import pytest
 
 from sentalign import config
+from sentalign.sweep.spec.comparable_metrics import absence
 from tests.e2e.commands import ROOT, good
 
 pytestmark = pytest.mark.slow
@@ -29,6 +30,8 @@ def test_a_search_on_phantoms(tmp_path):
     assert len(trials) == 4
     assert all(trial["status"] in {"finished", "stopped"} for trial in trials)
     best = config.load(tmp_path / "sweep/best.yaml")
+    boxed = best.model_copy(update={"validation": best.validation.model_copy(update={"boxes": "phantoms"})})
+    assert not [name for trial in trials for name in trial["values"] if absence(name, boxed)], "all are known"
     assert best.data.batch == 16
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("sentalign-sweep")

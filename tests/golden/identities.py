@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sharding.deid.reports.identifiers import Identifiers, identifiers_of
 from sharding.deid.reports.masking import mask
+from sharding.text.language import of as language_of
 
 HERE = Path(__file__).resolve().parent
 LANGUAGES = ("en", "de", "fr", "es", "pt", "nl")
@@ -80,6 +81,16 @@ def score(found: list[Row]) -> Score:
     return result
 
 
+def detected(name: str, length: int) -> dict[str, tuple[int, int]]:
+    """By language: how many reports of so many successive sentences are called by their language, and all of them."""
+    found = {}
+    for language in LANGUAGES:
+        texts = [row.text for row in rows(name) if row.language == language]
+        reports = [" ".join(texts[first : first + length]) for first in range(0, len(texts) - length + 1, length)]
+        found[language] = sum(language_of(report) == language for report in reports), len(reports)
+    return found
+
+
 def _print(name: str) -> None:
     result = score(rows(name))
     print(f"{name}: {result.recall:.1%} of {sum(result.planted.values())} identities are masked")
@@ -89,7 +100,11 @@ def _print(name: str) -> None:
         print(f"{kind:10}" + "".join(f"{cell:>8}" for cell in cells))
     cells = (f"{result.falsely[one]}/{result.plain[one]}" for one in LANGUAGES)
     print(f"{'false':10}" + "".join(f"{cell:>8}" for cell in cells) + "  sentences with nothing to mask")
-    print(f"{result.beside['masked']} of {result.beside['letters']} other letters are masked\n")
+    print(f"{result.beside['masked']} of {result.beside['letters']} other letters are masked")
+    for length in (1, 3):
+        cells = (f"{right}/{count}" for right, count in detected(name, length).values())
+        print(f"{'language':10}" + "".join(f"{cell:>8}" for cell in cells) + f"  known by {length} sentence(s)")
+    print()
 
 
 if __name__ == "__main__":

@@ -32,14 +32,44 @@ def picture(text="", height=28, place=(40, 40), ground=30, ink=235):
     return np.asarray(image)
 
 
-@pytest.mark.parametrize("word", ["Kowalska", "DOE,", "O'Brien", "12.03.1957", "4471902", "Łódź", "18:20h2"])
+@pytest.mark.parametrize(
+    "word",
+    ["Kowalska", "DOE,", "O'Brien", "12.03.1957", "4471902", "Łódź", "18:20h2", "R4471902", "Pierre", "Marr", "APTED"],
+)
 def test_a_name_a_date_and_a_number_identify(word):
     assert pixel_text.is_identifying(word, 90)
-    assert not pixel_text.is_identifying(word, 30)
+    assert not pixel_text.is_identifying(word, 25)
+
+
+def test_a_date_is_one_however_badly_it_is_read():
+    assert pixel_text.is_identifying("(12.03.1957,", 35)
+    assert pixel_text.is_identifying("1957-3-12", 35)
+    assert not pixel_text.is_identifying("12.03.1957", 25)
+    assert not pixel_text.is_identifying("12-03/1957", 35)
 
 
 @pytest.mark.parametrize(
-    "word", ["L", "R", "PA", "ap", "ERECT", "Portable", "(SUPINE)", "semi-erect", "14", "~~|", "", "_a"]
+    "word",
+    [
+        "L",
+        "R",
+        "PA",
+        "ap",
+        "ERECT",
+        "Portable",
+        "(SUPINE)",
+        "semi-erect",
+        "14",
+        "~~|",
+        "",
+        "_a",
+        "APERECT",
+        "AP-ERECT",
+        "RORTABLE",
+        "18:20HRS",
+        "85/6.5@1545HRS",
+        "1200kV",
+    ],
 )
 def test_markers_and_specks_do_not(word):
     assert not pixel_text.is_identifying(word, 99)
@@ -67,7 +97,7 @@ def test_any_size_is_searched_or_too_small(shape):
 def test_without_the_engine_there_is_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="needs tesseract"):
-        pixel_text.shows_text(picture())
+        pixel_text.shows_text(picture(NAME))
     (tmp_path / "in").mkdir()
     arguments = [
         "build",
@@ -110,7 +140,7 @@ def failing_engine(monkeypatch, tmp_path):
 def test_a_picture_that_the_engine_fails_on_is_not_let_through(failing_engine, does):
     failing_engine(does)
     with pytest.raises(Rejected, match="tesseract failed on this picture") as caught:
-        pixel_text.shows_text(picture())
+        pixel_text.shows_text(picture(NAME))
     assert caught.value.reason == Reason.DECODE
 
 

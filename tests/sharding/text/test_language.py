@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharding.text import language
+from tests.golden import identities
 
 ENGLISH_WORDS = "There is no pleural effusion. The heart is normal and the lungs are clear. "
 FOREIGN = {
@@ -25,6 +26,18 @@ def test_foreign_reports_are_known_in_any_case_and_form(code, text):
     assert language.of(text) == code
     assert language.of(text.upper()) == code
     assert language.of(text + " N/A") == code
+
+
+@pytest.mark.parametrize("name", ["dev", "test"])
+def test_the_language_of_the_gold_sentences_is_known(name):
+    """The sentences were written for the scan of identities; no word list was made from them."""
+    by_length = {length: identities.detected(name, length) for length in (1, 3)}
+    assert all(right == count for right, count in (found.pop("en") for found in by_length.values()))
+    shares = {
+        k: sum(r for r, _ in found.values()) / sum(n for _, n in found.values()) for k, found in by_length.items()
+    }
+    assert shares[1] >= 0.83
+    assert shares[3] >= 0.96
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def join(address: str) -> Any:
     except ImportError:
         raise UserError("--ray needs ray; install it with pip install 'sentalign[cluster]'") from None
     try:
-        _check_reachable(address)
+        _check_reachable(_found() if address == "auto" else address)
         return _init(ray, address=address)
     except Exception as error:  # ray raises nearly any type here
         cause = (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -112,6 +112,13 @@ def _init(ray: Any, **settings: Any) -> Any:
         settings["_temp_dir"] = RAY_FOLDER
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     return ray
+
+
+def _found() -> str:
+    """The address that ray would take for `auto`: of a cluster that listens on loopback only, it takes another one."""
+    from ray._private.services import canonicalize_bootstrap_address  # nothing public tells it
+
+    return canonicalize_bootstrap_address("auto") or ""
 
 
 def _check_reachable(address: str) -> None:

@@ -65,6 +65,12 @@ def test_a_cluster_answers_only_who_has_its_token(tmp_path):
             socket.create_connection((own_address(), int(address.split(":")[1])), timeout=5)
         assert joined(120, HOME=str(home), RAY_AUTH_MODE="token") == "1"
         assert joined(20, HOME=str(stranger), RAY_AUTH_MODE="disabled") == ""
+        # `auto` finds it, but by the host's other address, where it does not listen.
+        own_address()
+        found = [sys.executable, "-c", JOIN, "auto"]
+        settings = clean | {"HOME": str(home), "RAY_AUTH_MODE": "token"}
+        ended = subprocess.run(found, env=settings, capture_output=True, text=True, timeout=60)
+        assert "UserError: --ray auto: no Ray cluster answers" in ended.stderr
     finally:
         started.communicate("\n", timeout=60)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -39,6 +41,22 @@ def command(ray_cluster: Any, launcher: tuple[str, ...]) -> Command:
     found = Command(launcher)
     found.environment |= {"RAY_ADDRESS": ray_cluster.address}
     return found
+
+
+def node_of_rank_1(ray_cluster: Any, folder: Path) -> Any:
+    """The node whose raylet is an ancestor of the second rank."""
+    (rank,) = [process for process in psutil.process_iter() if is_rank_1(process, folder)]
+    above = {process.pid for process in rank.parents()}
+    raylets = {node: node.all_processes["raylet"][0].process.pid for node in ray_cluster.worker_nodes}
+    return next(node for node, pid in raylets.items() if pid in above)
+
+
+def is_rank_1(process: psutil.Process, folder: Path) -> bool:
+    with suppress(psutil.Error):
+        words = process.cmdline()
+        of_this_sweep = any(str(folder) in word for word in words) and "stand_in.py" in " ".join(words)
+        return of_this_sweep and process.environ().get("RANK") == "1" and "process_group_guard" not in " ".join(words)
+    return False
 
 
 def starts(folder: Path, trial: int) -> int:
@@ -77,26 +95,21 @@ def test_starts_one_after_another_wait_for_each_other(command: Command, sweep_pa
 def test_a_training_that_lost_a_node_goes_on_elsewhere(
     ray_cluster: Any, command: Command, sweep_path: Write, tmp_path: Path
 ) -> None:
-    spare = ray_cluster.add_node(num_cpus=1)
+    ray_cluster.add_node(num_cpus=1)
     ray_cluster.wait_for_nodes()
     path, folder = sweep_path(**SPREAD, trials=1, scheduler={"kind": "none"}), tmp_path / "sweep"
-    (tmp_path / "seconds").write_text("1")
+    (tmp_path / "seconds").write_text("8")  # longer, for the rest of a run, than Ray takes to miss a node
     process = command.start(path)
-    within(120, lambda: events(folder, "report") >= 3 or process.poll() is not None)
+    within(180, lambda: events(folder, "report") >= 2 or process.poll() is not None)
     assert process.poll() is None, process.communicate()
-    # Two of three nodes are in use, so that one of any two is.
-    for node in [node for node in ray_cluster.worker_nodes if node is not spare][:1]:
-        ray_cluster.remove_node(node, allow_graceful=False)
-        ray_cluster.add_node(num_cpus=1)
-    if starts(folder, 0) == 1:
-        ray_cluster.remove_node(spare, allow_graceful=False)
-        ray_cluster.add_node(num_cpus=1)
+    (tmp_path / "seconds").write_text("0.1")
+    ray_cluster.remove_node(node_of_rank_1(ray_cluster, folder), allow_graceful=False)
     _, err = process.communicate(timeout=380)
     assert process.returncode == 0, err
     trial = content(folder)["trials"][0]
     assert (trial["status"], trial["pairs"]) == ("finished", 72)
     assert [pairs for pairs, _ in trial["curve"]] == list(range(8, 80, 8))
-    assert starts(folder, 0) >= 2
+    assert starts(folder, 0) == 2
 
 
 @pytest.mark.slow

@@ -185,7 +185,9 @@ def test_the_last_host_resumes_alone(hosts: Hosts, shards: Path) -> None:
         for run in ("alone", "run")
     )
     assert alone.keys() == resumed.keys()
-    assert resumed == pytest.approx(alone, rel=1e-3)
+    # The second step after the resume shows the optimizer's state too; rounding errors grow twentyfold with each step.
+    compared = [pairs for pairs in alone if pairs <= starts[1] + 2 * 8]
+    assert [resumed[pairs] for pairs in compared] == pytest.approx([alone[pairs] for pairs in compared], rel=1e-4)
 
 
 def test_what_crosses_the_cable_does_not_grow_with_the_regions(hosts: Hosts, shards: Path) -> None:

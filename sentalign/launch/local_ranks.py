@@ -54,8 +54,8 @@ def environment(environ: Mapping[str, str], ranks: int, gpus: Sequence[int]) -> 
     return {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(threads), **environ}
 
 
-def free_port() -> int:
-    """A TCP port of the loopback interface that no process listens on at this moment."""
+def free_port(address: str = "127.0.0.1") -> int:
+    """A TCP port of this address that no process listens on at this moment; empty: of all this host's addresses."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])

@@ -15,6 +15,7 @@ from sentalign.sweep import results, tracking
 from sentalign.sweep.record import SearchRecord, TrialState
 from sentalign.sweep.search import multinode
 from sentalign.sweep.spec.preflight import Checked
+from sentalign.sweep.spec.settings import PAUSING
 from sentalign.sweep.trial.plan import Plan
 
 Listener = Callable[[str, TrialState, SearchRecord], None]
@@ -69,7 +70,7 @@ def plan_of(checked: Checked, module: str, parent_run: str | None, launcher: tup
         module,
         tuple(checked.objective.needed),
         checked.schedule.pauses,
-        with_checkpoint=checked.schedule.kind in ("hyperband", "pbt"),
+        with_checkpoint=checked.schedule.kind in PAUSING,
         replays=checked.schedule.kind == "hyperband",
         keeps_snapshots=checked.schedule.kind == "pbt",
         parent_run=parent_run,

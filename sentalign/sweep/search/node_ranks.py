@@ -7,7 +7,6 @@ workers are placed: multinode.py.
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -74,8 +73,6 @@ def _rendezvous() -> tuple[int, str, str]:
     import ray.util
     from ray.train.collective import broadcast_from_rank_zero
 
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        own = [ray.util.get_node_ip_address(), str(probe.getsockname()[1])]
+    own = [ray.util.get_node_ip_address(), str(local_ranks.free_port(""))]
     address, port = broadcast_from_rank_zero(own)
     return ray.train.get_context().get_world_rank(), address, port

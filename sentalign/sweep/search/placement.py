@@ -51,6 +51,11 @@ def at_once(sweep: Sweep, nodes: list[Node]) -> int:
     )
 
 
+def started_at_once(sweep: Sweep, nodes: list[Node]) -> int:
+    """Trials that Tune starts: those on one node wait for place themselves, also for that of nodes that join later."""
+    return sweep.concurrent if sweep.nodes == 1 else at_once(sweep, nodes)
+
+
 def in_words(sweep: Sweep, nodes: list[Node]) -> str:
     """One line: where the trials run. Raises UserError as `at_once`."""
     each = f"{_words(share(sweep))} on each of {sweep.nodes} nodes" if sweep.nodes > 1 else _words(share(sweep))

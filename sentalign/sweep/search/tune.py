@@ -21,7 +21,7 @@ from sentalign.sweep.record import SearchRecord
 from sentalign.sweep.search import placement
 from sentalign.sweep.search.points import random_points
 from sentalign.sweep.spec.preflight import Checked
-from sentalign.sweep.spec.settings import Sweep
+from sentalign.sweep.spec.settings import PAUSING, Sweep
 from sentalign.sweep.trial.plan import RAY_FOLDER, Plan
 from sharding import ray_cluster
 from sharding.contract import UserError
@@ -33,7 +33,6 @@ ENVIRONMENT = {
     # After Ctrl-C Tune would first finish its bookkeeping; here it ends at once, with all trials.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
-PAUSING = ("hyperband", "pbt")  # schedulers that pause trials, and hold more than run at the same time
 EXPERIMENT = "tune"
 
 
@@ -108,7 +107,7 @@ def run(checked: Checked, record: SearchRecord, plan: Plan, ray: Any) -> None:
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=count if searcher else 1,
-            max_concurrent_trials=None if pauses else placement.at_once(sweep, nodes),
+            max_concurrent_trials=None if pauses else placement.started_at_once(sweep, nodes),
         ),
         run_config=tune.RunConfig(
             name=EXPERIMENT,

@@ -14,6 +14,7 @@ from sentalign.config import StrictModel
 from sentalign.sweep.spec.domain import Domain, condition_of, in_order
 
 Mode = Literal["min", "max"]
+PAUSING = ("hyperband", "pbt")  # schedulers that pause trials, and hold more than run at the same time
 READ_BY = {  # settings of the scheduler that only some kinds read
     "grace_pairs": ("asha", "median"),
     "reduction_factor": ("asha", "hyperband"),
@@ -87,7 +88,7 @@ class Sweep(StrictModel):
     def _nodes_share_the_ranks(self) -> Sweep:
         if self.ranks % self.nodes:
             raise ValueError(f"ranks {self.ranks} must be a multiple of nodes {self.nodes}")
-        if self.nodes > 1 and self.scheduler.kind in ("hyperband", "pbt"):
+        if self.nodes > 1 and self.scheduler.kind in PAUSING:
             raise ValueError(
                 f"scheduler {self.scheduler.kind} pauses trials, which trainings over {self.nodes} nodes cannot; "
                 "choose asha, median or none"

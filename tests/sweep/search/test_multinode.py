@@ -14,7 +14,7 @@ import yaml
 from sentalign.track import journal
 from tests.e2e.commands import ROOT, good
 from tests.processes import within
-from tests.sweep.search.test_search import Command, content, events
+from tests.sweep.search.command import Command, content, events
 
 Write = Callable[..., Path]
 Running = Callable[[Path], list[str]]

@@ -67,6 +67,11 @@ def test_fewer_trials_run_than_are_asked_for_where_no_more_fit() -> None:
     assert placement.in_words(one, nodes[:1]) == expected
 
 
+def test_trials_on_one_node_may_wait_for_nodes_that_join_later() -> None:
+    assert placement.started_at_once(sweep(cpus=2, concurrent=4), [{"CPU": 2.0}]) == 4
+    assert placement.started_at_once(sweep(nodes=2, ranks=2, cpus=4, concurrent=4), [{"CPU": 2.0}] * 5) == 2
+
+
 def test_what_fits_nowhere_is_refused(sweep_path: Write) -> None:
     large = sweep_file.load(sweep_path(cpus=4, seeds=2, seeds_at_once=2))
     with pytest.raises(UserError, match="takes 8 CPU and 0 GPU on one node, and the nodes have 2 x 2 CPU and 0 GPU"):

@@ -48,6 +48,7 @@ def at_once(sweep: Sweep, nodes: list[Node]) -> int:
     raise UserError(
         f"a {'training' if sweep.nodes > 1 else 'trial'} takes {_words(share(sweep))}{count}{seeds}, and the nodes "
         f"have {_shapes(nodes)}; lower {'nodes, ' if sweep.nodes > 1 else ''}cpus, or gpus and ranks, or seeds_at_once"
+        f"{', or join a larger cluster (launchers/ray.sh)' if sweep.nodes > 1 else ''}"
     )
 
 

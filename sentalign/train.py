@@ -30,7 +30,7 @@ from sentalign.evaluate.datasets.case import Case
 from sentalign.health import failures, heartbeat
 from sentalign.launch import rank_environment, stop_request
 from sentalign.localize.predict import MAPS, Predictor
-from sentalign.model import dual, image, text
+from sentalign.model import dual, image, initial_weights, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
 from sentalign.stream.read.manifest_index import count_with_text, read_index
@@ -145,6 +145,9 @@ def tokenizer_of(run: Path, config: Config) -> Tokenizer:
 
 def _new_tokenizer(config: Config) -> Tokenizer:
     tower = config.model.text
+    if config.model.start:
+        dual.load(Path(config.model.start))  # its error is the one to tell
+        return Tokenizer.load(Path(config.model.start) / "tokenizer")
     if tower.vocabulary:
         return Tokenizer.from_vocabulary(Path(tower.vocabulary), tower.cased)
     if tower.weights:
@@ -199,7 +202,11 @@ def model_of(config: Config, vocabulary_size: int) -> dual.DualEncoder:
         image_config.norm,
         image_config.fused_stages,
     )
-    return dual.DualEncoder(image_tower, text_tower, loss_scalars.initial_values(config.loss))
+    model = dual.DualEncoder(image_tower, text_tower, loss_scalars.initial_values(config.loss))
+    # A run that has a checkpoint needs that folder no longer.
+    if config.model.start and not folders.complete(Path(config.run)):
+        initial_weights.take(model, Path(config.model.start))
+    return model
 
 
 def one_rank_per_host_first(load: Callable[[], T]) -> T:

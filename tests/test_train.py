@@ -11,6 +11,7 @@ import torch
 
 from sentalign import config, train
 from sentalign.model import dual
+from sentalign.model.pretrained import WeightsError
 from sentalign.phantom.study import Settings
 from sentalign.phantom.write import write_archive
 from sentalign.tokenizer import SPECIAL, Tokenizer
@@ -140,6 +141,25 @@ def test_model_of_a_configuration_and_its_longest_report(tmp_path):
     assert model.describe()["region_stage"] == "stage1"
     with pytest.raises(UserError, match="max_tokens 98 is more than the text tower's 97 positions"):
         train.model_of(made(tmp_path, model=TOWERS, data={"shards": "none", "max_tokens": 98}), 33)
+
+
+def test_a_run_that_starts_from_another_has_its_weights_and_its_vocabulary(tmp_path):
+    Tokenizer([*SPECIAL, "lung"], False).save(tmp_path / "old/tokenizer")
+    torch.manual_seed(3)
+    old = train.model_of(made(tmp_path / "old", model=TOWERS), 5)
+    dual.save(tmp_path / "old", old.describe(), old.state_dict())
+    settings = made(tmp_path / "run", model=TOWERS | {"start": str(tmp_path / "old")})
+    assert train.tokenizer_of(tmp_path / "run", settings).vocabulary == [*SPECIAL, "lung"]
+    torch.manual_seed(4)
+    new = train.model_of(settings, 5)
+    assert all(torch.equal(value, old.state_dict()[name]) for name, value in new.state_dict().items())
+    (tmp_path / "old").rename(tmp_path / "elsewhere")
+    with pytest.raises(WeightsError, match="no trained model"):
+        train.model_of(settings, 5)
+    with pytest.raises(UserError, match="no trained model"):
+        train.tokenizer_of(tmp_path / "another", settings)
+    checkpoint(tmp_path / "run")  # which holds the weights
+    assert not torch.equal(train.model_of(settings, 5).image.to_global.weight, old.image.to_global.weight)
 
 
 def test_a_tokenizer_that_was_half_written_is_made_again(tmp_path, monkeypatch):

@@ -52,6 +52,9 @@ class TextTowerConfig(StrictModel):
 class Model(StrictModel):
     """The two towers and their common width."""
 
+    start: str | None = Field(
+        None, description="run or export folder, of the same towers, whose weights training starts from; null: none"
+    )
     image: ImageTowerConfig = ImageTowerConfig()
     text: TextTowerConfig = TextTowerConfig()
     width: int = Field(768, ge=8, description="width D of region, global, sentence and report vectors")

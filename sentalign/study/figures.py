@@ -122,6 +122,7 @@ def _row(study: StudyPlan, name: str) -> dict[str, Any]:
     settings = {
         "set": {} if row.runs_of else settings_of(study, name),
         "data": study.data_of(name),
+        "starts_from": row.starts_from,
         "runs_of": row.runs_of,
         "evaluate": row.evaluate,
     }

@@ -76,9 +76,14 @@ def training_step(study: StudyPlan, name: str, seed: int) -> Step:
     settings = overrides(study, name, seed, run, study.out / "data" / study.data_of(name) / "shards")
     resolved = config.load(study.base, settings).model_dump(mode="json", exclude={"run", "track"})
     resolved["data"].pop("shards")
-    fingerprint = _digest([resolved, study.data[study.data_of(name)].model_dump(), study.ranks])
+    resolved["model"].pop("start")
+    identity = [resolved, study.data[study.data_of(name)].model_dump(), study.ranks]
+    if origin := study.rows[name].starts_from:
+        start = training_step(study, origin, seed)
+        settings.append(f"model.start={json.dumps(str(start.folder))}")
+        identity.append(start.fingerprint)
     command = sentalign("train", study.base, "--ranks", str(study.ranks), *settings, "track.uri=null")
-    return Step(f"{name}, seed {seed}: training", run, (command,), run.with_suffix(".log"), fingerprint, False)
+    return Step(f"{name}, seed {seed}: training", run, (command,), run.with_suffix(".log"), _digest(identity), False)
 
 
 def evaluation_step(study: StudyPlan, name: str, seed: int) -> Step:
@@ -96,11 +101,13 @@ def evaluation_step(study: StudyPlan, name: str, seed: int) -> Step:
 
 
 def chains(study: StudyPlan) -> Iterator[list[Step]]:
-    """For each row that is trained and each seed: its training, then every evaluation of that run."""
+    """For each row that is trained and each seed: the one it starts from, its training, each evaluation of that."""
     for seed in study.seeds:
         for trained in dict.fromkeys(map(study.trained_row, study.rows)):
             rows = [name for name in study.rows if study.trained_row(name) == trained]
-            yield [training_step(study, trained, seed), *(evaluation_step(study, name, seed) for name in rows)]
+            origin = study.rows[trained].starts_from
+            trainings = [training_step(study, name, seed) for name in (origin, trained) if name]
+            yield [*trainings, *(evaluation_step(study, name, seed) for name in rows)]
 
 
 def is_done(step: Step) -> bool:
@@ -161,7 +168,7 @@ def run(study: StudyPlan, jobs: Jobs, report: Callable[[str], None]) -> None:
     waiting = [chain for chain in chains(study) if not all(map(is_done, chain))]
     report(f"{len(waiting)} trainings with their evaluations to run")
     for number in jobs(waiting):
-        report(f"done: {waiting[number][0].name}")
+        report(f"done: {waiting[number][-1].name}")
 
 
 def one_after_another(waiting: Sequence[Sequence[Step]]) -> Iterator[int]:

@@ -38,13 +38,14 @@ class StudyRow(StrictModel):
 
     data: str | None = Field(None, description="name of its data; null: the first ones")
     set: dict[str, Any] = Field(default_factory=dict, description="dotted settings in place of the base's")
+    starts_from: str | None = Field(None, description="row whose trained weights it starts from, seed by seed")
     runs_of: str | None = Field(None, description="row whose trained runs are evaluated again")
     evaluate: list[str] = Field(default_factory=list, description="further arguments of `sentalign evaluate`")
 
     @model_validator(mode="after")
     def _one_origin(self) -> StudyRow:
-        if self.runs_of and self.set:
-            raise ValueError("runs_of evaluates trained runs; leave out its `set`")
+        if self.runs_of and (self.set or self.starts_from):
+            raise ValueError("runs_of evaluates trained runs; leave out its `set` and `starts_from`")
         return self
 
 
@@ -68,6 +69,8 @@ class StudyPlan(StrictModel):
                 raise ValueError(f"rows.{name}.data: no data named {row.data!r}; there are {', '.join(self.data)}")
             if row.runs_of is not None and (row.runs_of not in self.rows or self.rows[row.runs_of].runs_of):
                 raise ValueError(f"rows.{name}.runs_of: {row.runs_of!r} is no row that is trained")
+            if row.starts_from is not None and not self._starts_from_new_weights(row.starts_from):
+                raise ValueError(f"rows.{name}.starts_from: {row.starts_from!r} is no row that starts with new weights")
         if self.reference is not None and self.reference not in self.rows:
             raise ValueError(f"reference: no row {self.reference!r}")
         folders = [folder_name(name) for name in self.rows]
@@ -76,6 +79,9 @@ class StudyPlan(StrictModel):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: a seed is named twice")
         return self
+
+    def _starts_from_new_weights(self, name: str) -> bool:
+        return name in self.rows and not self.rows[name].runs_of and not self.rows[name].starts_from
 
     def trained_row(self, name: str) -> str:
         """The row whose runs row `name` evaluates: itself, or another one."""
@@ -109,6 +115,7 @@ def load(path: str | Path, seeds: Sequence[int] = (), rows: Sequence[str] = (), 
 def _with_origins(study: StudyPlan, names: Sequence[str]) -> dict[str, StudyRow]:
     """The named rows, those whose runs they evaluate, and the reference, in the order of the file."""
     kept = {*names, *(study.trained_row(name) for name in names), *([study.reference] if study.reference else [])}
+    kept |= {origin for name in names if (origin := study.rows[study.trained_row(name)].starts_from)}
     return {name: row for name, row in study.rows.items() if name in kept}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sharding.contract import UserError
 from sharding.store import atomic
 
-SETTINGS = ("set", "data", "runs_of", "evaluate")  # of a row
+SETTINGS = ("set", "data", "starts_from", "runs_of", "evaluate")  # of a row
 PER_SEED = "training_seconds"
 
 

@@ -124,6 +124,26 @@ def test_a_change_of_any_setting_changes_the_fingerprint_of_its_rows_only(tmp_pa
     assert all(one != other for one, other in zip(before[1], after[1], strict=True))
 
 
+def test_a_row_starts_from_the_weights_of_another_with_its_own_seed(tmp_path):
+    rows = {**TREE["rows"], "on": {"starts_from": "base", "set": {"train.epochs": 2}}}
+    path = tmp_path / "study.yaml"
+
+    def on(rows):
+        path.write_text(yaml.safe_dump(TREE | {"rows": rows}, sort_keys=False))
+        study = spec.load(path, seeds=[7], out=tmp_path / "out")
+        return next(chain for chain in run.chains(study) if chain[-1].name == "on, seed 7: evaluation")
+
+    origin, training, evaluation = on(rows)
+    assert origin.folder == tmp_path / "out/runs/base/seed-7"
+    assert f'model.start="{origin.folder}"' in training.commands[0]
+    assert not any("model.start" in word for word in origin.commands[0])
+    rows["base"] = {"set": {"train.epochs": 3}}
+    assert all(
+        one.fingerprint != other.fingerprint
+        for one, other in zip(on(rows), (origin, training, evaluation), strict=True)
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_an_interrupted_study_continues_and_writes_its_table(tmp_path):

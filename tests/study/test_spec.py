@@ -55,6 +55,11 @@ def test_some_rows_keep_the_reference_and_the_rows_whose_runs_they_evaluate(file
     assert list(spec.load(file(reference=None), rows=["again"]).rows) == ["long", "again"]
 
 
+def test_some_rows_keep_those_whose_weights_they_start_from(file):
+    rows = {"a": {}, "b": {}, "c": {"starts_from": "b"}, "d": {"runs_of": "c"}}
+    assert list(spec.load(file(rows=rows, reference=None), rows=["d"]).rows) == ["b", "c", "d"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -62,6 +67,9 @@ def test_some_rows_keep_the_reference_and_the_rows_whose_runs_they_evaluate(file
         ({"rows": {"a": {"set": {"loss.t9": 1}}}, "reference": None}, "loss.t9"),
         ({"rows": {"a": {"runs_of": "b"}}, "reference": None}, "'b' is no row that is trained"),
         ({"rows": {"a": {}, "b": {"runs_of": "a", "set": {"seed": 1}}}, "reference": None}, "leave out its `set`"),
+        ({"rows": {"a": {}, "b": {"runs_of": "a", "starts_from": "a"}}, "reference": None}, "leave out its `set` and"),
+        ({"rows": {"a": {"starts_from": "a"}}, "reference": None}, "'a' is no row that starts with new weights"),
+        ({"rows": {"a": {"starts_from": "b"}}, "reference": None}, "'b' is no row that starts with new weights"),
         ({"rows": {"a": {"data": "none"}}, "reference": None}, "no data named 'none'"),
         ({"rows": {"a b": {}, "A-b": {}}, "reference": None}, "share a folder"),
         ({"seeds": [1, 1]}, "named twice"),

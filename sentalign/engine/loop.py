@@ -62,77 +62,108 @@ def run(
     SIGTERM or SIGUSR1 to any rank stops it with a checkpoint, after the running step or between two batches of a
     validation; a validation that is due then, or was left early, runs when the run is resumed.
     """
-    # Lengths, in pairs.
-    batch, epoch_pairs = config.data.batch, stream.epoch_batches * config.data.batch
-    total = config.train.epochs * epoch_pairs
-    validate_every = config.train.validate_every_pairs or epoch_pairs
-    save_every = config.train.checkpoint_every_pairs or validate_every
-
-    # Resume.
-    heartbeat.phase("restore")
-    progress = restore.restore(folder, engine) or Progress(0, stream.start().as_dict())
-    batches = stream.batches(StreamState.from_dict(progress.stream))
-    callbacks.start(progress.pairs, total)
-    evaluation = Evaluation(folder, engine, validation, config, callbacks)
-    saves = write.Checkpoints(
-        folder,
-        engine,
-        config.train.keep_checkpoints,
-        callbacks.saved,
-        lambda part, weights: dual.save(part, engine.module.describe(), weights),
-    )
-    save_seconds = 60 * config.train.checkpoint_every_minutes or math.inf
-    saved_at, saved_pairs, clock_expired = time.monotonic(), progress.pairs, False
-
+    loop = _Loop(engine, stream, config, callbacks)
+    loop.resume(folder, Evaluation(folder, engine, validation, config, callbacks))
     with stop_request.on_signals() as stop_requested:
         stop = StopAgreement(stop_requested)
         while True:
-            # Validate.
-            unvalidated = progress.pairs != progress.validated and _due(progress.pairs, batch, validate_every, total)
-            if unvalidated and not stop.agreed:
-                heartbeat.phase("validate", progress.pairs)
-                with ema.swapped(engine):  # the weights that are validated are those that are kept
-                    progress = evaluation.run(progress, stop)
+            loop.validate_if_due(stop)
+            loop.save_if_due(stop)
+            if stop.agreed or loop.progress.pairs >= loop.total:
+                return loop.end()
+            loop.step(stop)
 
-            # Save.
-            save_due = stop.agreed or clock_expired or _due(progress.pairs, batch, save_every, total)
-            if save_due and progress.pairs > saved_pairs:
-                heartbeat.phase("save", progress.pairs)
-                saves.save(progress)
-                saved_at, saved_pairs, clock_expired = time.monotonic(), progress.pairs, False
 
-            # Stop?
-            if stop.agreed or progress.pairs >= total:
-                heartbeat.phase("save", progress.pairs)
-                saves.finish()
-                heartbeat.phase("end", progress.pairs)
-                if progress.pairs < total or progress.validated != progress.pairs:
-                    callbacks.stopped(progress.pairs)
-                return progress
+class _Loop:
+    """The state of a run between two steps, the same on every rank, and what is done with it. Lengths are in pairs."""
 
-            # One step.
-            heartbeat.phase("data", progress.pairs)
-            started = time.perf_counter()
-            rows, state = next(batches)
-            waited = time.perf_counter() - started
-            heartbeat.phase("step")
-            lr = optimizer.lr(config.optimizer, progress.pairs, epoch_pairs, total)
-            terms = train_step(engine, rows, config, progress.pairs, lr)
-            progress = replace(progress, pairs=state.step * batch, stream=state.as_dict())
-            seconds = time.perf_counter() - started
-            heartbeat.step_took(seconds)
+    progress: Progress
 
-            # Log, and agree: one message carries all that the ranks must know of each other.
-            expired = time.monotonic() - saved_at >= save_seconds
-            mine = [waited / seconds, rows.replaced, stop_requested(), expired, saves.phase]
-            waits, damaged, stops, expirations, phases = zip(*dist.of_all_ranks(mine), strict=True)
-            speed = {"lr": lr, "pairs_per_second": batch / seconds}
-            callbacks.step(progress.pairs, terms | speed | _stream_metrics(waits, damaged))
-            if any(damaged):
-                progress = replace(progress, replaced=progress.replaced + int(sum(damaged)))
-                stream.check_damage(progress.replaced, "see the warnings of all ranks, and `sentalign shard verify`")
-            stop.agreed, clock_expired = any(stops), bool(expirations[0])  # rank 0's clock
-            saves.advance([int(phase) for phase in phases])
+    def __init__(self, engine: Any, stream: Stream, config: Config, callbacks: LoopCallbacks) -> None:
+        self._engine, self._stream, self._config, self._callbacks = engine, stream, config, callbacks
+        self._epoch_pairs = stream.epoch_batches * config.data.batch
+        self.total = config.train.epochs * self._epoch_pairs
+        self._validate_every = config.train.validate_every_pairs or self._epoch_pairs
+        self._save_every = config.train.checkpoint_every_pairs or self._validate_every
+        self._save_seconds = 60 * config.train.checkpoint_every_minutes or math.inf
+
+    def resume(self, folder: Path, evaluation: Evaluation) -> None:
+        """Continues at the newest sound checkpoint, or begins."""
+        heartbeat.phase("restore")
+        self.progress = restore.restore(folder, self._engine) or Progress(0, self._stream.start().as_dict())
+        self._batches = self._stream.batches(StreamState.from_dict(self.progress.stream))
+        self._callbacks.start(self.progress.pairs, self.total)
+        self._evaluation = evaluation
+        self._saves = write.Checkpoints(
+            folder,
+            self._engine,
+            self._config.train.keep_checkpoints,
+            self._callbacks.saved,
+            lambda part, weights: dual.save(part, self._engine.module.describe(), weights),
+        )
+        self._saved(self.progress.pairs)
+
+    def _saved(self, pairs: int) -> None:
+        self._saved_at, self._saved_pairs, self._clock_expired = time.monotonic(), pairs, False
+
+    def _is_due(self, every: int) -> bool:
+        return _due(self.progress.pairs, self._config.data.batch, every, self.total)
+
+    def validate_if_due(self, stop: StopAgreement) -> None:
+        """Validates, unless the run stops or these weights were validated."""
+        pairs = self.progress.pairs
+        if not stop.agreed and pairs != self.progress.validated and self._is_due(self._validate_every):
+            heartbeat.phase("validate", pairs)
+            with ema.swapped(self._engine):  # the weights that are validated are those that are kept
+                self.progress = self._evaluation.run(self.progress, stop)
+
+    def save_if_due(self, stop: StopAgreement) -> None:
+        """Begins a checkpoint: by pairs, by time, or because the run stops."""
+        due = stop.agreed or self._clock_expired or self._is_due(self._save_every)
+        if due and self.progress.pairs > self._saved_pairs:
+            heartbeat.phase("save", self.progress.pairs)
+            self._saves.save(self.progress)
+            self._saved(self.progress.pairs)
+
+    def end(self) -> Progress:
+        """Waits for the last checkpoint."""
+        pairs = self.progress.pairs
+        heartbeat.phase("save", pairs)
+        self._saves.finish()
+        heartbeat.phase("end", pairs)
+        if pairs < self.total or self.progress.validated != pairs:
+            self._callbacks.stopped(pairs)
+        return self.progress
+
+    def step(self, stop: StopAgreement) -> None:
+        """Trains one batch, logs it, and tells all ranks what they must know of each other."""
+        heartbeat.phase("data", self.progress.pairs)
+        started = time.perf_counter()
+        rows, state = next(self._batches)
+        waited = time.perf_counter() - started
+        heartbeat.phase("step")
+        lr = optimizer.lr(self._config.optimizer, self.progress.pairs, self._epoch_pairs, self.total)
+        terms = train_step(self._engine, rows, self._config, self.progress.pairs, lr)
+        pairs = state.step * self._config.data.batch
+        self.progress = replace(self.progress, pairs=pairs, stream=state.as_dict())
+        seconds = time.perf_counter() - started
+        heartbeat.step_took(seconds)
+        speed = {"lr": lr, "pairs_per_second": self._config.data.batch / seconds}
+        self._agree(stop, waited / seconds, rows.replaced, terms | speed)
+
+    def _agree(self, stop: StopAgreement, waited: float, replaced: int, metrics: Metrics) -> None:
+        """One message carries all that the ranks must know of each other."""
+        expired = time.monotonic() - self._saved_at >= self._save_seconds
+        mine = [waited, replaced, stop.requested(), expired, self._saves.phase]
+        waits, damaged, stops, expirations, phases = zip(*dist.of_all_ranks(mine), strict=True)
+        self._callbacks.step(self.progress.pairs, metrics | _stream_metrics(waits, damaged))
+        if any(damaged):
+            self.progress = replace(self.progress, replaced=self.progress.replaced + int(sum(damaged)))
+            self._stream.check_damage(
+                self.progress.replaced, "see the warnings of all ranks, and `sentalign shard verify`"
+            )
+        stop.agreed, self._clock_expired = any(stops), bool(expirations[0])  # rank 0's clock
+        self._saves.advance([int(phase) for phase in phases])
 
 
 def _due(pairs: int, batch: int, every: int, total: int) -> bool:
@@ -153,11 +184,11 @@ class StopAgreement:
 
     def __init__(self, requested: Callable[[], bool]) -> None:
         """`requested`: whether this rank received SIGTERM or SIGUSR1."""
-        self._requested, self.agreed = requested, False
+        self.requested, self.agreed = requested, False
 
     def agree(self) -> bool:
         """Exchanges the requests in one small message; all ranks call it at the same point."""
-        self.agreed = any(flag for (flag,) in dist.of_all_ranks([self._requested()]))
+        self.agreed = any(flag for (flag,) in dist.of_all_ranks([self.requested()]))
         return self.agreed
 
     def until_agreed(self, batches: Iterable[Batch]) -> Iterator[Batch]:

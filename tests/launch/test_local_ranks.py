@@ -69,13 +69,38 @@ def test_free_port_can_be_bound():
 def test_environment_of_ranks_on_cpu():
     environ = {"PATH": "/bin"}
     cores = os.cpu_count() or 1
-    expected = environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(cores)}
+    expected = environ | {
+        "DS_ACCELERATOR": "cpu",
+        "OMP_NUM_THREADS": str(cores),
+        "GLIBC_TUNABLES": local_ranks.KEEP_MEMORY,
+    }
     assert local_ranks.environment(environ, 1, []) == expected
     assert local_ranks.environment(environ, 10 * cores, [])["OMP_NUM_THREADS"] == "1"
     assert environ == {"PATH": "/bin"}
 
 
 def test_variables_that_the_user_set_are_kept():
-    environ = {"DS_ACCELERATOR": "xpu", "OMP_NUM_THREADS": "3"}
+    environ = {"DS_ACCELERATOR": "xpu", "OMP_NUM_THREADS": "3", "GLIBC_TUNABLES": "glibc.malloc.check=1"}
     assert local_ranks.environment(environ, 2, []) == environ
     assert local_ranks.environment(environ, 2, [0, 1]) == environ
+
+
+FAULTS = """
+import resource
+for _ in range(50):
+    bytearray(b"x") * (16 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "confstr") or "glibc" not in os.confstr("CS_GNU_LIBC_VERSION"), reason="glibc's")
+def test_a_rank_keeps_the_memory_of_large_tensors():
+    """Each of 50 arrays of 16 MiB is 4,096 pages, which are faulted in again where they were returned."""
+
+    def faults(environ):
+        done = subprocess.run([sys.executable, "-c", FAULTS], env=environ, capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    environ = {"PATH": os.environ["PATH"]}
+    assert faults(local_ranks.environment(environ, 1, [])) < 25_000
+    assert faults(environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}) > 50 * 4_096

@@ -30,7 +30,7 @@ from sentalign.evaluate.datasets.case import Case
 from sentalign.health import failures, heartbeat
 from sentalign.launch import rank_environment, stop_request
 from sentalign.localize.predict import MAPS, Predictor
-from sentalign.model import dual, image, initial_weights, text
+from sentalign.model import dual, export, image, initial_weights, text
 from sentalign.model.pretrained import WeightsError, vocabulary
 from sentalign.stream.dataset import Stream
 from sentalign.stream.read.manifest_index import count_with_text, read_index
@@ -146,7 +146,7 @@ def tokenizer_of(run: Path, config: Config) -> Tokenizer:
 def _new_tokenizer(config: Config) -> Tokenizer:
     tower = config.model.text
     if config.model.start:
-        dual.load(Path(config.model.start))  # its error is the one to tell
+        export.check(Path(config.model.start))
         return Tokenizer.load(Path(config.model.start) / "tokenizer")
     if tower.vocabulary:
         return Tokenizer.from_vocabulary(Path(tower.vocabulary), tower.cased)

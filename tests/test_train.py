@@ -148,15 +148,19 @@ def test_a_run_that_starts_from_another_has_its_weights_and_its_vocabulary(tmp_p
     torch.manual_seed(3)
     old = train.model_of(made(tmp_path / "old", model=TOWERS), 5)
     dual.save(tmp_path / "old", old.describe(), old.state_dict())
+    train.settle(tmp_path / "old", made(tmp_path / "old", model=TOWERS))
     settings = made(tmp_path / "run", model=TOWERS | {"start": str(tmp_path / "old")})
     assert train.tokenizer_of(tmp_path / "run", settings).vocabulary == [*SPECIAL, "lung"]
     torch.manual_seed(4)
     new = train.model_of(settings, 5)
     assert all(torch.equal(value, old.state_dict()[name]) for name, value in new.state_dict().items())
+    (tmp_path / "old/tokenizer/vocab.txt").rename(tmp_path / "vocab.txt")
+    with pytest.raises(UserError, match=r"old has no tokenizer/vocab.txt; give the folder of a run"):
+        train.tokenizer_of(tmp_path / "another", settings)
     (tmp_path / "old").rename(tmp_path / "elsewhere")
     with pytest.raises(WeightsError, match="no trained model"):
         train.model_of(settings, 5)
-    with pytest.raises(UserError, match="no trained model"):
+    with pytest.raises(UserError, match=r"has no model.safetensors"):
         train.tokenizer_of(tmp_path / "another", settings)
     checkpoint(tmp_path / "run")  # which holds the weights
     assert not torch.equal(train.model_of(settings, 5).image.to_global.weight, old.image.to_global.weight)

@@ -233,7 +233,10 @@ def _about(run: Path, weights: str) -> dict[str, str]:
     tree = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     settings = {name: value for name, value in tree.items() if name not in ("run", "track", "validation")}
     settings["data"] = {name: value for name, value in tree["data"].items() if name not in ("shards", "cache")}
-    for tower in settings.get("model", {}).values():
+    model = settings.get("model", {})
+    if model.get("start"):
+        model["start"] = Path(model["start"]).name
+    for tower in model.values():
         for name in ("weights", "vocabulary") if isinstance(tower, dict) else ():
             if tower.get(name) and Path(tower[name]).is_absolute():
                 tower[name] = Path(tower[name]).name

@@ -15,11 +15,16 @@ from sentalign.model.pretrained import WeightsError
 FILES = (dual.WEIGHTS, dual.TOWERS, "config.yaml", "tokenizer/vocab.txt", "tokenizer/tokenizer_config.json")
 
 
-def export(run: Path, out: Path) -> str:
-    """Copies the model and loads it once to check that it is complete. Raises WeightsError; returns a line to print."""
+def check(run: Path) -> None:
+    """Raises WeightsError where a file of a trained model is missing."""
     missing = [name for name in FILES if not (run / name).is_file()]
     if missing:
         raise WeightsError(f"{run} has no {missing[0]}; give the folder of a run that has validated at least once")
+
+
+def export(run: Path, out: Path) -> str:
+    """Copies the model and loads it once to check that it is complete. Raises WeightsError; returns a line to print."""
+    check(run)
     if out.exists():
         raise WeightsError(f"{out} exists; give a new folder")
     part = out.with_name(out.name + ".part")

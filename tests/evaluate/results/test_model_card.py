@@ -9,7 +9,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import yaml
 
+from sentalign.evaluate import cli
 from tests.evaluate.conftest import evaluate
 
 
@@ -35,6 +37,15 @@ def test_both_files_hold_every_figure_of_the_tables(result, run_folder):
         assert "image_size: 64" in text, "the settings"
         assert "shards" not in text, "no place of the user's own files"
         assert str(run_folder) not in text
+
+
+def test_a_card_names_no_folder_of_the_user(tmp_path):
+    towers = {"text": {"weights": "/home/ann/bert", "vocabulary": "/home/ann/words"}, "image": {"weights": "hub/vit"}}
+    tree = {"run": "/home/ann/run", "data": {"shards": "/home/ann/shards"}, "model": towers | {"start": "ann/mimic"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    settings = cli._about(tmp_path, "0123")["settings"]
+    assert "ann" not in settings
+    assert all(name in settings for name in ("bert", "words", "hub/vit", "mimic"))
 
 
 def test_markdown_tables_have_as_many_cells_in_each_row(result):

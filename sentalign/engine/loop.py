@@ -136,7 +136,7 @@ class _Loop:
         return self.progress
 
     def step(self, stop: StopAgreement) -> None:
-        """Trains one batch, logs it, and tells all ranks what they must know of each other."""
+        """Trains one batch and logs it."""
         heartbeat.phase("data", self.progress.pairs)
         started = time.perf_counter()
         rows, state = next(self._batches)
@@ -152,7 +152,7 @@ class _Loop:
         self._agree(stop, waited / seconds, rows.replaced, terms | speed)
 
     def _agree(self, stop: StopAgreement, waited: float, replaced: int, metrics: Metrics) -> None:
-        """One message carries all that the ranks must know of each other."""
+        """Logs the step; its one message carries all that the ranks must know of each other."""
         expired = time.monotonic() - self._saved_at >= self._save_seconds
         mine = [waited, replaced, stop.requested(), expired, self._saves.phase]
         waits, damaged, stops, expirations, phases = zip(*dist.of_all_ranks(mine), strict=True)

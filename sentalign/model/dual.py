@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -108,9 +109,20 @@ def save(folder: Path, described: dict[str, object], state: dict[str, Tensor]) -
 
 
 def load(folder: Path, device: str = "cpu") -> DualEncoder:
-    """The model of a run or export folder, in evaluation mode. Raises WeightsError where there is none."""
+    """The model of a run or export folder, in evaluation mode. Raises WeightsError where it is absent or damaged."""
     if not (folder / WEIGHTS).is_file() or not (folder / TOWERS).is_file():
         raise WeightsError(f"no trained model in {folder}; give the folder of a run that has written {WEIGHTS}")
+    try:
+        model = _stored(folder)
+    except WeightsError:
+        raise
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise WeightsError(f"{WEIGHTS} or {TOWERS} in {folder} is damaged ({reason}); copy the folder again") from None
+    return model.eval().to(device)
+
+
+def _stored(folder: Path) -> DualEncoder:
     towers = json.loads((folder / TOWERS).read_text(encoding="utf-8"))
     backbones = {
         tower: transformers.AutoConfig.for_model(towers[tower].pop("model_type"), **towers[tower])
@@ -124,4 +136,4 @@ def load(folder: Path, device: str = "cpu") -> DualEncoder:
         dict.fromkeys(towers.get("loss_scalars", []), 0.0),
     )
     model.load_state_dict(load_file(folder / WEIGHTS))
-    return model.eval().to(device)
+    return model

@@ -128,3 +128,24 @@ def test_a_folder_without_a_model(tmp_path, model, absent):
     (tmp_path / absent).unlink()
     with pytest.raises(WeightsError, match="no trained model"):
         dual.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.safetensors", b"junk"),
+        ("model.safetensors", b""),
+        ("towers.json", b"{"),
+        ("towers.json", b"\xff"),
+        ("towers.json", b"[]"),
+        ("towers.json", b"{}"),
+        ("towers.json", lambda text: text.replace(b'"width": 16', b'"width": 24')),
+    ],
+)
+def test_a_damaged_model_is_one_line(tmp_path, model, name, content):
+    dual.save(tmp_path, model.describe(), model.state_dict())
+    file = tmp_path / name
+    file.write_bytes(content(file.read_bytes()) if callable(content) else content)
+    with pytest.raises(WeightsError, match=r"is damaged \(.+\); copy the folder again$") as caught:
+        dual.load(tmp_path)
+    assert "\n" not in str(caught.value)
